@@ -1,0 +1,86 @@
+"""Engines: what turns a driving frame into a motion code, and a motion code into a picture.
+
+A new engine is one file (or package) and one line in `ENGINES`. The targets are strings, so that listing the
+engines imports none of them: torch is never loaded for the CPU engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from realtime.errors import MissingExtra, UnknownName
+from realtime.types import Direction, Frame, MotionCode
+
+ENGINES: dict[str, str] = {
+    "mesh": "realtime.engines.mesh:MeshEngine",
+}
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Contract of an engine.
+
+    Called from one worker thread at a time: `encode` from the encoding stage, `render` from the rendering stage,
+    possibly at the same moment as each other. `set_portrait`, `reference` and `close` are called between frames
+    by the thread that renders.
+
+    Motion is relative: `render(code)` shows the portrait moved by `code` minus `reference`, the code of the
+    driver's neutral face. `reference` None: the first code rendered becomes the reference. Setting it to
+    `portrait_code` gives absolute motion (the driver is the person of the portrait).
+    """
+
+    name: str
+    """Registry name."""
+    kind: str
+    """Family of its codes, see `MotionCode.kind`."""
+    device: str
+    """What it runs on, for people: "cpu", "cuda:0 NVIDIA H200"."""
+    size: int
+    """Side of the rendered square, pixels (height, where the picture is not square)."""
+    directions: Sequence[Direction]
+    """The motion dictionary: the named directions first."""
+    reference: MotionCode | None
+
+    def set_portrait(self, image: Any) -> None:
+        """Take a new portrait: uint8 (H, W, 3) RGB. All that can be computed once is computed here.
+
+        Raises BadPortrait, and keeps the old portrait."""
+
+    @property
+    def portrait_code(self) -> MotionCode:
+        """The portrait's own motion code."""
+
+    def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
+        """Motion code of a driving frame, None where there is no face. A bare array is uint8 (H, W, 3) RGB."""
+
+    def render(self, code: MotionCode) -> np.ndarray:
+        """The portrait in that motion: uint8 (S, S, 3) RGB, a new array or one that stays valid until the
+        next-but-one call."""
+
+    def reset(self) -> None:
+        """Forget what was tracked (a new driver, a jump in the source). The portrait stays."""
+
+    def close(self) -> None:
+        """Free what is held. Safe to call twice."""
+
+
+def load_engine(name: str, **options: Any) -> Engine:
+    """Make the engine `name` ("mesh", "lia", "lia-x", "motrans").
+
+    Common options: `size` (pixels), `device` ("auto", "cpu", "cuda"), `weights` (path or "recipe:SEED").
+    Raises UnknownName, MissingExtra, EngineError, BadFile.
+    """
+    if name not in ENGINES:
+        raise UnknownName("engine", name, ENGINES)
+    module, _, attribute = ENGINES[name].partition(":")
+    try:
+        cls = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name in {"torch", "safetensors", "huggingface_hub"}:
+            raise MissingExtra(f"the engine {name}", error.name, "torch") from error
+        raise
+    return cls(**options)

@@ -1,0 +1,116 @@
+"""Every error that a user can meet.
+
+::
+
+    AvatarError                  exit code 1: failed while running
+    ├── UsageError               exit code 2: wrong usage or bad input, said in one sentence
+    │   ├── BadValue             an option or a setting has a value that cannot be used
+    │   ├── BadFile              a file is missing, unreadable, or not what it should be
+    │   ├── BadPortrait          a picture that cannot serve as a portrait
+    │   ├── UnknownName          a name that is in no registry (engine, direction, source, sink)
+    │   └── MissingExtra         an optional library is not installed
+    ├── DeviceError              a camera, virtual camera or GPU is absent, busy, or failed
+    ├── EngineError              an engine could not load or failed while running
+    └── ConnectionLost           a peer or a network source went away
+
+An exception carries data; ``str()`` builds the sentence: what is wrong, where, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AvatarError(Exception):
+    """Base of all errors raised on purpose. `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class UsageError(AvatarError):
+    """Wrong usage or bad input."""
+
+    exit_code = 2
+
+
+class BadValue(UsageError):
+    """An option `name` has the value `value`; `expected` says what it may be."""
+
+    def __init__(self, name: str, value: object, expected: str) -> None:
+        self.name, self.value, self.expected = name, value, expected
+
+    def __str__(self) -> str:
+        return f"{self.name} cannot be {self.value!r}: {self.expected}"
+
+
+class BadFile(UsageError):
+    """The file `path` cannot be used; `reason` says why and, where there is one, the cure."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class BadPortrait(UsageError):
+    """A picture that cannot serve as a portrait."""
+
+    def __init__(self, reason: str, path: object | None = None) -> None:
+        self.reason, self.path = reason, path
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" if self.path is not None else f"portrait: {self.reason}"
+
+
+class UnknownName(UsageError):
+    """`name` is not one of the known `choices` of this `kind`; the nearest one is suggested."""
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+        self.kind, self.name, self.choices = kind, name, sorted(choices)
+
+    def __str__(self) -> str:
+        near = difflib.get_close_matches(self.name, self.choices, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"there is no {self.kind} called {self.name!r}.{hint} Known: {', '.join(self.choices)}"
+
+
+class MissingExtra(UsageError):
+    """An optional library is absent; `extra` is the extra of this package that installs it."""
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        self.what, self.library, self.extra = what, library, extra
+
+    def __str__(self) -> str:
+        return f"{self.what} needs {self.library}: pip install 'realtime-avatar[{self.extra}]'"
+
+
+class DeviceError(AvatarError):
+    """A camera, virtual camera or GPU is absent, busy, or failed; `cure` is the command or act that mends it."""
+
+    def __init__(self, device: str, reason: str, cure: str = "") -> None:
+        self.device, self.reason, self.cure = device, reason, cure
+
+    def __str__(self) -> str:
+        return f"{self.device}: {self.reason}" + (f". {self.cure}" if self.cure else "")
+
+
+class EngineError(AvatarError):
+    """The engine `engine` could not load or failed while running."""
+
+    def __init__(self, engine: str, reason: str) -> None:
+        self.engine, self.reason = engine, reason
+
+    def __str__(self) -> str:
+        return f"engine {self.engine}: {self.reason}"
+
+
+class ConnectionLost(AvatarError):
+    """A peer or a network source went away."""
+
+    def __init__(self, peer: str, reason: str) -> None:
+        self.peer, self.reason = peer, reason
+
+    def __str__(self) -> str:
+        return f"{self.peer}: {self.reason}"
