@@ -58,8 +58,7 @@ class Engine(Protocol):
         """Motion code of a driving frame, None where there is no face. A bare array is uint8 (H, W, 3) RGB."""
 
     def render(self, code: MotionCode) -> np.ndarray:
-        """The portrait in that motion: uint8 (S, S, 3) RGB, a new array or one that stays valid until the
-        next-but-one call."""
+        """The portrait in that motion: uint8 (S, S, 3) RGB, a new array."""
 
     def reset(self) -> None:
         """Forget what was tracked (a new driver, a jump in the source). The portrait stays."""
