@@ -1,0 +1,1 @@
+"""Data that comes with the package: fitted numbers, the built-in portrait and motion track."""
