@@ -1,0 +1,183 @@
+"""LIA-X, the Interpretable Latent Portrait Animator.
+
+Wang, Yang, Chen, Bremond, Qiao, Dantcheva: "LIA-X: Interpretable Latent Portrait Animator" (2025, arXiv 2508.09959).
+LIA's idea at 512 pixels with a sparse dictionary of 40 directions, a deeper modulated trunk, and a second path that
+refines the warped features before they become colour. `scale` multiplies all widths; 2 is published (0.91 B numbers).
+
+`LiaX` takes the published checkpoint by name strictly.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from realtime.engines.layers import (
+    SQRT2,
+    ConstantInput,
+    DownBlock,
+    EqualConv2d,
+    EqualLinear,
+    FirUp2,
+    LatentAnimator,
+    MotionDictionary,
+    StyledConv,
+    ToFlow,
+    ToRgb,
+    Trace,
+    conv_layer,
+    parameter,
+)
+
+SIZE = 512
+LEVELS = ("_512", "2", "3", "4", "5", "6", "7")  # the published names of the levels of side 8, 16, ... 512
+
+
+class LiaXTower(nn.Module):
+    """Appearance encoder, 512 x 512 only: 1 x 1 convolution, seven residual blocks to 4 x 4, 4 x 4 convolution."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        c = [512 * scale, 256 * scale, 128 * scale, 64 * scale]
+
+        def down(c_in: int, c_out: int) -> nn.Sequential:
+            return nn.Sequential(DownBlock(c_in, c_out, flat=True, wide_first=True))
+
+        self.block1 = conv_layer(3, c[3], 1, flat=True)
+        self.block2, self.block3, self.block4 = down(c[3], c[2]), down(c[2], c[1]), down(c[1], c[0])
+        self.block5, self.block6, self.block7 = down(c[0], c[0]), down(c[0], c[0]), down(c[0], c[0])
+        self.block_512 = DownBlock(c[0], c[0], flat=True, wide_first=True)
+        self.block8 = EqualConv2d(c[0], 512 * scale, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:  # (B, 3, 512, 512) -> (B, D), [(B, C, 8, 8), ...]
+        feats = []
+        for block in (self.block1, self.block2, self.block3, self.block4, self.block5, self.block6, self.block7):
+            x = block(x)
+            feats.append(x)
+        return self.block8(self.block_512(x)).flatten(1), feats[::-1]
+
+
+class LiaXEncoder(nn.Module):
+    """Appearance tower and motion head (one linear layer)."""
+
+    def __init__(self, scale: int, motion_dim: int) -> None:
+        super().__init__()
+        self.enc_2r = LiaXTower(scale)
+        self.enc_r2t = nn.Sequential(EqualLinear(512 * scale, motion_dim))
+
+
+class FlowResBlock(nn.Module):
+    """u = styled(h); u + gamma * styled(group_norm(u))."""
+
+    def __init__(self, channels: int, style: int) -> None:
+        super().__init__()
+        self.gamma = parameter(1, channels, 1, 1)
+        self.norm = nn.GroupNorm(32, channels, eps=1e-5)
+        self.conv1 = StyledConv(channels, channels, style, flat=True)
+        self.conv2 = StyledConv(channels, channels, style, flat=True)
+
+    def forward(self, h: Tensor, z: Tensor) -> Tensor:  # (B, C, H, W)
+        u = self.conv1(h, z)
+        return u + self.gamma * self.conv2(self.norm(u), z)
+
+
+class RefineBlock(nn.Module):
+    """(conv2(conv1(w)) + w) / sqrt(2), not modulated."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = conv_layer(channels, channels, 3, flat=True)
+        self.conv2 = conv_layer(channels, channels, 3, flat=True)
+
+    def forward(self, w: Tensor) -> Tensor:  # (B, C, H, W)
+        return (self.conv2(self.conv1(w)) + w) / SQRT2
+
+
+class LiaXDecoder(nn.Module):
+    """Seven levels; each: styled trunk, flow head and warp, refinement of the warped features, colour head."""
+
+    def __init__(self, scale: int, motion_dim: int) -> None:
+        super().__init__()
+        style = 512 * scale
+        widths = [512 * scale] * 4 + [256 * scale, 128 * scale, 64 * scale]
+        self.direction = MotionDictionary(style, motion_dim)
+        self.input = ConstantInput(style)
+        self.conv1 = StyledConv(style, style, style, flat=True)
+        c_in = style
+        for name, c in zip(LEVELS, widths, strict=True):
+            self.add_module(f"conv{name}_1", StyledConv(c_in, c, style, flat=True, up=True))
+            self.add_module(f"conv{name}_2", nn.ModuleList(FlowResBlock(c, style) for _ in range(4)))
+            if name != LEVELS[0]:
+                self.add_module(f"conv{name}_2_up", nn.Sequential(FirUp2(), *conv_layer(c_in, c, 3, flat=True)))
+            self.add_module(f"conv{name}_2_rgb", nn.Sequential(*(RefineBlock(c) for _ in range(4))))
+            self.add_module(f"rgb{name}", ToRgb(c, flat=True, up_name="up"))
+            self.add_module(f"flow{name}", ToFlow(c, style, align_corners=True, up_name="up"))
+            c_in = c
+
+    def forward(self, z: Tensor, feats: list[Tensor], trace: Trace | None = None) -> Tensor:
+        h = self.conv1(self.input(z.shape[0]), z)
+        if trace is not None:
+            trace["conv1_4"] = h
+        w: Tensor | None = None
+        rgb: Tensor | None = None
+        logits: Tensor | None = None
+        for k, (name, feature) in enumerate(zip(LEVELS, feats, strict=True)):
+            level = f"{k}_{feature.shape[-1]}"
+            h = self.get_submodule(f"conv{name}_1")(h, z)
+            if trace is not None:
+                trace["c1_" + level] = h
+            for i, block in enumerate(self.get_submodule(f"conv{name}_2").children()):
+                h = block(h, z)
+                if trace is not None and i == 0:
+                    trace["frb0_" + level] = h
+            before = h
+            warped, h, logits = self.get_submodule(f"flow{name}")(h, feature, z, logits)
+            if w is None:
+                w = warped
+            else:
+                raised = self.get_submodule(f"conv{name}_2_up")(w)
+                if trace is not None:
+                    trace["up" + level] = raised
+                w = warped + raised
+            w = self.get_submodule(f"conv{name}_2_rgb")(w)
+            rgb = self.get_submodule(f"rgb{name}")(w, rgb)
+            if trace is not None:
+                maps = {"hpre": before, "warp": warped, "hpost": h, "flowraw": logits, "rgb": rgb}
+                trace.update({key + level: value for key, value in maps.items()})
+                trace["hw" + level] = w
+        assert rgb is not None
+        return rgb
+
+
+class LiaX(LatentAnimator):
+    """The whole network; parameter names and shapes are those of the published file.
+
+    scale: 1, 2 (published), 3 or 4 multiplies all widths. motion_dim: directions (published: 40). Pictures are always
+    512 x 512: the encoder ends in a 4 x 4 convolution without padding.
+    """
+
+    def __init__(self, scale: int = 2, motion_dim: int = 40) -> None:
+        super().__init__()
+        if scale not in (1, 2, 3, 4):
+            raise ValueError(f"LIA-X has scales 1, 2, 3 and 4, not {scale}")
+        self.scale, self.size, self.dim, self.motion_dim = scale, SIZE, 512 * scale, motion_dim
+        self.enc = LiaXEncoder(scale, motion_dim)
+        self.dec = LiaXDecoder(scale, motion_dim)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return self.enc.enc_2r(x)
+
+    def alpha(self, z: Tensor) -> Tensor:
+        return self.enc.enc_r2t(z)
+
+    def dictionary(self) -> MotionDictionary:
+        return self.dec.direction
+
+    def decode(self, z: Tensor, feats: list[Tensor], trace: Trace | None = None) -> Tensor:
+        """Draws the portrait with features `feats` in the motion of the moved latent z.
+
+        z: (B, D). feats: from `encode` of the portrait, coarse first; a batch of one serves any B.
+        Returns (B, 3, 512, 512), nominally in [-1, 1], not clamped. `trace`, if given, receives the intermediate
+        maps: those of `Lia.decode`, and "c1_k_H" (trunk after the doubling), "frb0_k_H" (after the first residual
+        block), "upk_H" (refined features of the coarser level, doubled) and "hwk_H" (refined features).
+        """
+        return self.dec(z, feats, trace)
