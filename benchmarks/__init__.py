@@ -1,0 +1,18 @@
+"""Measurements of the product: `python -m benchmarks NAME [--json PATH] [--quick] [--plot PATH]`.
+
+A benchmark is one module and one line in `BENCHMARKS`. The module has
+
+- a docstring whose first line says what it measures (it is the help text),
+- `add_options(parser)`: its own command line options (argparse),
+- `run(options) -> Result`: the measurement; `options.quick` asks for the short form,
+- `show(result, console)`: what a person reads in the terminal (optional: all figures are listed without it),
+- `plot(result, path)`: a picture of the result (optional).
+
+Targets are strings, so that listing the benchmarks imports none of them.
+"""
+
+from __future__ import annotations
+
+BENCHMARKS: dict[str, str] = {
+    "quality": "benchmarks.quality",
+}
