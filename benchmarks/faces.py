@@ -65,7 +65,7 @@ class FaceReader:
     def track(self, images: Sequence[np.ndarray]) -> list[np.ndarray | None]:
         """Landmarks of consecutive pictures, one reading each after the first has settled, as a live tracker does."""
         self._mesh.reset()
-        for _ in range(self._passes - 1):
+        for _ in range(self._passes):
             self._once(images[0])
         return [self._once(image) for image in images]
 
@@ -241,10 +241,29 @@ def fold_over(rest: np.ndarray, moved: np.ndarray, mask: np.ndarray) -> float:
 
 
 def trembling(track: Sequence[np.ndarray | None]) -> float:
-    """Mean length of the landmarks' acceleration from picture to picture, px for a face 110 px high."""
+    """Mean length of the landmarks' acceleration from picture to picture, px for a face 110 px high.
+
+    track: landmarks (N, 3) of consecutive pictures; those without a face are left out.
+    """
     points = np.array([t[:468, :2] for t in track if t is not None])
     if len(points) < 3:
         return float("nan")
     height = np.linalg.norm(points[:, 10] - points[:, 152], axis=1).mean()
     second = points[2:] - 2 * points[1:-1] + points[:-2]
     return float(np.linalg.norm(second, axis=-1).mean() * 110 / height)
+
+
+def follow(pictures: Sequence[np.ndarray], start: np.ndarray) -> list[np.ndarray]:
+    """Where the landmarks `start` of the first picture lie in each of them, by Lucas and Kanade's optical flow.
+
+    For pictures that hardly differ this is far steadier than reading landmarks: a landmark tracker fed its own
+    last answer circles by up to 0.08 px on one and the same picture, and this gives exactly 0.
+    """
+    greys = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in pictures]
+    points = start[:, None, :2].astype(np.float32)
+    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 0.001)
+    out = []
+    for grey in greys:
+        moved, _, _ = cv2.calcOpticalFlowPyrLK(greys[0], grey, points, None, None, None, (21, 21), 1, stop)
+        out.append(moved[:, 0].astype(np.float64))
+    return out

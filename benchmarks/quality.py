@@ -21,7 +21,16 @@ from rich.table import Table
 
 from benchmarks import baselines, reenactment
 from benchmarks.faces import FaceReader, face_descriptor
-from benchmarks.media import Clip, middle_square, read_clip, read_picture, spread, to_size, write_picture
+from benchmarks.media import (
+    Clip,
+    middle_square,
+    read_clip,
+    read_picture,
+    spread,
+    test_data_folder,
+    to_size,
+    write_picture,
+)
 from benchmarks.reenactment import SIDE, Rows, at_rest, codes_of, correlation, cross_reenactment, self_reenactment
 from benchmarks.result import Result
 from benchmarks.sheets import sheet
@@ -183,10 +192,14 @@ def _measure_cross(
     goal = goal if name not in baselines.BASELINES else None
     result.add(f"rest.{name}.psnr", None, unit, samples=rest_psnr, better=better, target=goal, about=about)
     if shown:
-        heads = [to_size(d.frames[spread(len(d.frames), count)[(k + 1) % count]], SIDE) for k, d in enumerate(drivers)]
-        result.pictures[f"cross.{name}"] = np.stack(
-            [np.stack([np.full_like(heads[0], 255), *heads]), *shown]
-        )  # fmt: skip
+        result.pictures[f"cross.{name}"] = np.stack([_heads(drivers, count), *shown])
+
+
+def _heads(drivers: Sequence[Clip], count: int) -> np.ndarray:
+    """The driving frames above the columns of the contact sheet: after a white one, one of each driver."""
+    frames = [d.frames[spread(len(d.frames), count)[(k + 1) % count]] for k, d in enumerate(drivers)]
+    small = [to_size(f, SIDE) for f in frames]
+    return np.stack([np.full_like(small[0], 255), *small])
 
 
 def _cross_value(rows: Rows, key: str) -> float:
@@ -236,8 +249,9 @@ def show(result: Result, console: Console) -> None:
     engines = [*baselines.BASELINES, *result.settings["engines"]]
     engines = [e for e in dict.fromkeys(engines) if any(f.name.split(".")[1] == e for f in result.figures)]
     last = result.settings["engines"][-1]
+    amount = f"{len(result.settings['clips'])} clips x {result.settings['frames']} frames"
     for prefix, title, keys in (
-        ("self", f"self-reenactment, {len(result.settings['clips'])} clips x {result.settings['frames']} frames", SELF),
+        ("self", f"self-reenactment, {amount}", SELF),
         ("cross", "cross-reenactment", CROSS),
         ("rest", "at rest", REST),
     ):
@@ -284,9 +298,7 @@ def _some(items: list, count: int) -> list:
 def _inputs(options: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     clips, portraits = options.clips, options.portraits
     if clips is None or portraits is None:
-        from tests.support import test_data
-
-        data = test_data()
+        data = test_data_folder()
         if data is None and clips is None:
             raise BadValue("--clips", "", "a list of driving clips, for no test data is at hand (AVATAR_TEST_DATA)")
         if data is not None:

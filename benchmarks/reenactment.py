@@ -8,6 +8,7 @@ portrait's moved.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -246,8 +247,9 @@ def still_driver(image: np.ndarray, count: int, seed: int = 0) -> Iterator[np.nd
 def jitter(engine: Engine, clip: Clip, count: int, reader: FaceReader) -> dict[str, float]:
     """What trembles in the picture when the driver (the clip's first frame, noisy) stands still.
 
-    `jitter` is the landmarks' acceleration, px for a face 110 px high, after the first ten frames; `raw` the same
-    on the noisy driving frames; `flicker` the mean change of a pixel from frame to frame, grey levels of 255.
+    `jitter` is the acceleration of points on the face, px for a face 110 px high, after the first ten frames; `raw`
+    what a landmark tracker makes of the noisy driving frames, so what an unfiltered engine would show; `flicker`
+    the mean change of a pixel from frame to frame, grey levels of 255.
     """
     engine.set_portrait(clip.frames[0])
     engine.reset()
@@ -260,9 +262,10 @@ def jitter(engine: Engine, clip: Clip, count: int, reader: FaceReader) -> dict[s
         if index >= 10:
             pictures.append(shown(engine, last))
             noisy.append(to_size(image, SIDE))
-    change = [np.abs(a.astype(np.int16) - b).mean() for a, b in zip(pictures, pictures[1:], strict=False)]
+    change = [np.abs(a.astype(np.int16) - b).mean() for a, b in itertools.pairwise(pictures)]
+    start = reader.read(pictures[0])
     return {
-        "jitter": faces.trembling(reader.track(pictures)),
+        "jitter": float("nan") if start is None else faces.trembling(faces.follow(pictures, start)),
         "raw": faces.trembling(reader.track(noisy)),
         "flicker": float(np.mean(change)),
     }
