@@ -84,7 +84,7 @@ def spread(count: int, wanted: int) -> list[int]:
     """`wanted` indices spread evenly over 1..count-1: frame 0, the portrait, is left out."""
     if count < 2:
         return [0] * min(count, 1)
-    return sorted({int(i) for i in np.linspace(0, count - 1, wanted + 1).round()[1:]})
+    return sorted({int(i) for i in np.linspace(0, count - 1, wanted + 1).round()[1:]} - {0})
 
 
 def test_data_folder() -> Path | None:
