@@ -20,13 +20,13 @@ class Clip:
     frames: Sequence[np.ndarray]
     fps: float
 
-    def square(self, side: int) -> Clip:
-        """The middle square, scaled to `side` px: what a portrait's picture and its driving frames share."""
-        return Clip(self.name, [to_size(middle_square(f), side) for f in self.frames], self.fps)
 
+def read_clip(path: str | Path, limit: int | None = None, square: int | None = None) -> Clip:
+    """Decode a video file, at most `limit` frames of it. Raises BadFile.
 
-def read_clip(path: str | Path, limit: int | None = None) -> Clip:
-    """Decode a video file, at most `limit` frames of it. Raises BadFile."""
+    square: keep the middle square of each frame, scaled to so many px: what a portrait's picture and its driving
+    frames share.
+    """
     import av
 
     try:
@@ -36,7 +36,8 @@ def read_clip(path: str | Path, limit: int | None = None) -> Clip:
             fps = float(stream.average_rate or 30)
             frames = []
             for frame in container.decode(stream):
-                frames.append(frame.to_ndarray(format="rgb24"))
+                image = frame.to_ndarray(format="rgb24")
+                frames.append(image if square is None else to_size(middle_square(image), square))
                 if limit and len(frames) >= limit:
                     break
     except (av.FFmpegError, IndexError, OSError) as error:

@@ -98,11 +98,11 @@ def run(options: argparse.Namespace) -> Result:
     variants = names if "baselines" in options.skip else [*baselines.BASELINES, *names]
     frames = options.frames or (6 if options.quick else 16)
     lead = options.lead if options.lead is not None else (4 if options.quick else None)
-    clips = [read_clip(p).square(512) for p in clip_paths]
+    first_frames = [read_clip(p, limit=1, square=512) for p in clip_paths]
     result = Result("quality", settings={
         "engines": names, "size": options.size, "compared at": SIDE, "frames": frames, "lead": lead,
         "engine options": options.engine_option,
-        "clips": [c.name for c in clips], "portraits": [p.stem for p in portrait_paths],
+        "clips": [c.name for c in first_frames], "portraits": [p.stem for p in portrait_paths],
     })  # fmt: skip
     with FaceReader() as reader, _progress() as progress:
         for name in variants:
@@ -110,24 +110,27 @@ def run(options: argparse.Namespace) -> Result:
             try:
                 with_tick = _Tick(progress, name)
                 if "self" not in options.skip:
-                    _measure_self(result, engine, name, clips, frames, lead, reader, with_tick)
+                    _measure_self(result, engine, name, clip_paths, frames, lead, reader, with_tick)
                 if "cross" not in options.skip:
-                    _measure_cross(result, engine, name, clips, portrait_paths, frames, lead, reader, with_tick)
+                    some = clip_paths[:8]
+                    _measure_cross(result, engine, name, some, portrait_paths, frames, lead, reader, with_tick)
                 if "jitter" not in options.skip:
-                    _measure_jitter(result, engine, name, clips, 30 if options.quick else 60, reader, with_tick)
+                    count = 30 if options.quick else 60
+                    _measure_jitter(result, engine, name, first_frames[:4], count, reader, with_tick)
             finally:
                 engine.close()
-        _descriptor_scale(result, clips, reader)
+        _descriptor_scale(result, first_frames, reader)
     return result
 
 
 def _measure_self(
-    result: Result, engine: Engine, name: str, clips: Sequence[Clip], frames: int, lead: int | None,
+    result: Result, engine: Engine, name: str, paths: Sequence[Path], frames: int, lead: int | None,
     reader: FaceReader, tick: _Tick,
 ) -> None:  # fmt: skip
-    tick.start("self-reenactment", len(clips) * frames)
+    tick.start("self-reenactment", len(paths) * frames)
     per_clip: list[Rows] = []
-    for clip in clips:
+    for path in paths:  # one clip in memory at a time
+        clip = read_clip(path, square=512)
         try:
             per_clip.append(self_reenactment(engine, clip, frames, reader, lead, tick))
         except BadPortrait as error:
@@ -156,13 +159,18 @@ def _self_value(rows: Rows, key: str) -> float:
 
 
 def _measure_cross(
-    result: Result, engine: Engine, name: str, clips: Sequence[Clip], portraits: Sequence[Path], frames: int,
+    result: Result, engine: Engine, name: str, paths: Sequence[Path], portraits: Sequence[Path], frames: int,
     lead: int | None, reader: FaceReader, tick: _Tick,
 ) -> None:  # fmt: skip
-    drivers = clips[:8]
     count = max(4, frames // 2)
-    tick.start("drivers", len(drivers) * (count + 1))
-    codes = [codes_of(engine, d, [0, *spread(len(d.frames), count)], lead, tick) for d in drivers]
+    tick.start("drivers", len(paths) * (count + 1))
+    drivers, codes = [], []
+    for path in paths:  # of each clip only the frames that are looked at stay in memory
+        clip = read_clip(path, square=512)
+        wanted = [0, *spread(len(clip.frames), count)]
+        found = codes_of(engine, clip, wanted, lead, tick)
+        drivers.append(Clip(clip.name, [clip.frames[k] for k in wanted], clip.fps))
+        codes.append(dict(enumerate(found.values())))
     tick.start("cross-reenactment", len(portraits) * len(drivers))
     per_pair: list[Rows] = []
     rest_psnr: list[float] = []
@@ -192,12 +200,12 @@ def _measure_cross(
     goal = goal if name not in baselines.BASELINES else None
     result.add(f"rest.{name}.psnr", None, unit, samples=rest_psnr, better=better, target=goal, about=about)
     if shown:
-        result.pictures[f"cross.{name}"] = np.stack([_heads(drivers, count), *shown])
+        result.pictures[f"cross.{name}"] = np.stack([_heads(drivers), *shown])
 
 
-def _heads(drivers: Sequence[Clip], count: int) -> np.ndarray:
+def _heads(drivers: Sequence[Clip]) -> np.ndarray:
     """The driving frames above the columns of the contact sheet: after a white one, one of each driver."""
-    frames = [d.frames[spread(len(d.frames), count)[(k + 1) % count]] for k, d in enumerate(drivers)]
+    frames = [d.frames[1 + (k + 1) % (len(d.frames) - 1)] for k, d in enumerate(drivers)]
     small = [to_size(f, SIDE) for f in frames]
     return np.stack([np.full_like(small[0], 255), *small])
 
@@ -214,9 +222,8 @@ def _cross_value(rows: Rows, key: str) -> float:
 
 
 def _measure_jitter(
-    result: Result, engine: Engine, name: str, clips: Sequence[Clip], count: int, reader: FaceReader, tick: _Tick
+    result: Result, engine: Engine, name: str, chosen: Sequence[Clip], count: int, reader: FaceReader, tick: _Tick
 ) -> None:
-    chosen = clips[:4]
     tick.start("jitter", len(chosen))
     seen = []
     for clip in chosen:
