@@ -79,7 +79,8 @@ class FaceTracker:
         """
         height, width = image.shape[:2]
         if min(height, width) < 16 or image[:: max(1, height // 32), :: max(1, width // 32)].max() <= DARK:
-            return self._miss()
+            self._miss()
+            return None
         small = _shrink(image, self._face_pixels)
         landmarks = self._process(small)
         if landmarks is not None and not _plausible(landmarks):
@@ -89,7 +90,8 @@ class FaceTracker:
             if landmarks is not None and (not _plausible(landmarks) or self._stranger(landmarks)):
                 landmarks = None
         if landmarks is None:
-            return self._miss()
+            self._miss()
+            return None
         landmarks = landmarks * np.array([width, height, width], np.float32)
         self._missed = 0
         box = landmarks[:SKIN, :2]
