@@ -3,9 +3,9 @@
 A measurement is a linear functional of the face's displacement E = R^T (L - t) / s - X_reference (see `pose`): how
 far a few landmarks moved along an axis, in hundredths of the face height. The dictionary D (K, 478, 3) says how the
 whole face moves with each: the ridge regression D = (M^T M + lambda)^-1 M^T E of displacements on their own
-measurements M = E A^T over driving clips. A face is encoded by weighted least squares, c = (D W^2 D^T)^-1 D W^2 E, and
-decoded as E = c D. Every name has its mirror image, so the dictionary knows no preferred side. The irises are no part
-of it: where they look is measured apart (see `mesh_code`).
+measurements M = E A^T over driving clips. A face is encoded by weighted least squares,
+c = (D W^2 D^T)^-1 D W^2 E, and decoded as E = c D. Every name has its mirror image, so the dictionary knows no
+preferred side. The irises are no part of it: where they look is measured apart (see `mesh_code`).
 """
 
 from __future__ import annotations
