@@ -1,0 +1,145 @@
+"""Sources: where driving frames come from.
+
+A new source is one file and one line in `SOURCES`. A source is written on the command line as ``name``,
+``name:argument``, or as a bare path or address:
+
+========================  =======================================================
+``camera``, ``camera:1``  a webcam, by number or by name (``camera:Logitech``)
+``clip.mp4``              a video file at its own pace
+``face.png``              one still picture
+``motion:walk.motion``    a motion track; ``motion:builtin`` is the one that comes with the package
+``rtsp://host/stream``    a network camera or a video at an http(s) address
+========================  =======================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from realtime.errors import BadFile, UnknownName
+from realtime.types import Frame, MotionCode
+
+SOURCES: dict[str, str] = {
+    "camera": "realtime.sources.camera:CameraSource",
+    "file": "realtime.sources.file:FileSource",
+    "motion": "realtime.sources.motion_track:MotionTrackSource",
+    "still": "realtime.sources.still:StillSource",
+    "url": "realtime.sources.url:UrlSource",
+}
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
+
+Tell = Callable[[str], None]
+"""Takes one sentence for the user. May be called from any thread."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How a source is read."""
+
+    fps: float = 30.0
+    """Rate asked of a camera; rate at which a still picture is repeated."""
+    paced: bool = True
+    """A file keeps its own pace; otherwise it is read as fast as it goes."""
+    loop: bool = False
+    """A file starts again when it ends."""
+    max_side: int = 1280
+    """Larger driving frames are scaled down to this, pixels. The driver's face needs no more."""
+
+
+class Source(Protocol):
+    """Contract of a source.
+
+    `check` is called first, from any thread, and must be cheap. `open`, `read` and `close` are called from one
+    thread, the source's own. `read` blocks until the next item is there and looks at `stopping` at least twice a
+    second. `close` is safe to call twice, and without `open`.
+    """
+
+    name: str
+    """For people: "camera 0", "clip.mp4"; never with a password in it."""
+    fps: float | None
+    """Nominal rate, frames a second; None where it is unknown. Known after `open`."""
+    frames: int | None
+    """How many items will come; None where it is unknown. Known after `open`."""
+    live: bool
+    """Frames come when they come: the clock is the camera's."""
+    tell: Tell
+    """Set by the pipeline: takes a sentence when the camera goes away or comes back."""
+    stopping: Callable[[], bool]
+    """Set by the pipeline: true when `read` should give up."""
+
+    def check(self) -> None:
+        """Raise BadFile, BadValue, DeviceError or MissingExtra for what can be known without heavy work."""
+
+    def open(self) -> None:
+        """Get ready to read. Raises BadFile, DeviceError, ConnectionLost."""
+
+    def read(self) -> Frame | MotionCode | None:
+        """The next item, None when there are no more."""
+
+    def close(self) -> None:
+        """Free what is held."""
+
+
+class SourceBase:
+    """What sources have in common. Not part of the contract."""
+
+    name = "source"
+    fps: float | None = None
+    frames: int | None = None
+    live = False
+
+    def __init__(self, options: SourceOptions) -> None:
+        self.options = options
+        self.tell: Tell = _silent
+        self.stopping: Callable[[], bool] = _never
+
+    def check(self) -> None:
+        """Nothing to check."""
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def open_source(spec: str, options: SourceOptions | None = None) -> Source:
+    """The source that `spec` names, checked but not open yet. Raises UnknownName, BadFile, BadValue, DeviceError."""
+    kind, argument = parse_source(spec)
+    module, _, attribute = SOURCES[kind].partition(":")
+    source: Source = getattr(importlib.import_module(module), attribute)(argument, options or SourceOptions())
+    source.check()
+    return source
+
+
+def parse_source(spec: str) -> tuple[str, str]:
+    """Split a source as written on the command line: (name of the registry, argument)."""
+    if re.match(r"(rtsps?|rtmps?|https?|udp|tcp|srt)://", spec, re.IGNORECASE):
+        return "url", spec
+    kind, colon, argument = spec.partition(":")
+    if kind in SOURCES and (colon or kind == "camera"):
+        return kind, argument
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        raise BadFile(spec, "is a folder; a source is a video, a picture or a camera")
+    if not path.exists():
+        if re.fullmatch(r"[a-z]+(:.*)?", spec) and not path.suffix:
+            raise UnknownName("source", kind, ["camera", "motion", "PATH", "URL"])
+        raise BadFile(spec, "no such file")
+    if path.suffix.lower() == ".motion":
+        return "motion", spec
+    return ("still" if path.suffix.lower() in PICTURE_SUFFIXES else "file"), spec
+
+
+def _silent(_sentence: str) -> None:
+    return None
+
+
+def _never() -> bool:
+    return False

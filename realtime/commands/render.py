@@ -1,0 +1,104 @@
+"""`avatar render`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from realtime.commands import options as o
+from realtime.commands.terminal import progress, say, stop_on_signals
+from realtime.errors import AvatarError, BadFile
+from realtime.pipeline import Pipeline
+from realtime.settings import PipelineSettings
+from realtime.sinks import SinkOptions, open_sink
+from realtime.sources import SourceOptions, open_source, parse_source
+
+
+def command(
+    driving: Annotated[str, typer.Argument(help="Clip or motion track that drives the portrait.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Video to write: .mp4, .mov or .mkv.")],
+    portrait: o.Portrait = o.BUILTIN,
+    engine: o.EngineName = "auto",
+    size: o.Size = 512,
+    set_: o.Sets = None,
+    amplitude: o.Amplitudes = None,
+    absolute: o.Absolute = False,
+    mirror: o.Mirror = False,
+    hold_gaze: o.HoldGaze = False,
+    duration: Annotated[float | None, typer.Option(help="Only the first seconds of the clip.")] = None,
+    stats: o.StatsPath = None,
+    weights: o.Weights = None,
+    device: o.Device = "auto",
+    quiet: o.Quiet = False,
+) -> None:
+    """Animate a portrait with a clip: every frame, nothing dropped, with the clip's sound.
+
+    [b]Examples[/b]
+
+      avatar render talk.mp4 --portrait me.jpg -o out.mp4
+
+      avatar render talk.mp4 --portrait painting.jpg --set smile=0.3 --amplitude head=0.7 -o out.mp4
+
+      avatar render talk.mp4 --portrait first_frame.png --absolute -o same.mp4
+
+      avatar render walk.motion -o out.mp4
+    """
+    kind, argument = parse_source(driving)
+    if kind in {"camera", "url"}:
+        raise BadFile(driving, "render takes a file; for a live source use: avatar run")
+    settings = PipelineSettings(lossless=True, duration=duration, stats=stats)
+    engine_settings = o.engine_settings(engine, size, weights, device)
+    live = o.live_settings(set_, amplitude, absolute, mirror, hold_gaze)
+    o.check_stats(stats)
+    _refuse_overwriting(output, argument, portrait, str(stats or ""))
+    source = open_source(driving, SourceOptions(paced=False))
+    audio = Path(argument).expanduser() if kind == "file" else None
+    sink = open_sink(f"file:{output}", SinkOptions(live=False, audio=audio))
+    picture = o.read_portrait(portrait)
+    renderer = o.make_engine(engine_settings, picture)
+    try:
+        pipeline = Pipeline(source, renderer, [sink], settings, live)
+        asyncio.run(_render(pipeline, quiet))
+    finally:
+        renderer.close()
+    counts = pipeline.stats.counts
+    if pipeline.interrupted:
+        raise AvatarError(f"interrupted: {output} holds the first {counts.delivered} frames")
+    if counts.delivered == 0:
+        raise BadFile(driving, "holds no frames")
+    if not quiet:
+        without = f", {counts.no_face} without a face" if counts.no_face else ""
+        print(f"{output}: {counts.delivered} frames{without}, {pipeline.stats.fps():.0f} a second")
+
+
+async def _render(pipeline: Pipeline, quiet: bool) -> None:
+    """Run to the end under a progress bar."""
+    stop_on_signals(asyncio.get_running_loop(), pipeline)
+    pipeline.control.subscribe(lambda notice: None if quiet else say(f"! {notice.text}"))
+    running = asyncio.create_task(pipeline.run())
+    with progress(quiet) as bar:
+        task = bar.add_task("rendering", total=None, speed="")
+        while not running.done():
+            await asyncio.wait({running}, timeout=0.2)
+            done = pipeline.stats.counts.delivered
+            bar.update(task, completed=done, total=_total(pipeline), speed=f"{pipeline.stats.fps():.0f} fps")
+    await running
+
+
+def _total(pipeline: Pipeline) -> int | None:
+    """How many frames will be rendered, as far as the source knows."""
+    frames, limit = pipeline.source.frames, pipeline.settings.duration
+    if frames is None or limit is None or pipeline.source.fps is None:
+        return frames
+    return min(frames, round(limit * pipeline.source.fps))
+
+
+def _refuse_overwriting(output: Path, *inputs: str) -> None:
+    """Raise BadFile where the output is one of the inputs."""
+    target = output.expanduser().resolve()
+    for name in inputs:
+        if name and name != o.BUILTIN and Path(name).expanduser().resolve() == target:
+            raise BadFile(output, "is one of the inputs; choose another name for the output")

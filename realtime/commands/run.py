@@ -1,0 +1,68 @@
+"""`avatar run`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from realtime.commands import options as o
+from realtime.commands.terminal import run_session, say
+from realtime.pipeline import Pipeline
+from realtime.settings import PipelineSettings
+from realtime.sinks import SinkOptions, open_sink
+from realtime.sources import SourceOptions, open_source
+
+
+def command(
+    source: Annotated[
+        str, typer.Option(help="camera, camera:N, a clip, a picture, motion:PATH, or an rtsp/http address.")
+    ] = "camera",
+    portrait: o.Portrait = o.BUILTIN,
+    engine: o.EngineName = "auto",
+    sink: Annotated[
+        list[str] | None, typer.Option(help="vcam[:DEVICE], file:OUT.mp4, images:FOLDER, preview or null. Repeats.")
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Frames a second asked of the camera.")] = 30.0,
+    size: o.Size = 512,
+    set_: o.Sets = None,
+    amplitude: o.Amplitudes = None,
+    absolute: o.Absolute = False,
+    mirror: o.Mirror = False,
+    hold_gaze: o.HoldGaze = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Start a clip or motion track again when it ends.")] = False,
+    duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
+    stats: o.StatsPath = None,
+    weights: o.Weights = None,
+    device: o.Device = "auto",
+    quiet: o.Quiet = False,
+) -> None:
+    """Be the portrait: camera to virtual camera, live. Ctrl-C ends it well.
+
+    [b]Examples[/b]
+
+      avatar run
+
+      avatar run --portrait me.jpg --sink preview
+
+      avatar run --source camera:1 --sink vcam --sink file:call.mp4
+
+      avatar run --source clip.mp4 --loop --set smile=0.3 --hold-gaze
+
+      avatar run --source motion:builtin --sink null --duration 10 --stats stats.json
+    """
+    settings = PipelineSettings(fps=fps, duration=duration, stats=stats)
+    engine_settings = o.engine_settings(engine, size, weights, device)
+    live = o.live_settings(set_, amplitude, absolute, mirror, hold_gaze)
+    o.check_stats(stats)
+    sinks = [open_sink(item, SinkOptions(fps=fps)) for item in sink or ["vcam"]]
+    driving = open_source(source, SourceOptions(fps=fps, loop=loop))
+    picture = o.read_portrait(portrait)
+    renderer = o.make_engine(engine_settings, picture)
+    try:
+        pipeline = Pipeline(driving, renderer, sinks, settings, live)
+        if not quiet:
+            say(f"{driving.name} drives {picture.name} into {', '.join(s.name for s in sinks)}; Ctrl-C ends it")
+        run_session(pipeline, quiet)
+    finally:
+        renderer.close()

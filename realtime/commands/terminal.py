@@ -1,0 +1,127 @@
+"""What commands print: notices, a live line, progress. Results go to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from realtime.control import Notice
+from realtime.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+PLAIN_LINE_EVERY = 5.0
+"""Seconds between status lines where stderr is no terminal."""
+
+
+def say(text: str) -> None:
+    """One line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run_session(pipeline: Pipeline, quiet: bool = False) -> None:
+    """Run a session until it ends; Ctrl-C and SIGTERM end it well. Shows a live line. Raises AvatarError."""
+    asyncio.run(_session(pipeline, quiet))
+
+
+async def _session(pipeline: Pipeline, quiet: bool) -> None:
+    stop_on_signals(asyncio.get_running_loop(), pipeline)
+    line = LiveLine(pipeline, quiet)
+    pipeline.control.subscribe(line.notice)
+    ticker = asyncio.create_task(line.keep_up())
+    try:
+        await pipeline.run()
+    finally:
+        ticker.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ticker
+        line.close()
+
+
+def stop_on_signals(loop: asyncio.AbstractEventLoop, pipeline: Pipeline) -> None:
+    """The first Ctrl-C or SIGTERM ends the session well; a second Ctrl-C ends the program at once."""
+
+    def stop() -> None:
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)
+        pipeline.control.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:   # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+
+
+class LiveLine:
+    """One line that says how the session does: rewritten in place in a terminal, now and then elsewhere."""
+
+    def __init__(self, pipeline: Pipeline, quiet: bool) -> None:
+        self._pipeline, self._quiet = pipeline, quiet
+        self._terminal = sys.stderr.isatty()
+        self._width = 0
+
+    async def keep_up(self) -> None:
+        """Write the line again and again until cancelled."""
+        while not self._quiet:
+            await asyncio.sleep(0.5 if self._terminal else PLAIN_LINE_EVERY)
+            if self._pipeline.control.phase == "running":
+                self._show(self.text())
+
+    def text(self) -> str:
+        """What the line says now."""
+        control = self._pipeline.control
+        now, counts = control.stats.recent(time.monotonic()), control.stats.counts
+        parts = [f"{now['fps']:.0f} fps", f"{now['p50']:.0f} ms (p99 {now['p99']:.0f})", f"{counts.dropped} dropped"]
+        if control.live.paused:
+            parts.append("paused")
+        elif control.face not in ("unknown", "tracked"):
+            parts.append("no face")
+        elif 0.0 < control.calibration < 1.0:
+            parts.append("finding your neutral face: look ahead")
+        return "  ".join(parts)
+
+    def notice(self, notice: Notice) -> None:
+        """Print a notice above the line. With --quiet only warnings."""
+        if self._quiet and notice.level != "warning":
+            return
+        self.close()
+        say(f"{'! ' if notice.level == 'warning' else ''}{notice.text}")
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._terminal and self._width:
+            sys.stderr.write("\r" + " " * self._width + "\r")
+            sys.stderr.flush()
+
+    def _show(self, text: str) -> None:
+        if not self._terminal:
+            say(text)
+            return
+        self._width = max(self._width, len(text))
+        sys.stderr.write("\r" + text.ljust(self._width))
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def progress(quiet: bool = False) -> Iterator[Progress]:
+    """A bar with the time left, on stderr; nothing where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(file=sys.stderr)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+        yield bar

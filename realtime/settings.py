@@ -1,0 +1,80 @@
+"""Settings: frozen dataclasses, built once at the edge (command line, server), each part handed only its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from realtime.errors import BadValue
+
+AMPLITUDE_GROUPS = ("head", "mouth", "eyes", "brows")
+"""Parts of the face whose motion can be made larger or smaller."""
+
+
+def _empty() -> Mapping[str, float]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Which engine renders, and how."""
+
+    name: str = "auto"
+    """A name of `ENGINES`, or "auto": the best one that can run here."""
+    size: int = 512
+    """Side of the picture in pixels, 64 to 2048."""
+    device: str = "auto"
+    """"auto", "cpu", "cuda" or "cuda:N"."""
+    weights: str | None = None
+    """A weight file, for the engines that need one."""
+
+    def __post_init__(self) -> None:
+        if not 64 <= self.size <= 2048:
+            raise BadValue("--size", self.size, "pixels, from 64 to 2048")
+
+
+@dataclass(frozen=True)
+class Live:
+    """What may change while a session runs. Replaced as a whole, so that a stage never sees half a change."""
+
+    edits: Mapping[str, float] = field(default_factory=_empty)
+    """Added to the motion code: direction name to amount, in the direction's unit."""
+    amplitude: Mapping[str, float] = field(default_factory=_empty)
+    """Part of the face (`AMPLITUDE_GROUPS`) to factor: 1 as driven, 0 still, 2 twice as much."""
+    hold_gaze: bool = False
+    """The eyes look at the viewer whatever the driver's do."""
+    mirror: bool = False
+    """The driving frame is flipped left to right, as in a mirror."""
+    absolute: bool = False
+    """The portrait takes the driver's pose as it is; otherwise it moves by the driver's change from neutral."""
+    paused: bool = False
+    """No driving frame is used; the avatar idles."""
+
+    def __post_init__(self) -> None:
+        for group, factor in self.amplitude.items():
+            if group not in AMPLITUDE_GROUPS:
+                raise BadValue("--amplitude", group, f"one of {', '.join(AMPLITUDE_GROUPS)}")
+            if not 0.0 <= factor <= 3.0:
+                raise BadValue("--amplitude", f"{group}={factor:g}", "a factor from 0 to 3")
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """How a session runs."""
+
+    fps: float = 30.0
+    """Rate asked of a camera and of paced sinks; idle motion is shown at this rate too."""
+    lossless: bool = False
+    """True: every frame in order, as fast as it goes (`render`). False: the newest frame only (`run`)."""
+    duration: float | None = None
+    """Stop after this many seconds; None: when the source ends."""
+    stats: Path | None = None
+    """Where the statistics are written when the session ends."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.fps <= 240:
+            raise BadValue("--fps", self.fps, "frames a second, from 1 to 240")
+        if self.duration is not None and not self.duration > 0:
+            raise BadValue("--duration", self.duration, "seconds, above 0")

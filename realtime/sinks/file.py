@@ -1,0 +1,186 @@
+"""A video file: H.264 in MP4, tagged BT.709, written in fragments so that a crash loses at most a second.
+
+While it is written the file is fragmented MP4, playable at any moment; when it is closed well it becomes a plain
+one (FFmpeg's `hybrid_fragmented`), which every player can seek in. Where this FFmpeg has no H.264 encoder the next
+best codec is taken, and the user is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from realtime.errors import AvatarError, BadFile
+from realtime.pictures import check_folder_of, fit_into
+from realtime.sinks import SinkBase, SinkOptions
+from realtime.types import Picture
+
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+ENCODERS = ("libx264", "h264_videotoolbox", "h264_mf", "libopenh264", "mpeg4")
+"""In order of preference: the software encoder first, for it alone has the same quality everywhere."""
+
+TIME_BASE = Fraction(1, 90_000)   # divides the periods of 24, 25, 30, 50, 60 and (30000/1001) fps exactly
+_BT709, _LIMITED = 1, 1
+
+
+class FileSink(SinkBase):
+    """Writes pictures with their own timestamps; the first one is at 0. Odd sizes lose their last row or column."""
+
+    def __init__(self, argument: str, options: SinkOptions) -> None:
+        super().__init__(options)
+        self.path = Path(argument).expanduser()
+        self.name = self.path.name or "file"
+        self._container: Any = None
+        self._sound: _Sound | None = None
+        self._first_pts: float | None = None
+        self._last_tick = -1
+        self.written = 0
+
+    def check(self) -> None:
+        """Raises BadFile where the name or the folder will not do."""
+        if not str(self.path) or self.path == Path("."):
+            raise BadFile("file", "a file sink needs a path, as in file:out.mp4")
+        if self.path.suffix.lower() not in CONTAINERS:
+            raise BadFile(self.path, f"the name must end in {', '.join(CONTAINERS)}")
+        check_folder_of(self.path)
+
+    def open(self, width: int, height: int, fps: float) -> None:
+        import av
+        from av.video.reformatter import VideoReformatter
+
+        self._width, self._height = max(2, width - width % 2), max(2, height - height % 2)
+        self._period = 1.0 / fps
+        rate = Fraction(fps).limit_denominator(1001)
+        try:
+            self._container = av.open(
+                str(self.path), "w", format=CONTAINERS[self.path.suffix.lower()], options=self._muxer_options()
+            )
+        except (av.FFmpegError, OSError) as error:
+            raise BadFile(self.path, f"cannot be written ({error})") from error
+        encoder = next((name for name in ENCODERS if name in av.codecs_available), None)
+        if encoder is None:
+            raise AvatarError("this FFmpeg has no encoder for H.264 or MPEG-4: pip install --force-reinstall av")
+        if encoder == "mpeg4":
+            self.tell(f"{self.name}: this FFmpeg has no H.264 encoder; MPEG-4 is written instead")
+        self._stream = self._container.add_stream(encoder, rate=rate, options=self._encoder_options(encoder))
+        self._stream.width, self._stream.height, self._stream.pix_fmt = self._width, self._height, "yuv420p"
+        context = self._stream.codec_context
+        context.time_base = self._stream.time_base = TIME_BASE
+        context.gop_size = max(1, round(fps))
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED
+        context.thread_count = 2
+        if self.options.audio is not None:
+            self._sound = _Sound.of(self.options.audio, self._container)
+        self._reformatter = VideoReformatter()
+
+    def write(self, picture: Picture) -> None:
+        import av
+
+        image = picture.image[: self._height, : self._width]
+        image = fit_into(image, self._width, self._height)
+        frame = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(image, format="rgb24"),
+            format="yuv420p",
+            src_color_range=2,
+            dst_colorspace=_BT709,
+            dst_color_range=_LIMITED,
+            interpolation="BICUBIC",
+        )
+        frame.color_primaries = frame.color_trc = _BT709
+        frame.time_base = TIME_BASE
+        if self._first_pts is None:
+            self._first_pts = picture.pts
+        tick = max(round((picture.pts - self._first_pts) / TIME_BASE), self._last_tick + 1)
+        frame.pts = tick
+        try:
+            self._mux(self._stream.encode(frame))
+            if self._sound is not None:
+                self._sound.copy_until(float(tick * TIME_BASE))
+        except av.FFmpegError as error:
+            raise AvatarError(f"{self.path}: writing failed ({error})") from error
+        self._last_tick = tick
+        self.written += 1
+
+    def close(self) -> None:
+        container, self._container = self._container, None
+        if container is None:
+            return
+        import av
+
+        try:
+            if self.written:
+                self._mux(self._stream.encode(None), container)
+                if self._sound is not None:
+                    self._sound.copy_until(float(self._last_tick * TIME_BASE) + self._period)
+        except av.FFmpegError as error:
+            raise AvatarError(f"{self.path}: writing failed ({error})") from error
+        finally:
+            if self._sound is not None:
+                self._sound.close()
+            with contextlib.suppress(av.FFmpegError):
+                container.close()
+            if not self.written:
+                self.path.unlink(missing_ok=True)
+
+    def _mux(self, packets: list[Any], container: Any = None) -> None:
+        for packet in packets:
+            if not packet.duration:
+                packet.duration = max(1, round(self._period / packet.time_base))
+            (container or self._container).mux(packet)
+
+    def _muxer_options(self) -> dict[str, str]:
+        if self.path.suffix.lower() == ".mkv":
+            return {"flush_packets": "1"}
+        return {"movflags": "hybrid_fragmented+frag_keyframe+default_base_moof", "flush_packets": "1"}
+
+    def _encoder_options(self, encoder: str) -> dict[str, str]:
+        if encoder != "libx264":
+            return {}
+        if self.options.live:
+            return {"preset": "veryfast", "crf": "20", "tune": "zerolatency"}
+        return {"preset": "medium", "crf": "18", "bf": "0"}
+
+
+class _Sound:
+    """The sound of a clip, copied packet by packet beside the pictures."""
+
+    def __init__(self, source: Any, stream: Any, container: Any) -> None:
+        self._source, self._container, self._out = source, container, stream
+        self._packets = source.demux(source.streams.audio[0])
+        self._waiting: Any = None
+
+    @classmethod
+    def of(cls, path: Path, container: Any) -> _Sound | None:
+        """None where the clip has no sound, or one that this kind of file cannot hold."""
+        import av
+
+        source = av.open(str(path))
+        try:
+            if not source.streams.audio:
+                source.close()
+                return None
+            return cls(source, container.add_stream_from_template(source.streams.audio[0]), container)
+        except (av.FFmpegError, ValueError):
+            source.close()
+            return None
+
+    def copy_until(self, seconds: float) -> None:
+        """Write the packets that begin before `seconds` of media time."""
+        while True:
+            packet = self._waiting or next(self._packets, None)
+            self._waiting = None
+            if packet is None:
+                return
+            if packet.dts is None:
+                continue
+            if float(packet.dts * packet.time_base) > seconds:
+                self._waiting = packet
+                return
+            packet.stream = self._out
+            self._container.mux(packet)
+
+    def close(self) -> None:
+        self._source.close()
