@@ -32,7 +32,11 @@ def build_app(names: Iterable[str] | None = None) -> typer.Typer:
     import typer
 
     app = typer.Typer(
-        help=ABOUT, no_args_is_help=True, rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False
+        help=ABOUT,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        add_completion=False,
+        pretty_exceptions_enable=False,
     )
     wanted = set(COMMANDS if names is None else names)
 
