@@ -1,0 +1,275 @@
+"""Eyes: a whole eyeball behind the lids.
+
+The portrait shows only the part of an eyeball between its lids. At preparation the rest is made: the white is
+spread inwards, the iris completed by its own mirror image. In motion the eyeball is rigid with the head, its iris
+shifted by the gaze, and the smooth opening between the lids is the window through which it is seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from realtime.engines.mesh.curves import SAMPLES, Opening, opening
+from realtime.engines.mesh.inpaint import fill_smooth
+from realtime.engines.mesh.jit import compiled
+from realtime.motion.face_model import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
+from realtime.motion.pose import HeadPose
+
+EYE_RINGS = (RIGHT_EYE, (LEFT_EYE[8], *LEFT_EYE[7:0:-1], LEFT_EYE[0], *LEFT_EYE[:8:-1]))
+"""Rings of both eyes that begin at the corner on the left side of the picture."""
+IRISES = (RIGHT_IRIS, LEFT_IRIS)
+UPPER_INSET, LOWER_INSET = 0.10, 0.04
+"""How far the lashes reach into the opening, as a share of its height."""
+MIN_OPENING = 0.008
+"""Eyes that open less than this (face heights) are taken as closed: there is no eyeball to show."""
+ZOOM = 2
+"""Texels per pixel of the portrait, so that bilinear sampling stays sharp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eye:
+    """One eye of a portrait.
+
+    ring, iris: landmark indices. seen, ball: uint8 (h, w, 3), the picture around the eye, and the same with a whole
+    eyeball. corner: (x, y) of texel (0, 0) in the portrait, pixels. centre, radius: of the iris, pixels of the
+    portrait. width, height: of the opening, pixels. rest: the ring in the face frame, (16, 3).
+    """
+
+    ring: tuple[int, ...]
+    iris: tuple[int, ...]
+    seen: np.ndarray
+    ball: np.ndarray
+    corner: tuple[int, int]
+    centre: np.ndarray
+    radius: float
+    width: float
+    height: float
+    rest: np.ndarray
+    gaze: np.ndarray
+
+    def draw(self, out: np.ndarray, shape: np.ndarray, start: HeadPose, pose: HeadPose) -> None:
+        """Paint the eye of the face `shape` (478, 3; face frame) in pose `pose` into `out`, uint8 (H, W, 3).
+
+        start: the pose in the portrait.
+        """
+        growth = pose.scale / start.scale
+        lids = shape[list(self.ring)]
+        window = self.window(pose.to_picture(lids)[:, :2], growth)
+        box = window.box(2.0, out.shape[1], out.shape[0])
+        if box is None:
+            return
+        # the eyeball lies in a plane of the face frame: two affine views of it make one map, target to portrait
+        depth = self.rest[:, 2].mean()
+        view = start.scale * start.rotation[:2, :2]
+        back = view @ np.linalg.inv(pose.scale * pose.rotation[:2, :2])
+        origin = start.to_picture(np.array([0.0, 0.0, depth]))[:2]
+        offset = origin - back @ pose.to_picture(np.array([0.0, 0.0, depth]))[:2]
+        gaze = shape[self.iris[0], :2] - (lids[0, :2] + lids[8, :2]) / 2.0
+        shift = view @ (gaze - self.gaze)
+        lid_change = float(np.abs((lids - self.rest)[:, 1]).mean()) * start.scale / max(1.0, self.height)
+        gaze_change = float(np.abs(shift).max()) / self.radius
+        rest = float(np.exp(-((lid_change / 0.06) ** 2) - (gaze_change / 0.08) ** 2))
+        _draw_eye(
+            out,
+            np.array(box, np.int64),
+            np.array([*window.origin, *window.along, window.length]),
+            window.upper,
+            window.lower,
+            self.seen,
+            self.ball,
+            np.array([*back[0], offset[0] - self.corner[0], *back[1], offset[1] - self.corner[1]]) * ZOOM,
+            np.array([*((self.centre - self.corner) * ZOOM), *(shift * ZOOM), self.radius * ZOOM]),
+            np.array([max(0.7, 0.016 * self.width * growth), rest]),
+        )
+
+    def window(self, ring: np.ndarray, growth: float) -> Opening:
+        """The opening between the lids at `ring` (16, 2; pixels), for an eye `growth` times as large as at rest."""
+        return opening(ring, UPPER_INSET * self.height * growth, LOWER_INSET * self.height * growth)
+
+
+def prepare_eyes(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) -> list[Eye]:
+    """The eyes of a portrait that are open and inside the picture.
+
+    picture: uint8 (H, W, 3). landmarks: (478, 3), pixels of that picture. pose: of the face in it.
+    """
+    eyes = []
+    for ring, iris in zip(EYE_RINGS, IRISES, strict=True):
+        eye = _prepare_eye(picture, landmarks, pose, ring, iris)
+        if eye is not None:
+            eyes.append(eye)
+    return eyes
+
+
+def _prepare_eye(
+    picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose, ring: tuple[int, ...], iris: tuple[int, ...]
+) -> Eye | None:
+    lids = landmarks[list(ring), :2]
+    centre = landmarks[iris[0], :2].copy()
+    radius = float(np.linalg.norm(landmarks[list(iris[1:]), :2] - centre, axis=1).mean())
+    width = float(np.linalg.norm(lids[8] - lids[0]))
+    window = opening(lids)
+    height = float((window.lower - window.upper).max())
+    reach = np.array([1.1 * width, 0.8 * width])
+    middle = lids.mean(axis=0)
+    low = np.floor(np.maximum(middle - reach, 0)).astype(int)
+    high = np.ceil(np.minimum(middle + reach, (picture.shape[1] - 1, picture.shape[0] - 1))).astype(int) + 1
+    if height < MIN_OPENING * pose.scale or width < 4.0 or (high - low < 6).any():
+        return None
+    crop = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
+    ball = _whole_eyeball(crop, lids - low, centre - low, radius, height)
+    rest = pose.to_face(landmarks[list(ring)])
+    gaze = pose.to_face(landmarks[iris[0]])[:2] - (rest[0, :2] + rest[8, :2]) / 2.0
+    return Eye(
+        ring=ring,
+        iris=iris,
+        seen=magnify(crop, ZOOM),
+        ball=magnify(ball, ZOOM),
+        corner=(int(low[0]), int(low[1])),
+        centre=centre,
+        radius=max(1.0, radius),
+        width=width,
+        height=height,
+        rest=rest,
+        gaze=gaze,
+    )
+
+
+def _whole_eyeball(crop: np.ndarray, lids: np.ndarray, centre: np.ndarray, radius: float, height: float) -> np.ndarray:
+    """`crop` with the eyeball completed beyond the lids: uint8 (h, w, 3)."""
+    h, w = crop.shape[:2]
+    image = crop.astype(np.float32)
+    inside = coverage(opening(lids, 0.16 * height, 0.10 * height), (h, w), 1.0) > 0.7
+    xx, yy = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
+    distance = np.hypot(xx - centre[0], yy - centre[1])
+    white = inside & (distance > 1.15 * radius)
+    if white.sum() < 4:
+        white = inside
+    if not white.any():
+        return crop
+    ball = fill_smooth(image, white.astype(np.float32))
+
+    mirror_y = (2.0 * centre[1] - yy).astype(np.float32)
+    mirrored = cv2.remap(image, xx, mirror_y, cv2.INTER_LINEAR)
+    mirrored_inside = cv2.remap(inside.astype(np.uint8), xx, mirror_y, cv2.INTER_NEAREST) > 0
+    disc = distance < 1.12 * radius
+    known = disc & (inside | mirrored_inside)
+    if known.any():
+        values = np.where(inside[..., None], image, mirrored)
+        iris = np.where(known[..., None], values, fill_smooth(values, known.astype(np.float32)))
+        blend = np.clip((1.08 * radius - distance) / (0.16 * radius) + 0.5, 0.0, 1.0)[..., None]
+        ball = iris * blend + ball * (1.0 - blend)
+    keep = (cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.7) * inside)[..., None]
+    return np.clip(image * keep + ball * (1.0 - keep) + 0.5, 0, 255).astype(np.uint8)
+
+
+def magnify(image: np.ndarray, zoom: int) -> np.ndarray:
+    """`image` enlarged so that texel (zoom x, zoom y) is exactly pixel (x, y): cubic between, the edge repeated."""
+    size = (image.shape[1] * zoom, image.shape[0] * zoom)
+    matrix = np.float32([[zoom, 0, 0], [0, zoom, 0]])
+    return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def coverage(window: Opening, shape: tuple[int, int], soft: float) -> np.ndarray:
+    """float32 `shape`: how far each pixel is inside `window`, 0..1, over an edge `soft` pixels wide."""
+    mask = np.zeros(shape, np.float32)
+    box = window.box(2.0 + soft, shape[1], shape[0])
+    if box is not None:
+        frame = np.array([*window.origin, *window.along, window.length])
+        _fill_coverage(mask, np.array(box, np.int64), frame, window.upper, window.lower, soft)
+    return mask
+
+
+@compiled("float64(float64, float64, float64[::1], float64[::1], float64[::1], float64)")
+def cover(x: float, y: float, frame: np.ndarray, upper: np.ndarray, lower: np.ndarray, soft: float) -> float:
+    """How far the pixel (x, y) is inside an opening, 0..1. frame: origin x, y, along x, y, length."""
+    dx = x - frame[0]
+    dy = y - frame[1]
+    u = (dx * frame[2] + dy * frame[3]) / frame[4]
+    v = dy * frame[2] - dx * frame[3]
+    if u <= 0.0 or u >= 1.0:
+        return 0.0
+    at = u * (SAMPLES - 1)
+    k = int(at)
+    t = at - k
+    top = upper[k] + t * (upper[k + 1] - upper[k])
+    bottom = lower[k] + t * (lower[k + 1] - lower[k])
+    gap = bottom - top
+    if v < top - soft or v > bottom + soft or gap <= 0.0:
+        return 0.0
+    inside = min(1.0, max(0.0, (v - top) / soft + 0.5)) * min(1.0, max(0.0, (bottom - v) / soft + 0.5))
+    open_ = min(1.0, gap / (1.5 * soft))
+    return inside * open_
+
+
+@compiled("void(float32[:,::1], int64[::1], float64[::1], float64[::1], float64[::1], float64)")
+def _fill_coverage(
+    mask: np.ndarray, box: np.ndarray, frame: np.ndarray, upper: np.ndarray, lower: np.ndarray, soft: float
+) -> None:
+    for y in range(box[1], box[3]):
+        for x in range(box[0], box[2]):
+            mask[y, x] = cover(float(x), float(y), frame, upper, lower, soft)
+
+
+@compiled("float64(uint8[:,:,::1], float64, float64, int64)")
+def texel(texture: np.ndarray, x: float, y: float, channel: int) -> float:
+    """Bilinear sample of one channel, the edge repeated."""
+    h, w = texture.shape[:2]
+    x = min(max(x, 0.0), w - 1.001)
+    y = min(max(y, 0.0), h - 1.001)
+    i = int(y)
+    j = int(x)
+    fx = x - j
+    fy = y - i
+    top = texture[i, j, channel] * (1.0 - fx) + texture[i, j + 1, channel] * fx
+    bottom = texture[i + 1, j, channel] * (1.0 - fx) + texture[i + 1, j + 1, channel] * fx
+    return top * (1.0 - fy) + bottom * fy
+
+
+@compiled(
+    "void(uint8[:,:,::1], int64[::1], float64[::1], float64[::1], float64[::1], uint8[:,:,::1], uint8[:,:,::1],"
+    " float64[::1], float64[::1], float64[::1])"
+)
+def _draw_eye(
+    out: np.ndarray,
+    box: np.ndarray,
+    frame: np.ndarray,
+    upper: np.ndarray,
+    lower: np.ndarray,
+    seen: np.ndarray,
+    ball: np.ndarray,
+    back: np.ndarray,
+    iris: np.ndarray,
+    look: np.ndarray,
+) -> None:
+    """back: affine map target to texel, row by row. iris: x, y, shift x, shift y, radius; texels.
+    look: width of the soft edge in pixels, nearness to rest 0..1."""
+    soft = look[0]
+    rest = look[1]
+    shade_reach = 0.07 * frame[4]
+    for y in range(box[1], box[3]):
+        for x in range(box[0], box[2]):
+            cov = cover(float(x), float(y), frame, upper, lower, soft)
+            if cov <= 0.002:
+                continue
+            sx = back[0] * x + back[1] * y + back[2]
+            sy = back[3] * x + back[4] * y + back[5]
+            dx = sx - iris[0] - iris[2]
+            dy = sy - iris[1] - iris[3]
+            t = (np.sqrt(dx * dx + dy * dy) / iris[4] - 1.2) / 1.4
+            t = min(1.0, max(0.0, t))
+            near = 1.0 - t * t * (3.0 - 2.0 * t)
+            bx = sx - iris[2] * near
+            by = sy - iris[3] * near
+            # the upper lid's shadow on the ball, where the picture's own shadow has moved away with the lid
+            u = ((x - frame[0]) * frame[2] + (y - frame[1]) * frame[3]) / frame[4]
+            v = (y - frame[1]) * frame[2] - (x - frame[0]) * frame[3]
+            below = max(0.0, v - upper[min(SAMPLES - 1, max(0, int(u * (SAMPLES - 1))))])
+            light = 1.0 - (1.0 - rest) * 0.32 * np.exp(-below / shade_reach)
+            for c in range(3):
+                value = texel(ball, bx, by, c) * light
+                if rest > 0.01:
+                    value = value * (1.0 - rest) + rest * texel(seen, sx, sy, c)
+                out[y, x, c] = np.uint8(min(255.0, out[y, x, c] * (1.0 - cov) + value * cov + 0.5))

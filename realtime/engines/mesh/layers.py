@@ -1,0 +1,82 @@
+"""A portrait taken apart: the person, how much of each pixel is the person (the matte), and the background behind.
+
+With P = I - (1 - alpha) B, the layers put together at rest give the picture back exactly; in motion the person is
+warped, matte and all, and the background B stands still.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+
+from realtime.engines.mesh.inpaint import fill_smooth, fill_textured
+from realtime.engines.mesh.topology import smoothstep
+
+_segmentation_lock = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _segmentation() -> Any:
+    """The selfie segmentation network of the mediapipe wheel. Not thread-safe: use under `_segmentation_lock`."""
+    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+
+    return SelfieSegmentation(model_selection=0)
+
+
+def person_mask(image: np.ndarray) -> np.ndarray:
+    """float32 (H, W) in 0..1: how surely each pixel of `image` (uint8 (H, W, 3) RGB) is a person."""
+    with _segmentation_lock:
+        mask = _segmentation().process(np.ascontiguousarray(image)).segmentation_mask
+    return np.array(mask, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """matte: float32 (H, W) in 0..1. person: float32 (H, W, 3), 0..255, multiplied by the matte.
+    background: float32 (H, W, 3), 0..255, complete behind the person."""
+
+    matte: np.ndarray
+    person: np.ndarray
+    background: np.ndarray
+
+
+def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: float) -> Layers:
+    """Take a picture apart.
+
+    image: uint8 (H, W, 3). mask: float32 (H, W), the network's word on the person. surely: float32 (H, W), 1 where
+    the person is known to be (inside the face). fh: height of the face in pixels.
+    """
+    picture = image.astype(np.float32)
+    radius = max(2, int(0.03 * fh))
+    soft = cv2.ximgproc.guidedFilter(image, mask, radius, 1e-4 * 255 * 255 * 0.5)
+    matte = np.maximum(smoothstep(0.25, 0.95, soft).astype(np.float32), surely)
+
+    # around the person lies a band in which the mask cannot be trusted (stray hair): no colour is taken from it
+    band = max(3, int(0.045 * fh))
+    person = cv2.dilate((matte > 0.5).astype(np.uint8), _disc(band)).astype(bool)
+    known = ~person & (matte < 0.3)
+    if known.sum() < 50:
+        return Layers(np.ones_like(matte), picture, picture.copy())
+    background = fill_textured(picture, known, blur=max(2.0, 0.06 * fh))
+
+    # what in the band differs from the background by more than its grain belongs to the person: the smallest alpha
+    # for which 0 <= I - (1 - alpha) B <= 255 alpha. A smooth background is used, else its own grain counts as hair.
+    plain = np.clip(fill_smooth(picture, known.astype(np.float32)), 1.0, 254.0)
+    needed = np.maximum((plain - picture) / plain, (picture - plain) / (255.0 - plain)).max(axis=2)
+    in_band = cv2.GaussianBlur(person.astype(np.float32), (0, 0), 1.0) * person
+    matte = np.maximum(matte * person, smoothstep(0.12, 0.6, needed) * in_band * 0.98).astype(np.float32)
+    alpha = matte[..., None]
+    colour = np.clip(picture - (1.0 - alpha) * background, 0.0, 255.0 * alpha)
+    # what the limits took away goes to the background, so that the layers still add up to the picture
+    rest = (picture - colour) / np.maximum(1.0 - alpha, 0.05)
+    background = np.where(alpha < 0.95, np.clip(rest, 0.0, 255.0), background)
+    return Layers(matte, colour, background)
+
+
+def _disc(radius: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))

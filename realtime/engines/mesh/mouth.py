@@ -1,0 +1,316 @@
+"""The inside of the mouth: what shows between the lips when they part.
+
+Upper teeth are anchored to the head, lower teeth and tongue to the jaw. Teeth, tongue and gums are drawn in colours
+taken from the face's own skin and lips. A portrait whose mouth is open brings its own interior: the part above the
+upper teeth's edge is anchored to the head and the part below it to the jaw, and what opens between them is drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from realtime.engines.mesh.curves import SAMPLES, Opening, opening
+from realtime.engines.mesh.eyes import ZOOM, cover, coverage, magnify, texel
+from realtime.engines.mesh.inpaint import fill_smooth
+from realtime.engines.mesh.jit import compiled
+from realtime.engines.mesh.teeth import EDGE, ROW_HEIGHT, ROW_WIDTH, Teeth, draw_teeth
+from realtime.engines.mesh.topology import smoothstep
+from realtime.motion.face_model import CHIN, INNER_CORNERS, LIP_MIDDLE, LIPS_INNER, load_face_model
+from realtime.motion.pose import HeadPose
+
+CHEEKS = (50, 280, 101, 330, 205, 425)
+LOWER_LIP = (16, 15, 85, 315, 86, 316)
+NOSE_BASE = 2
+CLOSED = 0.004
+"""Lips nearer than this (face heights) are closed: nothing is drawn."""
+OWN_FROM, OWN_FULL = 0.012, 0.03
+"""Opening of the portrait's mouth (face heights) from which, and at which fully, its own interior is used."""
+TOOTH_SHOW = 0.022
+"""How far the upper teeth reach below the resting upper lip, in face heights."""
+UPPER_TEETH_DEPTH, LOWER_TEETH_DEPTH, THROAT_DEPTH = 0.035, 0.045, 0.10
+"""How far behind the lips things lie, in face heights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mouth:
+    """The mouth of a portrait.
+
+    rest: (478, 3), the portrait's face in the face frame. seen, own: uint8 (h, w, 3), the picture around the mouth,
+    and the same with the interior spread over the lips. corner: (x, y) of texel (0, 0) in the portrait, pixels.
+    own_weight: 0..1, how much the portrait's own interior counts. split: y in the face frame of the upper teeth's
+    edge in it. lip_rest: y of the upper lip's edge with the mouth closed. colours: float64 (3, 3): the dark of the
+    mouth, the tongue, the lips.
+    """
+
+    rest: np.ndarray
+    start: HeadPose
+    teeth: Teeth
+    colours: np.ndarray
+    lip_rest: float
+    seen: np.ndarray
+    own: np.ndarray
+    corner: tuple[int, int]
+    own_weight: float
+    split: float
+
+    def draw(self, out: np.ndarray, shape: np.ndarray, pose: HeadPose) -> None:
+        """Paint the inside of the mouth of the face `shape` (478, 3; face frame) in `pose` into `out` (H, W, 3)."""
+        upper_lip, lower_lip = shape[LIP_MIDDLE[0]], shape[LIP_MIDDLE[1]]
+        ring = shape[list(LIPS_INNER)]
+        gap = float(lower_lip[1] - upper_lip[1])
+        if max(gap, float((ring[:10:-1, 1] - ring[1:10, 1]).max())) < CLOSED:
+            return
+        window = mouth_window(pose.to_picture(ring)[:, :2], gap * pose.scale)
+        box = window.box(3.0, out.shape[1], out.shape[0])
+        if box is None:
+            return
+        depth = (upper_lip[2] + lower_lip[2]) / 2.0
+        planes = [_plane(pose, depth + d) for d in (0.0, UPPER_TEETH_DEPTH, LOWER_TEETH_DEPTH, THROAT_DEPTH)]
+        rest_gap = float(self.rest[LIP_MIDDLE[1], 1] - self.rest[LIP_MIDDLE[0], 1])
+        jaw = float(shape[CHIN, 1] - self.rest[CHIN, 1])
+        drop = max(0.0, jaw + max(0.0, rest_gap - 0.01))
+        left, right = shape[INNER_CORNERS[0], 0], shape[INNER_CORNERS[1], 0]
+        rest_middle = float(self.rest[list(INNER_CORNERS), 0].mean())
+        middle_teeth = float(self.rest[[*LIP_MIDDLE, NOSE_BASE], 0].mean())
+        lower_lip_fall = float((shape[[CHIN, LIP_MIDDLE[1]], 1] - self.rest[[CHIN, LIP_MIDDLE[1]], 1]).mean())
+        moved = float(np.abs(ring - self.rest[list(LIPS_INNER)])[:, :2].mean())
+        rest = float(np.exp(-((moved / 0.004) ** 2))) if self.own_weight > 0 else 0.0
+        own = self.own_weight + (1.0 - self.own_weight) * float(np.exp(-(((gap - rest_gap) / 0.012) ** 2)))
+        lower_edge = max(self.lip_rest + 0.012 + 0.97 * drop, float(lower_lip[1]) - 0.045)
+        view = self.start.scale * self.start.rotation[:2, :2]
+        rest_depth = float(self.rest[list(LIP_MIDDLE), 2].mean())
+        origin = self.start.to_picture(np.array([0.0, 0.0, rest_depth]))[:2] - self.corner
+        _draw_mouth(
+            out,
+            np.array(box, np.int64),
+            np.array([*window.origin, *window.along, window.length]),
+            window.upper,
+            window.lower,
+            np.array(planes),
+            self.colours,
+            self.teeth.upper,
+            self.teeth.lower,
+            self.seen,
+            self.own,
+            np.array([*view[0], origin[0], *view[1], origin[1]]) * ZOOM,
+            np.array(
+                [
+                    max(0.8, 0.0035 * pose.scale),
+                    float(left + right) / 2.0,
+                    abs(float(right - left)) / 2.0,
+                    float(upper_lip[1]),
+                    float(lower_lip[1]),
+                    middle_teeth,
+                    self.lip_rest + TOOTH_SHOW,
+                    lower_edge,
+                    self.teeth.density,
+                    own if self.own_weight > 0 else 0.0,
+                    self.split,
+                    lower_lip_fall,
+                    rest_middle,
+                    rest,
+                ]
+            ),
+        )
+
+
+def mouth_window(ring: np.ndarray, gap: float) -> Opening:
+    """The opening between the lips at `ring` (20, 2; pixels); gap: its height in pixels."""
+    inset = min(0.06 * max(1.0, gap), 1.2)
+    return opening(ring, inset, inset)
+
+
+def _plane(pose: HeadPose, depth: float) -> tuple[float, ...]:
+    """Affine map from pixels to (x, y) of the face frame on the plane z = `depth`: six numbers, row by row."""
+    back = np.linalg.inv(pose.scale * pose.rotation[:2, :2])
+    origin = pose.to_picture(np.array([0.0, 0.0, depth]))[:2]
+    offset = -back @ origin
+    return (back[0, 0], back[0, 1], offset[0], back[1, 0], back[1, 1], offset[1])
+
+
+def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) -> Mouth:
+    """The mouth of a portrait. picture: uint8 (H, W, 3). landmarks: (478, 3), its pixels. pose: of the face in it."""
+    rest = pose.to_face(landmarks)
+    skin = _median_colour(picture, landmarks, CHEEKS)
+    lip = _median_colour(picture, landmarks, LOWER_LIP)
+    luminance = float(skin @ (0.299, 0.587, 0.114)) / 255.0
+    tint = skin / max(1.0, float(skin.mean()))
+    tone = np.array([1.0, 0.97, 0.92]) * (0.7 + 0.3 * tint)
+    tooth = 248.0 * min(0.97, 0.40 + 0.62 * luminance) * tone / tone.max()
+    warmth = lip / max(1.0, float(lip.mean()))
+    colours = np.array([np.clip(0.20 * lip * warmth**0.8, 0, 70), np.clip(0.88 * lip * warmth**0.25, 0, 235), lip])
+    mean = load_face_model().mean
+    closed_lip = rest[NOSE_BASE, 1] + (mean[LIP_MIDDLE[0], 1] - mean[NOSE_BASE, 1]) + 0.01
+
+    ring = landmarks[list(LIPS_INNER), :2]
+    gap = float(rest[LIP_MIDDLE[1], 1] - rest[LIP_MIDDLE[0], 1])
+    width = float(np.linalg.norm(ring[10] - ring[0]))
+    low = np.floor(np.maximum(ring.mean(axis=0) - width, 0)).astype(int)
+    high = np.ceil(np.minimum(ring.mean(axis=0) + width, (picture.shape[1] - 1, picture.shape[0] - 1))).astype(int) + 1
+    high = np.maximum(high, low + 4)
+    crop = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
+    own, own_weight, split = crop, 0.0, float(rest[LIP_MIDDLE[1], 1])
+    if gap > CLOSED:
+        height = gap * pose.scale
+        inside = coverage(opening(ring - low, 0.12 * height, 0.12 * height), crop.shape[:2], 1.0) > 0.6
+        if inside.sum() >= 12:
+            own_weight = float(smoothstep(OWN_FROM, OWN_FULL, np.float64(gap)))
+            image = crop.astype(np.float32)
+            spread = fill_smooth(image, inside.astype(np.float32))
+            own = np.clip(np.where(inside[..., None], image, spread) + 0.5, 0, 255).astype(np.uint8)
+            split = _teeth_edge(crop, inside, low, rest, pose)
+    return Mouth(
+        rest=rest,
+        start=pose,
+        teeth=draw_teeth(tooth, np.clip(0.85 * lip, 0, 255), pose.scale),
+        colours=np.ascontiguousarray(colours, np.float64),
+        lip_rest=float(min(rest[LIP_MIDDLE[0], 1], closed_lip)),
+        seen=magnify(crop, ZOOM),
+        own=magnify(own, ZOOM),
+        corner=(int(low[0]), int(low[1])),
+        own_weight=own_weight,
+        split=split,
+    )
+
+
+def _median_colour(picture: np.ndarray, landmarks: np.ndarray, indices: tuple[int, ...]) -> np.ndarray:
+    """Median RGB of the pixels at some landmarks, float64 (3,)."""
+    x = np.clip(np.round(landmarks[list(indices), 0]).astype(int), 0, picture.shape[1] - 1)
+    y = np.clip(np.round(landmarks[list(indices), 1]).astype(int), 0, picture.shape[0] - 1)
+    return np.median(picture[y, x].astype(np.float64), axis=0)
+
+
+def _teeth_edge(crop: np.ndarray, inside: np.ndarray, low: np.ndarray, rest: np.ndarray, pose: HeadPose) -> float:
+    """Where, between the lips, the upper teeth end and the dark begins: y in the face frame.
+
+    Rows of the interior's middle are averaged; the darkest row, when it is much darker than the brightest, is the
+    opening between the teeth. Without such a row all that shows belongs to the head (or is one tooth row).
+    """
+    ys, xs = np.nonzero(inside)
+    a, b, c, d, e, f = _plane(pose, float(rest[list(LIP_MIDDLE), 2].mean()))
+    px, py = xs + low[0], ys + low[1]
+    fx, fy = a * px + b * py + c, d * px + e * py + f
+    light = crop[ys, xs].astype(np.float64) @ (0.299, 0.587, 0.114)
+    half = 0.25 * abs(rest[INNER_CORNERS[1], 0] - rest[INNER_CORNERS[0], 0])
+    central = np.abs(fx - rest[list(LIP_MIDDLE), 0].mean()) < half
+    top, bottom = float(rest[LIP_MIDDLE[0], 1]), float(rest[LIP_MIDDLE[1], 1])
+    rows = 8
+    row = np.floor((fy[central] - top) / (bottom - top) * rows).astype(int)
+    means = np.array([light[central][row == k].mean() if (row == k).any() else np.nan for k in range(rows)])
+    if np.isfinite(means).sum() < 2 or np.nanmin(means) > 0.62 * np.nanmax(means):
+        return bottom
+    darkest = int(np.nanargmin(means))
+    return top + (bottom - top) * (0.15 if darkest <= 1 else (darkest + 0.5) / rows)
+
+
+@compiled(
+    "void(uint8[:,:,::1], int64[::1], float64[::1], float64[::1], float64[::1], float64[:,::1], float64[:,::1],"
+    " uint8[:,:,::1], uint8[:,:,::1], uint8[:,:,::1], uint8[:,:,::1], float64[::1], float64[::1])"
+)
+def _draw_mouth(
+    out: np.ndarray,
+    box: np.ndarray,
+    frame: np.ndarray,
+    upper: np.ndarray,
+    lower: np.ndarray,
+    planes: np.ndarray,
+    colours: np.ndarray,
+    upper_teeth: np.ndarray,
+    lower_teeth: np.ndarray,
+    seen: np.ndarray,
+    own: np.ndarray,
+    view: np.ndarray,
+    p: np.ndarray,
+) -> None:
+    """planes: pixel to face frame at the lips, upper teeth, lower teeth, throat. view: face frame to texel."""
+    soft, centre, half, lip_top, lip_bottom, teeth_x = p[0], p[1], max(p[2], 1e-3), p[3], p[4], p[5]
+    upper_edge, lower_edge, density = p[6], p[7], p[8]
+    own_weight, split, fall, rest_middle, rest = p[9], p[10], p[11], p[12], p[13]
+    gap = max(lip_bottom - lip_top, 1e-3)
+    tongue_half = max(0.075, 0.80 * half)
+    tongue_top = lip_top + 0.42 * gap + 0.01
+    tongue_bottom = lower_edge + 0.02
+    value = np.empty(3)
+    for y in range(box[1], box[3]):
+        for x in range(box[0], box[2]):
+            cov = cover(float(x), float(y), frame, upper, lower, soft)
+            if cov <= 0.002:
+                continue
+            lx = planes[0, 0] * x + planes[0, 1] * y + planes[0, 2]
+            ly = planes[0, 3] * x + planes[0, 4] * y + planes[0, 5]
+            hx = planes[3, 0] * x + planes[3, 1] * y + planes[3, 2]
+            hy = planes[3, 3] * x + planes[3, 4] * y + planes[3, 5]
+            # distance from the upper lip's edge, in face heights: everything inside lies in its shadow
+            u = ((x - frame[0]) * frame[2] + (y - frame[1]) * frame[3]) / frame[4]
+            k = min(SAMPLES - 1, max(0, int(u * (SAMPLES - 1) + 0.5)))
+            v = (y - frame[1]) * frame[2] - (x - frame[0]) * frame[3]
+            per_unit = gap / max(lower[SAMPLES // 2] - upper[SAMPLES // 2], 1e-3)
+            below_lip = max(0.0, v - upper[k]) * per_unit
+            above_lip = max(0.0, lower[k] - v) * per_unit
+            side = min(1.0, abs(lx - centre) / half)
+            # throat, walls and tongue
+            rx = (hx - centre) / tongue_half
+            ry = (hy - tongue_top) / max(tongue_bottom - tongue_top, 1e-3)
+            tongue = min(1.0, max(0.0, 4.0 * (1.0 - abs(rx) ** 3)))
+            tongue *= min(1.0, max(0.0, (ry - 0.18 * rx * rx) / 0.30 + 0.2))
+            rise = min(1.0, max(0.0, ry))
+            light = 0.50 + 0.45 * rise - 0.13 * np.exp(-((rx / 0.10) ** 2)) - 0.28 * rx * rx
+            light = min(1.0, max(0.2, light - 0.3 * max(0.0, ry - 0.75)))
+            wall = 0.45 * side * side * (1.0 - tongue)
+            for c in range(3):
+                deep = colours[0, c] + (0.45 * colours[1, c] - colours[0, c]) * wall
+                value[c] = deep * (1.0 - tongue) + colours[1, c] * light * tongue
+            # rows of teeth, lower first; the arch makes the side teeth narrower
+            for row in range(2):
+                plane = planes[2 - row]
+                tx = plane[0] * x + plane[1] * y + plane[2] - teeth_x
+                ty = plane[3] * x + plane[4] * y + plane[5]
+                arc = tx * (1.0 + 2.0 * max(0.0, abs(tx) - 0.015))
+                if row == 0:
+                    texture = lower_teeth
+                    ay = (ty - lower_edge + ROW_HEIGHT - EDGE) * density
+                    dark = 0.55 + 0.35 * min(1.0, above_lip / 0.02)
+                    dark *= 1.0 - 0.35 * np.exp(-below_lip / 0.03)
+                else:
+                    texture = upper_teeth
+                    ay = (ty - upper_edge + EDGE) * density
+                    dark = 1.0 - 0.45 * np.exp(-below_lip / 0.012)
+                ax = (arc + ROW_WIDTH / 2.0) * density
+                if ax < 0.0 or ay < 0.0 or ax > texture.shape[1] - 1 or ay > texture.shape[0] - 1:
+                    continue
+                alpha = texel(texture, ax, ay, 3) / 255.0
+                dark *= max(0.15, 1.0 - 22.0 * tx * tx)
+                for c in range(3):
+                    value[c] = value[c] * (1.0 - alpha) + texel(texture, ax, ay, c) * dark
+            corner_dark = max(0.25, 1.0 - side**4) * min(1.0, 0.75 + 0.25 * below_lip / 0.015)
+            # the portrait's own interior: upper part with the head, lower part with the jaw
+            mine = 0.0
+            own_x = 0.0
+            own_y = 0.0
+            if own_weight > 0.0:
+                sx = lx - centre + rest_middle
+                opened = max(fall, 0.0)
+                if ly <= split:
+                    sy = ly
+                    mine = own_weight
+                else:
+                    sy = max(ly - fall, split) if fall > 0.0 else ly - fall
+                    between = 0.0
+                    if fall > 0.003:
+                        a = min(1.0, max(0.0, (ly - split) / (0.006 + 0.3 * opened)))
+                        b = min(1.0, max(0.0, (split + 0.6 * opened + 0.4 * opened - ly) / (0.006 + 0.4 * opened)))
+                        between = a * a * (3 - 2 * a) * b * b * (3 - 2 * b)
+                    mine = own_weight * (1.0 - between)
+                own_x = view[0] * sx + view[1] * sy + view[2]
+                own_y = view[3] * sx + view[4] * sy + view[5]
+            for c in range(3):
+                shown = value[c] * corner_dark
+                if mine > 0.0:
+                    shown = shown * (1.0 - mine) + texel(own, own_x, own_y, c) * mine
+                if rest > 0.01:
+                    rx0 = view[0] * lx + view[1] * ly + view[2]
+                    ry0 = view[3] * lx + view[4] * ly + view[5]
+                    shown = shown * (1.0 - rest) + texel(seen, rx0, ry0, c) * rest
+                out[y, x, c] = np.uint8(min(255.0, max(0.0, out[y, x, c] * (1.0 - cov) + shown * cov + 0.5)))

@@ -1,0 +1,137 @@
+"""Filling triangles: where each pixel of the picture comes from.
+
+`rasterise` writes a backward map (for every pixel of the target the point of the texture it shows), with a depth
+buffer deciding between overlapping triangles. One `cv2.remap` then fetches the colours; that is faster than
+sampling here, and a library's bilinear filter is vectorised where a loop is not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtime.engines.mesh.jit import compiled
+
+OUTSIDE = -1.0e4
+"""What the map holds where no triangle lies: far outside every texture."""
+
+
+@compiled(
+    "void(float32[:,::1], float32[::1], float32[:,::1], int32[:,::1], float32[:,::1], float32[:,::1], float32[:,::1])"
+)
+def rasterise(
+    points: np.ndarray,
+    depth: np.ndarray,
+    uv: np.ndarray,
+    triangles: np.ndarray,
+    map_x: np.ndarray,
+    map_y: np.ndarray,
+    depth_buffer: np.ndarray,
+) -> None:
+    """Draw `triangles` into `map_x`, `map_y`.
+
+    points: float32 (n, 2), pixels of the target; pixel (x, y) is drawn when its centre (x, y) is inside.
+    depth: float32 (n,), smaller is nearer; of equal depths the earlier triangle wins.
+    uv: float32 (n, 2), texture coordinates of the points. triangles: int32 (m, 3), either winding.
+    map_x, map_y, depth_buffer: float32 (H, W), overwritten; `OUTSIDE` where nothing was drawn.
+    """
+    height, width = map_x.shape
+    for y in range(height):
+        for x in range(width):
+            map_x[y, x] = -1.0e4
+            map_y[y, x] = -1.0e4
+            depth_buffer[y, x] = np.inf
+    slack = 1e-5
+    for k in range(triangles.shape[0]):
+        a = triangles[k, 0]
+        b = triangles[k, 1]
+        c = triangles[k, 2]
+        ax = float(points[a, 0])
+        ay = float(points[a, 1])
+        bx = float(points[b, 0])
+        by = float(points[b, 1])
+        cx = float(points[c, 0])
+        cy = float(points[c, 1])
+        area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
+        if not abs(area) > 1e-6:  # also when a coordinate is not a number
+            continue
+        y_first = max(0, int(np.ceil(max(-1.0, min(ay, by, cy) - slack))))
+        y_last = min(height - 1, int(np.floor(min(float(height), max(ay, by, cy) + slack))))
+        x_low = max(0.0, min(ax, bx, cx) - slack)
+        x_high = min(width - 1.0, max(ax, bx, cx) + slack)
+        if y_first > y_last or x_low > x_high:
+            continue
+        # barycentric weights of b and c as linear functions of x and y
+        wb_x = (cy - ay) / area
+        wb_y = -(cx - ax) / area
+        wc_x = -(by - ay) / area
+        wc_y = (bx - ax) / area
+        ub = uv[b, 0] - uv[a, 0]
+        uc = uv[c, 0] - uv[a, 0]
+        vb = uv[b, 1] - uv[a, 1]
+        vc = uv[c, 1] - uv[a, 1]
+        zb = depth[b] - depth[a]
+        zc = depth[c] - depth[a]
+        u_x = ub * wb_x + uc * wc_x
+        v_x = vb * wb_x + vc * wc_x
+        z_x = zb * wb_x + zc * wc_x
+        for y in range(y_first, y_last + 1):
+            wb0 = wb_y * (y - ay) - wb_x * ax
+            wc0 = wc_y * (y - ay) - wc_x * ax
+            low = x_low
+            high = x_high
+            # each weight must be at least -slack: three half-planes cut the span
+            for edge in range(3):
+                if edge == 0:
+                    slope = wb_x
+                    start = wb0
+                elif edge == 1:
+                    slope = wc_x
+                    start = wc0
+                else:
+                    slope = -(wb_x + wc_x)
+                    start = 1.0 - wb0 - wc0
+                if slope > 1e-12:
+                    low = max(low, (-slack - start) / slope)
+                elif slope < -1e-12:
+                    high = min(high, (-slack - start) / slope)
+                elif start < -slack:
+                    high = -1.0
+            if low > high:
+                continue
+            first = int(np.ceil(low))
+            last = int(np.floor(high))
+            wb = wb0 + wb_x * first
+            wc = wc0 + wc_x * first
+            u = uv[a, 0] + wb * ub + wc * uc
+            v = uv[a, 1] + wb * vb + wc * vc
+            z = depth[a] + wb * zb + wc * zc
+            for x in range(first, last + 1):
+                if z < depth_buffer[y, x]:
+                    depth_buffer[y, x] = z
+                    map_x[y, x] = u
+                    map_y[y, x] = v
+                u += u_x
+                v += v_x
+                z += z_x
+
+
+@compiled("void(uint8[:,:,::1], uint8[:,:,::1], uint8[:,:,::1])")
+def composite(front: np.ndarray, back: np.ndarray, out: np.ndarray) -> None:
+    """`out` = `front` over `back`.
+
+    front: uint8 (H, W, 4), RGB already multiplied by alpha, then alpha. back, out: uint8 (H, W, 3).
+    """
+    height, width = out.shape[:2]
+    for y in range(height):
+        for x in range(width):
+            alpha = front[y, x, 3]
+            if alpha == 255:
+                out[y, x, 0] = front[y, x, 0]
+                out[y, x, 1] = front[y, x, 1]
+                out[y, x, 2] = front[y, x, 2]
+                continue
+            hidden = np.int32(255) - np.int32(alpha)
+            for c in range(3):
+                rest = hidden * np.int32(back[y, x, c]) + np.int32(128)
+                value = np.int32(front[y, x, c]) + ((rest + (rest >> 8)) >> 8)
+                out[y, x, c] = np.uint8(min(value, np.int32(255)))
