@@ -1,0 +1,134 @@
+"""A portrait made ready to move: all that can be computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from realtime.engines.mesh.curves import opening
+from realtime.engines.mesh.eyes import EYE_RINGS, ZOOM, Eye, coverage, magnify, prepare_eyes
+from realtime.engines.mesh.framing import FramedPortrait
+from realtime.engines.mesh.inpaint import fill_smooth
+from realtime.engines.mesh.layers import person_mask, split_layers
+from realtime.engines.mesh.mouth import Mouth, prepare_mouth
+from realtime.engines.mesh.outer import OuterMesh, build_outer_mesh
+from realtime.engines.mesh.topology import face_triangles
+from realtime.motion.face_model import LIPS_INNER, OVAL
+from realtime.motion.pose import HeadPose
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedPortrait:
+    """What the renderer needs of a portrait. Coordinates are pixels of the picture shown (the window).
+
+    picture: uint8 (H, W, 3), the portrait as framed. landmarks: float64 (478, 3) in it. pose, shape: the head's pose
+    and the face in the face frame, `pose.to_picture(shape) == landmarks`. texture: uint8 (h, w, 4), the person times
+    the matte and the matte, also beyond the window. uv: float32 (n, 2), texture coordinates of the face's 478
+    landmarks and the outer points. triangles: int32 (m, 3). background: uint8 (H, W, 3).
+    """
+
+    picture: np.ndarray
+    landmarks: np.ndarray
+    pose: HeadPose
+    shape: np.ndarray
+    texture: np.ndarray
+    uv: np.ndarray
+    triangles: np.ndarray
+    background: np.ndarray
+    outer: OuterMesh
+    eyes: tuple[Eye, ...]
+    mouth: Mouth
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        return int(self.picture.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.picture.shape[0])
+
+
+def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
+    """Take a framed portrait apart. Deterministic; some tenths of a second."""
+    canvas, margin = framed.canvas, framed.margin
+    height, width = framed.picture.shape[:2]
+    landmarks, pose = framed.landmarks.astype(np.float64), framed.pose
+    shape = pose.to_face(landmarks)
+    on_canvas = landmarks + (margin, margin, 0.0)
+    canvas_pose = HeadPose(pose.scale, pose.rotation, pose.translation + (margin, margin, 0.0))
+
+    mask = _canvas_mask(framed)
+    layers = split_layers(canvas, mask, _inside_face(on_canvas, canvas.shape[:2], pose.scale), pose.scale)
+    person = _behind_openings(layers.person, canvas, on_canvas, pose.scale)
+    texture = np.dstack([person, 255.0 * layers.matte])
+    texture = magnify(np.clip(texture + 0.5, 0, 255).astype(np.uint8), ZOOM)
+    np.minimum(texture[..., :3], texture[..., 3:], out=texture[..., :3])
+
+    low, high = (-float(margin),) * 2, (width - 1.0 + margin, height - 1.0 + margin)
+    outer = build_outer_mesh(landmarks, pose, low, high, float(max(width, height)))
+    points = np.concatenate([landmarks[:, :2], outer.points])
+    inner = (slice(margin, margin + height), slice(margin, margin + width))
+    return PreparedPortrait(
+        picture=framed.picture,
+        landmarks=landmarks,
+        pose=pose,
+        shape=shape,
+        texture=np.ascontiguousarray(texture),
+        uv=np.ascontiguousarray((points + margin) * ZOOM, dtype=np.float32),
+        triangles=np.concatenate([face_triangles(), outer.triangles]),
+        background=np.ascontiguousarray(np.clip(layers.background[inner] + 0.5, 0, 255).astype(np.uint8)),
+        outer=outer,
+        eyes=tuple(prepare_eyes(framed.picture, landmarks, pose)),
+        mouth=prepare_mouth(framed.picture, landmarks, pose),
+        warnings=framed.warnings,
+    )
+
+
+def _canvas_mask(framed: FramedPortrait) -> np.ndarray:
+    """The person's mask on the whole canvas; beyond the true picture it is continued as the canvas itself is."""
+    x0, y0, x1, y1 = framed.real
+    mask = person_mask(framed.canvas[y0:y1, x0:x1])
+    height, width = framed.canvas.shape[:2]
+    return cv2.copyMakeBorder(mask, y0, height - y1, x0, width - x1, cv2.BORDER_REPLICATE)
+
+
+def _inside_face(landmarks: np.ndarray, shape: tuple[int, int], fh: float) -> np.ndarray:
+    """float32 `shape`: 1 well inside the face oval, soft at its edge. There the person is, whatever a network says."""
+    oval = landmarks[list(OVAL), :2]
+    oval = oval.mean(axis=0) + (oval - oval.mean(axis=0)) * 0.93
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [np.round(oval * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    return cv2.GaussianBlur(mask.astype(np.float32) / 255.0, (0, 0), max(0.8, 0.015 * fh))
+
+
+def _behind_openings(person: np.ndarray, canvas: np.ndarray, landmarks: np.ndarray, fh: float) -> np.ndarray:
+    """`person` with the inside of the eyes and of an open mouth replaced by the dark of their rims.
+
+    What shows there is painted over the warped picture each frame; underneath lies what a closed lid's line shows.
+    """
+    result = person.copy()
+    image = canvas.astype(np.float32)
+    for ring, dark in ((EYE_RINGS[0], 0.55), (EYE_RINGS[1], 0.55), (LIPS_INNER, 0.50)):
+        points = landmarks[list(ring), :2]
+        window = opening(points)
+        height = float((window.lower - window.upper).max())
+        if height < 0.012 * fh:
+            continue
+        reach = int(np.ceil(0.35 * window.length + 4))
+        low = np.maximum(np.floor(points.min(axis=0)).astype(int) - reach, 0)
+        high = np.minimum(np.ceil(points.max(axis=0)).astype(int) + reach, (canvas.shape[1], canvas.shape[0]))
+        if (high - low < 4).any():
+            continue
+        box = (slice(low[1], high[1]), slice(low[0], high[0]))
+        size = (int(high[1] - low[1]), int(high[0] - low[0]))
+        soft = max(1.0, 0.02 * window.length)
+        inside = coverage(opening(points - low, 0.22 * height, 0.16 * height), size, soft)[..., None]
+        hole = coverage(opening(points - low), size, 1.0) > 0.02
+        near = cv2.dilate(hole.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        rim = cv2.dilate(near.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(np.float32) * ~near
+        fill = fill_smooth(image[box], rim) * dark
+        result[box] = result[box] * (1.0 - inside) + fill * inside
+    return result

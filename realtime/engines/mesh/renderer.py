@@ -1,0 +1,58 @@
+"""From a face shape and a head pose to a picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from realtime.engines.mesh.portrait import PreparedPortrait
+from realtime.engines.mesh.raster import composite, rasterise
+from realtime.motion.face_model import OVAL
+from realtime.motion.pose import HeadPose
+
+
+class MeshRenderer:
+    """Renders prepared portraits. Holds the buffers of one picture size; use it from one thread at a time."""
+
+    def __init__(self) -> None:
+        self._size = (0, 0)
+
+    def render(self, portrait: PreparedPortrait, shape: np.ndarray, pose: HeadPose) -> np.ndarray:
+        """The portrait with the face `shape` (478, 3; face frame) in `pose`: uint8 (H, W, 3), a new array."""
+        self._reserve(portrait.height, portrait.width)
+        points, depth = move_mesh(portrait, shape, pose)
+        rasterise(points, depth, portrait.uv, portrait.triangles, self._map_x, self._map_y, self._depth)
+        cv2.remap(
+            portrait.texture,
+            self._map_x,
+            self._map_y,
+            cv2.INTER_LINEAR,
+            dst=self._front,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(0, 0, 0, 0),
+        )
+        out = np.empty((portrait.height, portrait.width, 3), np.uint8)
+        composite(self._front, portrait.background, out)
+        for eye in portrait.eyes:
+            eye.draw(out, shape, portrait.pose, pose)
+        portrait.mouth.draw(out, shape, pose)
+        return out
+
+    def _reserve(self, height: int, width: int) -> None:
+        if self._size == (height, width):
+            return
+        self._size = (height, width)
+        self._map_x = np.empty((height, width), np.float32)
+        self._map_y = np.empty((height, width), np.float32)
+        self._depth = np.empty((height, width), np.float32)
+        self._front = np.empty((height, width, 4), np.uint8)
+
+
+def move_mesh(portrait: PreparedPortrait, shape: np.ndarray, pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
+    """Where the mesh's points go: float32 (n, 2) pixels and float32 (n,) depth."""
+    face = pose.to_picture(shape)
+    oval = list(OVAL)
+    outer, outer_depth = portrait.outer.move(shape[oval] - portrait.shape[oval], portrait.pose, pose)
+    points = np.concatenate([face[:, :2], outer]).astype(np.float32)
+    depth = np.concatenate([face[:, 2], outer_depth]).astype(np.float32)
+    return points, depth
