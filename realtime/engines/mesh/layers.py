@@ -37,7 +37,7 @@ def person_mask(image: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """matte: float32 (H, W) in 0..1. person: float32 (H, W, 3), 0..255, multiplied by the matte.
+    """matte: float32 (H, W) in 0..1. person: float32 (H, W, 3), 0..255, multiplied by the matte; with fine hair before the light it may exceed 255 times the matte, adding light.
     background: float32 (H, W, 3), 0..255, complete behind the person."""
 
     matte: np.ndarray
@@ -66,15 +66,22 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
 
     # what in the band differs from the background by more than its grain belongs to the person: the smallest alpha
     # for which 0 <= I - (1 - alpha) B <= 255 alpha. A smooth background is used, else its own grain counts as hair.
-    plain = np.clip(fill_smooth(picture, known.astype(np.float32)), 1.0, 254.0)
+    weight = known.astype(np.float32)
+    plain = np.clip(fill_smooth(picture, weight), 1.0, 254.0)
     needed = np.maximum((plain - picture) / plain, (picture - plain) / (255.0 - plain)).max(axis=2)
+    local = cv2.GaussianBlur(picture, (0, 0), 0.03 * fh)
+    grain = fill_smooth(np.abs(picture - local).mean(axis=2) / np.maximum(local.mean(axis=2), 16.0), weight)
+    least = 0.05 + 2.0 * grain
+    hair = needed * np.clip((needed - least) / 0.12, 0.0, 1.0)
     in_band = cv2.GaussianBlur(person.astype(np.float32), (0, 0), 1.0) * person
-    matte = np.maximum(matte * person, smoothstep(0.12, 0.6, needed) * in_band * 0.98).astype(np.float32)
+    matte = np.maximum(matte * person, np.minimum(hair * in_band, 0.98)).astype(np.float32)
     alpha = matte[..., None]
-    colour = np.clip(picture - (1.0 - alpha) * background, 0.0, 255.0 * alpha)
-    # what the limits took away goes to the background, so that the layers still add up to the picture
-    rest = (picture - colour) / np.maximum(1.0 - alpha, 0.05)
-    background = np.where(alpha < 0.95, np.clip(rest, 0.0, 255.0), background)
+    colour = np.clip(picture - (1.0 - alpha) * background, 0.0, 255.0)
+    # where the background came out brighter than the picture allows, and little of the person is there, it gives way
+    dark = (picture - colour) / np.maximum(1.0 - alpha, 0.05)
+    background = np.where(alpha < 0.5, np.minimum(background, np.maximum(dark, 0.0)), background)
+    background = np.where(alpha < 0.004, picture, background)
+    colour = np.where(alpha < 0.004, 0.0, colour)
     return Layers(matte, colour, background)
 
 

@@ -65,7 +65,6 @@ def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
     person = _behind_openings(layers.person, canvas, on_canvas, pose.scale)
     texture = np.dstack([person, 255.0 * layers.matte])
     texture = magnify(np.clip(texture + 0.5, 0, 255).astype(np.uint8), ZOOM)
-    np.minimum(texture[..., :3], texture[..., 3:], out=texture[..., :3])
 
     low, high = (-float(margin),) * 2, (width - 1.0 + margin, height - 1.0 + margin)
     outer = build_outer_mesh(landmarks, pose, low, high, float(max(width, height)))

@@ -10,11 +10,13 @@ import numpy as np
 # widths and heights of the teeth from the middle outwards, in face heights (Ash and Nelson's averages over 172 mm)
 UPPER_WIDTHS, UPPER_HEIGHTS = (0.0485, 0.038, 0.042, 0.039, 0.036), (0.061, 0.054, 0.060, 0.050, 0.045)
 LOWER_WIDTHS, LOWER_HEIGHTS = (0.031, 0.033, 0.038, 0.038, 0.040), (0.052, 0.052, 0.056, 0.048, 0.043)
+CANINE = 2
+"""Which tooth from the middle is the pointed one."""
 ROW_WIDTH, ROW_HEIGHT = 0.44, 0.09
 EDGE = 0.072
 """Where in the height of an upper row its biting edge lies (a lower row is the same upside down)."""
-_FINE = 1600.0
-"""Pixels per face height while drawing; the row is then reduced to what the picture needs."""
+OVERSAMPLING = 2.0
+"""A row is drawn this much larger than it is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +31,19 @@ class Teeth:
 def draw_teeth(tooth: np.ndarray, gum: np.ndarray, fh: float) -> Teeth:
     """Both rows for a face of height `fh` pixels. tooth, gum: (3,) colours, 0..255."""
     density = float(np.clip(2.0 * fh, 100.0, 1000.0))
-    upper = _row(UPPER_WIDTHS, UPPER_HEIGHTS, tooth, gum, canine=2)
-    lower = _row(LOWER_WIDTHS, LOWER_HEIGHTS, 0.93 * tooth, gum, canine=2)[::-1]
+    upper = _row(UPPER_WIDTHS, UPPER_HEIGHTS, tooth, gum, density * OVERSAMPLING)
+    lower = _row(LOWER_WIDTHS, LOWER_HEIGHTS, 0.93 * tooth, gum, density * OVERSAMPLING)[::-1]
     size = (round(ROW_WIDTH * density), round(ROW_HEIGHT * density))
     rows = [np.clip(cv2.resize(row, size, interpolation=cv2.INTER_AREA) + 0.5, 0, 255) for row in (upper, lower)]
     return Teeth(*(np.ascontiguousarray(row, np.uint8) for row in rows), density)
 
 
 def _row(
-    widths: tuple[float, ...], heights: tuple[float, ...], tooth: np.ndarray, gum: np.ndarray, canine: int
+    widths: tuple[float, ...], heights: tuple[float, ...], tooth: np.ndarray, gum: np.ndarray, fine: float
 ) -> np.ndarray:
-    """One row, gums at the top: float32 (h, w, 4)."""
-    h, w = round(ROW_HEIGHT * _FINE), round(ROW_WIDTH * _FINE)
-    yy, xx = np.mgrid[0:h, 0:w].astype(np.float32) / _FINE
+    """One row, gums at the top, `fine` pixels per face height: float32 (h, w, 4)."""
+    h, w = round(ROW_HEIGHT * fine), round(ROW_WIDTH * fine)
+    yy, xx = np.mgrid[0:h, 0:w].astype(np.float32) / fine
     xx -= ROW_WIDTH / 2.0
     colour = np.zeros((h, w, 3), np.float32)
     alpha = np.zeros((h, w), np.float32)
@@ -52,11 +54,11 @@ def _row(
             neck = EDGE - height
             v = (yy - neck) / height  # 0 at the gum .. 1 at the biting edge
             narrow = 1.0 - 0.10 * np.clip(1.0 - v, 0, 1) ** 2  # teeth taper towards the gum
-            bite = 0.22 * np.abs(u) ** 1.5 if i == canine else 0.05 * np.abs(u) ** 4 + 0.05 * np.clip(u, 0, 1) ** 6
+            bite = 0.22 * np.abs(u) ** 1.5 if i == CANINE else 0.05 * np.abs(u) ** 4 + 0.05 * np.clip(u, 0, 1) ** 6
             bite = bite * height + (0.0015 if i == 1 else 0.0)  # lateral incisors are a little shorter
             edge_y = EDGE - bite
-            across = np.clip((narrow - np.abs(u)) * width / 2.0 * _FINE / 2.0 + 0.5, 0, 1)
-            down = np.clip((edge_y - yy) * _FINE / 2.5 + 0.5, 0, 1)
+            across = np.clip((narrow - np.abs(u)) * width / 2.0 * fine * 0.0006 + 0.5, 0, 1)
+            down = np.clip((edge_y - yy) * fine / 2.5 + 0.5, 0, 1)
             a = across * down
             round_ = 1.0 - 0.16 * np.abs(u) ** 3 - 0.05 * np.clip(1.0 - v * 2.5, 0, 1)
             glassy = np.clip((v - 0.82) / 0.18, 0, 1)[..., None] * (1.0 - np.abs(u)[..., None] * 0.3)
@@ -66,12 +68,12 @@ def _row(
             colour = colour * (1.0 - a[..., None]) + body * a[..., None]
             alpha = np.maximum(alpha, a)
             # between two teeth lies a narrow shadow, not a hole
-            gap = np.exp(-(((np.abs(u) - 1.0) * width / 2.0 * _FINE / 3.0) ** 2)) * down * (v > 0.1)
+            gap = np.exp(-(((np.abs(u) - 1.0) * width / 2.0 * fine / 3.0) ** 2)) * down * (v > 0.1)
             shadow = (0.50 * gap * (0.45 + 0.55 * np.clip(v, 0, 1)))[..., None]
             colour = colour * (1.0 - shadow)
     extent = np.abs(xx) < ends[-1]
     scallop = 0.006 * np.cos(2.0 * np.pi * xx / (2.0 * widths[0])) if widths[0] > 0.04 else 0.0
-    gums = np.clip((EDGE - heights[0] + 0.004 + scallop - yy) * _FINE / 6.0 + 0.5, 0, 1) * extent
+    gums = np.clip((EDGE - heights[0] + 0.004 + scallop - yy) * fine / 6.0 + 0.5, 0, 1) * extent
     colour = colour * (1.0 - gums[..., None]) + gum * gums[..., None]
     alpha = np.maximum(alpha, gums)
     return np.dstack([colour, 255.0 * alpha]).astype(np.float32)

@@ -1,0 +1,134 @@
+"""The built-in engine behind the common contract: motion encoder, transfer rules and renderer put together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from realtime.engines.mesh.framing import frame_portrait, load_picture, output_size
+from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
+from realtime.engines.mesh.renderer import MeshRenderer
+from realtime.errors import BadPortrait, BadValue, EngineError
+from realtime.motion.mesh_code import DIRECTIONS, KIND, LENGTH
+from realtime.motion.mesh_encoder import MeshEncoder
+from realtime.motion.retarget import PortraitGeometry, Retargeter
+from realtime.types import Direction, Frame, MotionCode
+
+
+class MeshEngine:
+    """A layered 2.5D mesh on the CPU; see `realtime.engines.Engine` for the contract.
+
+    size: side of the square output in pixels, or (width, height). device: "cpu" or "auto"; there is no other.
+    smooth: whether the driver's landmarks are filtered against trembling.
+    """
+
+    name = "mesh"
+    kind = KIND
+    device = "cpu"
+
+    def __init__(
+        self,
+        size: int | tuple[int, int] = 512,
+        device: str = "auto",
+        weights: str | Path | None = None,
+        smooth: bool = True,
+    ) -> None:
+        if device not in ("auto", "cpu"):
+            raise BadValue("device", device, "the mesh engine runs on the CPU")
+        if weights is not None:
+            raise BadValue("weights", weights, "the mesh engine needs none")
+        self.width, self.height = output_size(size)
+        self.size = self.height
+        self.directions: Sequence[Direction] = DIRECTIONS
+        self.reference: MotionCode | None = None
+        self._encoder = MeshEncoder(smooth=smooth)
+        self._encoding = threading.Lock()
+        self._renderer = MeshRenderer()
+        self._portrait: PreparedPortrait | None = None
+        self._retargeter: Retargeter | None = None
+        self._closed = False
+
+    def prepare(self, image: np.ndarray | str | Path) -> PreparedPortrait:
+        """Make a portrait ready for `set_portrait`, from any thread: some tenths of a second.
+
+        image: uint8 (H, W, 3) RGB of any size, or the path of a picture file. The face is found, cropped and framed.
+        Raises BadPortrait and, for a path, BadFile.
+        """
+        if isinstance(image, str | Path):
+            try:
+                return prepare_portrait(frame_portrait(load_picture(image), (self.width, self.height)))
+            except BadPortrait as error:
+                raise BadPortrait(error.reason, image) from None
+        return prepare_portrait(frame_portrait(image, (self.width, self.height)))
+
+    def set_portrait(self, image: np.ndarray | str | Path | PreparedPortrait) -> None:
+        """Show another portrait from the next `render` on. One that `prepare` made takes no time."""
+        portrait = image if isinstance(image, PreparedPortrait) else self.prepare(image)
+        if (portrait.width, portrait.height) != (self.width, self.height):
+            expected = f"it was prepared for another size than {self.width}x{self.height}"
+            raise BadValue("portrait", f"{portrait.width}x{portrait.height}", expected)
+        was_absolute = self._retargeter is not None and self._is_own(self.reference)
+        geometry = PortraitGeometry.from_landmarks(portrait.landmarks, portrait.width, portrait.height)
+        self._retargeter = Retargeter(geometry)
+        self._portrait = portrait
+        if was_absolute:
+            self.reference = self.portrait_code
+
+    @property
+    def portrait(self) -> PreparedPortrait | None:
+        """The portrait shown, as prepared; None before there is one."""
+        return self._portrait
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about the portrait that a user should know, none where all is well."""
+        return self._portrait.warnings if self._portrait is not None else ()
+
+    @property
+    def portrait_code(self) -> MotionCode:
+        """The portrait's own motion code. Raises EngineError before there is a portrait."""
+        return MotionCode(KIND, self._moving().portrait.values.copy())
+
+    def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
+        """Motion code of a driving frame, None where there is no face. A bare array is uint8 (H, W, 3) RGB."""
+        with self._encoding:
+            return None if self._closed else self._encoder.encode(frame)
+
+    def render(self, code: MotionCode) -> np.ndarray:
+        """The portrait in that motion: uint8 (H, W, 3) RGB, a new array.
+
+        Raises EngineError without a portrait and BadValue for a code of another engine.
+        """
+        retargeter, portrait = self._moving(), self._portrait
+        assert portrait is not None
+        if code.kind != KIND or np.shape(code.values) != (LENGTH,):
+            raise BadValue("code", f"{code.kind}[{np.size(code.values)}]", f"the mesh engine takes {KIND}[{LENGTH}]")
+        if not np.isfinite(code.values).all():
+            raise BadValue("code", "not a number", "every value must be finite")
+        if self.reference is None:
+            self.reference = code
+        target = retargeter.target(code.values, self.reference.values)
+        return self._renderer.render(portrait, target.face, target.pose)
+
+    def reset(self) -> None:
+        """Forget the driver. The portrait and the reference stay."""
+        with self._encoding:
+            self._encoder.reset()
+
+    def close(self) -> None:
+        """Free the landmark models. Safe to call twice."""
+        with self._encoding:
+            self._closed = True
+            self._encoder.close()
+
+    def _moving(self) -> Retargeter:
+        if self._retargeter is None:
+            raise EngineError(self.name, "no portrait is set")
+        return self._retargeter
+
+    def _is_own(self, code: MotionCode | None) -> bool:
+        return code is not None and np.array_equal(code.values, self._moving().portrait.values)
