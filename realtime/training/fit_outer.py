@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from realtime.engines.mesh import outer as outer_module
+from realtime.engines.mesh.eyes import ZOOM
 from realtime.engines.mesh.framing import frame_portrait
 from realtime.engines.mesh.outer import OuterTables, face_coordinates
 from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
@@ -61,14 +62,15 @@ def observe(clip: Path) -> np.ndarray:
     """Rows (u, v, a (2), b (2), c (2), y (2)) in face heights, for points of one clip outside the face."""
     frames, faces = _read(clip)
     portrait = prepare_portrait(frame_portrait(frames[0], (frames[0].shape[1], frames[0].shape[0])))
-    grid = np.stack(np.meshgrid(np.arange(8, portrait.width, 12), np.arange(8, portrait.height, 12)), -1).reshape(-1, 2)
+    grid = np.stack(np.meshgrid(np.arange(8, portrait.width, 12), np.arange(8, portrait.height, 12)), -1)
+    grid = grid.reshape(-1, 2)
     oval = portrait.landmarks[list(OVAL), :2]
-    alpha = portrait.texture[..., 3][portrait.uv[0, 1].astype(int) * 0 :: 2, ::2]  # the matte at picture resolution
+    alpha = portrait.texture[::ZOOM, ::ZOOM, 3]  # the matte at picture resolution
     margin = (alpha.shape[0] - portrait.height) // 2
     solid = alpha[grid[:, 1] + margin, grid[:, 0] + margin] > 230
     points = grid[solid & (signed_distance(grid.astype(float), oval) > 2.0)].astype(np.float64)
     u, v = face_coordinates(points, oval, portrait.pose)
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     renderer = MeshRenderer()
     pose = portrait.pose
     rows = []
@@ -80,7 +82,7 @@ def observe(clip: Path) -> np.ndarray:
         picture = renderer.render(portrait, shape, pose)
         landed = _landing(portrait, shape, pose, points)
         seen, real = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (picture, frames[index]))
-        moved = flow.calc(seen, real, None)
+        moved = flow.calc(seen, real, np.zeros((*seen.shape, 2), np.float32))
         edge = np.array([portrait.width, portrait.height]) - 5
         at = np.clip(np.round(landed).astype(int), 0, edge + 4)
         rest = moved[at[:, 1], at[:, 0]]
@@ -150,8 +152,8 @@ def fit(observations: Sequence[np.ndarray], base: OuterTables) -> OuterTables:
                 np.clip(turn_depth / turn, -0.2, 0.9) if turn > 0.2 else base.depth[i, j],
             )
             trust[i, j] = min(1.0, (clips > 20).sum() / 4.0)
-    smooth = [_smooth(table, trust, plain) for table, plain in zip(fitted, (base.follow, base.turn, base.depth), strict=True)]
-    return _tables(*smooth)
+    plain = (base.follow, base.turn, base.depth)
+    return _tables(*(_smooth(table, trust, start) for table, start in zip(fitted, plain, strict=True)))
 
 
 def _robust(rows: np.ndarray, weight: np.ndarray, start: np.ndarray) -> np.ndarray:

@@ -137,7 +137,9 @@ def _prepare_eye(
     )
 
 
-def _whole_eyeball(crop: np.ndarray, lids: np.ndarray, centre: np.ndarray, radius: float, height: float) -> np.ndarray:
+def _whole_eyeball(
+    crop: np.ndarray, lids: np.ndarray, centre: np.ndarray, radius: float, height: float
+) -> np.ndarray:
     """`crop` with the eyeball completed beyond the lids: uint8 (h, w, 3)."""
     h, w = crop.shape[:2]
     image = crop.astype(np.float32)
@@ -168,11 +170,11 @@ def _whole_eyeball(crop: np.ndarray, lids: np.ndarray, centre: np.ndarray, radiu
 def magnify(image: np.ndarray, zoom: int) -> np.ndarray:
     """`image` enlarged so that texel (zoom x, zoom y) is exactly pixel (x, y): cubic between, the edge repeated."""
     size = (image.shape[1] * zoom, image.shape[0] * zoom)
-    matrix = np.float32([[zoom, 0, 0], [0, zoom, 0]])
+    matrix = np.array([[zoom, 0, 0], [0, zoom, 0]], np.float64)
     return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def coverage(window: Opening, shape: tuple[int, int], soft: float) -> np.ndarray:
+def coverage(window: Opening, shape: tuple[int, ...], soft: float) -> np.ndarray:
     """float32 `shape`: how far each pixel is inside `window`, 0..1, over an edge `soft` pixels wide."""
     mask = np.zeros(shape, np.float32)
     box = window.box(2.0 + soft, shape[1], shape[0])

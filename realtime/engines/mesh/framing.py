@@ -73,11 +73,10 @@ def load_picture(path: str | Path) -> np.ndarray:
     if path.is_dir():
         raise BadFile(path, "this is a folder; give the path of a picture")
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BadFile(path, f"the picture has more than {MAX_PIXELS // 1_000_000} million pixels; scale it down")
-            image.load()
-            image = ImageOps.exif_transpose(image)
+        with Image.open(path) as file:
+            if file.width * file.height > MAX_PIXELS:
+                raise BadFile(path, f"it has more than {MAX_PIXELS // 1_000_000} million pixels; scale it down")
+            image: Image.Image = ImageOps.exif_transpose(file)
             if image.mode.startswith(("I", "F")):
                 return _from_deep(np.asarray(image))
             if "A" in image.getbands() or "transparency" in image.info:

@@ -10,6 +10,10 @@ import numpy as np
 from realtime.errors import UnknownName
 
 _NAMES = ("astronaut", "painting", "sketch")
+HEAD = (slice(0, 300), slice(74, 374))
+"""The head and shoulders in the photograph (rows, columns)."""
+SIDE = 768
+"""Side of a built-in portrait, pixels."""
 
 
 def builtin_portraits() -> tuple[str, ...]:
@@ -18,7 +22,7 @@ def builtin_portraits() -> tuple[str, ...]:
 
 
 def builtin_portrait(name: str = "astronaut") -> np.ndarray:
-    """A built-in portrait: uint8 (H, W, 3) RGB. "painting" and "sketch" are drawn from the photograph.
+    """A built-in portrait: uint8 (768, 768, 3) RGB. "painting" and "sketch" are drawn from the photograph.
 
     Raises UnknownName.
     """
@@ -26,13 +30,10 @@ def builtin_portrait(name: str = "astronaut") -> np.ndarray:
         raise UnknownName("built-in portrait", name, _NAMES)
     stored = np.frombuffer(resources.files("realtime.data").joinpath("astronaut.png").read_bytes(), np.uint8)
     photo = cv2.imdecode(stored, cv2.IMREAD_COLOR)
-    if name == "astronaut":
-        return np.ascontiguousarray(photo[..., ::-1])
     # the head and shoulders, at the size they are shown, so that strokes come out at the right scale
-    head = cv2.resize(photo[0:300, 74:374], (768, 768), interpolation=cv2.INTER_LANCZOS4)
-    if name == "painting":
-        return np.ascontiguousarray(_painting(head)[..., ::-1])
-    return np.ascontiguousarray(_sketch(head)[..., ::-1])
+    head = cv2.resize(photo[HEAD], (SIDE, SIDE), interpolation=cv2.INTER_LANCZOS4)
+    drawn = {"astronaut": lambda picture: picture, "painting": _painting, "sketch": _sketch}[name](head)
+    return np.ascontiguousarray(drawn[..., ::-1])
 
 
 def _painting(photo: np.ndarray) -> np.ndarray:
@@ -53,5 +54,5 @@ def _sketch(photo: np.ndarray) -> np.ndarray:
     lines = np.clip(grey / np.maximum(light, 1.0), 0.0, 1.0) ** 1.6
     tone = 0.45 + 0.55 * np.clip(grey / 215.0, 0.0, 1.0) ** 0.8
     shade = (lines * tone)[..., None]
-    paper, pencil = np.float32([214, 236, 244]), np.float32([48, 42, 40])
+    paper, pencil = np.array([214.0, 236.0, 244.0]), np.array([48.0, 42.0, 40.0])
     return np.clip(pencil + (paper - pencil) * shade, 0, 255).astype(np.uint8)

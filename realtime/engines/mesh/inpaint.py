@@ -50,6 +50,7 @@ def fill_textured(image: np.ndarray, known: np.ndarray, blur: float) -> np.ndarr
     at = nearest[labels]  # (H, W, 2) nearest known pixel
     grid = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in known.shape[::-1])), axis=-1)
     mirrored = 2.0 * at - grid
-    sample = cv2.remap(detail, mirrored[..., 0], mirrored[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    x, y = mirrored[..., 0], mirrored[..., 1]
+    sample = cv2.remap(detail, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     fading = np.exp(-np.square(distance / (8.0 * blur)))[..., None]
     return np.where(known[..., None], image, np.clip(smooth + sample * fading, 0, 255))

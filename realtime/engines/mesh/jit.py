@@ -10,19 +10,18 @@ import numba
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def compiled(signature: str | None = None) -> Callable[[F], F]:
+def compiled(signature: str) -> Callable[[F], F]:
     """Compile a function without the interpreter lock held (`nogil`).
 
-    With a `signature` the work is done when the module loads, so that no frame ever waits for it. The machine code
-    is kept in numba's cache; where there is no folder to write it to (a read-only install, no home), the function
+    The `signature` makes numba do it when the module loads, so that no frame ever waits for it. The machine code is
+    kept in numba's cache; where there is no folder to write it to (a read-only install, no home), the function
     is compiled anew at each start instead.
     """
 
     def decorate(function: F) -> F:
-        arguments = (signature,) if signature else ()
         try:
-            return numba.njit(*arguments, cache=True, nogil=True, error_model="numpy")(function)
+            return numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
         except (RuntimeError, OSError):
-            return numba.njit(*arguments, cache=False, nogil=True, error_model="numpy")(function)
+            return numba.njit(signature, cache=False, nogil=True, error_model="numpy")(function)
 
     return decorate

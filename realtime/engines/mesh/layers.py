@@ -37,7 +37,8 @@ def person_mask(image: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """matte: float32 (H, W) in 0..1. person: float32 (H, W, 3), 0..255, multiplied by the matte; with fine hair before the light it may exceed 255 times the matte, adding light.
+    """matte: float32 (H, W) in 0..1. person: float32 (H, W, 3), 0..255, multiplied by the matte;
+    with fine hair before the light it may exceed 255 times the matte, adding light.
     background: float32 (H, W, 3), 0..255, complete behind the person."""
 
     matte: np.ndarray

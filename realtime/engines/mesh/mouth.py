@@ -148,7 +148,8 @@ def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) ->
     gap = float(rest[LIP_MIDDLE[1], 1] - rest[LIP_MIDDLE[0], 1])
     width = float(np.linalg.norm(ring[10] - ring[0]))
     low = np.floor(np.maximum(ring.mean(axis=0) - width, 0)).astype(int)
-    high = np.ceil(np.minimum(ring.mean(axis=0) + width, (picture.shape[1] - 1, picture.shape[0] - 1))).astype(int) + 1
+    last = np.array(picture.shape[1::-1]) - 1
+    high = np.ceil(np.minimum(ring.mean(axis=0) + width, last)).astype(int) + 1
     high = np.maximum(high, low + 4)
     crop = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
     own, own_weight, split = crop, 0.0, float(rest[LIP_MIDDLE[1], 1])
@@ -156,7 +157,7 @@ def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) ->
         height = gap * pose.scale
         inside = coverage(opening(ring - low, 0.12 * height, 0.12 * height), crop.shape[:2], 1.0) > 0.6
         if inside.sum() >= 12:
-            own_weight = float(smoothstep(OWN_FROM, OWN_FULL, np.float64(gap)))
+            own_weight = float(smoothstep(OWN_FROM, OWN_FULL, np.array(gap)))
             image = crop.astype(np.float32)
             spread = fill_smooth(image, inside.astype(np.float32))
             own = np.clip(np.where(inside[..., None], image, spread) + 0.5, 0, 255).astype(np.uint8)

@@ -21,7 +21,7 @@ from realtime.motion.face_model import LANDMARKS, OVAL
 from realtime.motion.pose import HeadPose
 
 RINGS = ((1.05, 1), (1.12, 1), (1.24, 1), (1.42, 2), (1.7, 2), (2.1, 3))
-"""Rings of points around the face: how much wider than the oval, and which share of the oval's points (every n-th)."""
+"""Rings of points around the face: how much wider than the oval, and taking every n-th of its points."""
 RINGS_REACH = 2.25
 """The grid begins where the rings end."""
 GRID_CELLS = 21

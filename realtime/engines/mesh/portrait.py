@@ -57,8 +57,7 @@ def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
     height, width = framed.picture.shape[:2]
     landmarks, pose = framed.landmarks.astype(np.float64), framed.pose
     shape = pose.to_face(landmarks)
-    on_canvas = landmarks + (margin, margin, 0.0)
-    canvas_pose = HeadPose(pose.scale, pose.rotation, pose.translation + (margin, margin, 0.0))
+    on_canvas = landmarks + np.array([margin, margin, 0.0])
 
     mask = _canvas_mask(framed)
     layers = split_layers(canvas, mask, _inside_face(on_canvas, canvas.shape[:2], pose.scale), pose.scale)
@@ -94,12 +93,12 @@ def _canvas_mask(framed: FramedPortrait) -> np.ndarray:
     return cv2.copyMakeBorder(mask, y0, height - y1, x0, width - x1, cv2.BORDER_REPLICATE)
 
 
-def _inside_face(landmarks: np.ndarray, shape: tuple[int, int], fh: float) -> np.ndarray:
-    """float32 `shape`: 1 well inside the face oval, soft at its edge. There the person is, whatever a network says."""
+def _inside_face(landmarks: np.ndarray, shape: tuple[int, ...], fh: float) -> np.ndarray:
+    """float32 `shape`: 1 well inside the face oval, soft at its edge. There a person is, whatever a network says."""
     oval = landmarks[list(OVAL), :2]
     oval = oval.mean(axis=0) + (oval - oval.mean(axis=0)) * 0.93
     mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [np.round(oval * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    cv2.fillPoly(mask, [np.round(oval * 16).astype(np.int32)], (255.0,), cv2.LINE_AA, 4)
     return cv2.GaussianBlur(mask.astype(np.float32) / 255.0, (0, 0), max(0.8, 0.015 * fh))
 
 

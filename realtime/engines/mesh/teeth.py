@@ -34,8 +34,9 @@ def draw_teeth(tooth: np.ndarray, gum: np.ndarray, fh: float) -> Teeth:
     upper = _row(UPPER_WIDTHS, UPPER_HEIGHTS, tooth, gum, density * OVERSAMPLING)
     lower = _row(LOWER_WIDTHS, LOWER_HEIGHTS, 0.93 * tooth, gum, density * OVERSAMPLING)[::-1]
     size = (round(ROW_WIDTH * density), round(ROW_HEIGHT * density))
-    rows = [np.clip(cv2.resize(row, size, interpolation=cv2.INTER_AREA) + 0.5, 0, 255) for row in (upper, lower)]
-    return Teeth(*(np.ascontiguousarray(row, np.uint8) for row in rows), density)
+    small = [cv2.resize(row, size, interpolation=cv2.INTER_AREA) + 0.5 for row in (upper, lower)]
+    upper, lower = (np.ascontiguousarray(np.clip(row, 0, 255), np.uint8) for row in small)
+    return Teeth(upper, lower, density)
 
 
 def _row(
@@ -64,7 +65,7 @@ def _row(
             glassy = np.clip((v - 0.82) / 0.18, 0, 1)[..., None] * (1.0 - np.abs(u)[..., None] * 0.3)
             shine = np.exp(-(((u + 0.25) / 0.30) ** 2) - ((v - 0.45) / 0.28) ** 2)[..., None]
             body = tooth * (round_ * (1.0 - 0.055 * i))[..., None]
-            body = body * (1.0 - 0.10 * glassy * np.float32([1.0, 0.8, 0.6])) + 14.0 * shine
+            body = body * (1.0 - 0.10 * glassy * np.array([1.0, 0.8, 0.6])) + 14.0 * shine
             colour = colour * (1.0 - a[..., None]) + body * a[..., None]
             alpha = np.maximum(alpha, a)
             # between two teeth lies a narrow shadow, not a hole
