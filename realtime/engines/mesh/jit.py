@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -20,8 +20,8 @@ def compiled(signature: str) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         try:
-            return numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
+            return cast(F, numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function))
         except (RuntimeError, OSError):
-            return numba.njit(signature, cache=False, nogil=True, error_model="numpy")(function)
+            return cast(F, numba.njit(signature, cache=False, nogil=True, error_model="numpy")(function))
 
     return decorate
