@@ -1,0 +1,121 @@
+"""What the avatar does while there is no face: hold, ease to neutral, then idle gently; never the camera's picture.
+
+Lost: the last code is held for `HOLD` seconds (a hand passing by), then eases to neutral; after `GONE` seconds in all
+it is there and the avatar idles: it blinks and breathes. Found again: what is shown eases into what the face does.
+Pure: time is passed in. Works on any engine's codes; idle motion needs directions of the mesh engine's names.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+from realtime.motion.curves import BLINK_SECONDS, blink, breath, minimum_jerk
+from realtime.types import Direction, MotionCode
+
+HOLD = 0.3
+GONE = 1.0
+RETURN = 0.45
+"""Seconds over which the avatar eases back to the driver."""
+WAKE = 1.5
+"""Seconds over which idle motion swells."""
+BREATH_MOTION = {"pitch": 0.5, "move_y": -0.004, "zoom": 0.002}
+"""Idle motion at the top of a breath, by direction name."""
+SWAY = {"yaw": (0.9, 9.1), "roll": (0.5, 7.3), "gaze_x": (0.012, 5.7)}
+"""Slow idle wandering, by direction name: amount and seconds of a period."""
+BLINK_PAUSE = (2.2, 5.5)
+"""Least and longest time between idle blinks, seconds."""
+
+
+class Presence:
+    """Decides which code is shown. One per driver; used by one thread."""
+
+    def __init__(self, directions: Sequence[Direction], seed: int = 0) -> None:
+        self._named = {d.name: d.index for d in directions}
+        self._chance = random.Random(seed)
+        self.reset()
+
+    def reset(self) -> None:
+        """As before the first face."""
+        self._state = "unknown"
+        self._shown: np.ndarray | None = None
+        self._held: np.ndarray | None = None
+        self._lost_at: float | None = None
+        self._found_at: float | None = None
+        self._offset: np.ndarray | None = None
+        self._idle_since: float | None = None
+        self._next_blink = 0.0
+
+    @property
+    def state(self) -> str:
+        """ "unknown" before the first face, "tracked", "held" (just lost), "leaving" (easing to neutral), "idle",
+        or "returning" (found again, easing back)."""
+        return self._state
+
+    def update(self, code: MotionCode | None, neutral: MotionCode, now: float) -> MotionCode:
+        """The code to show at `now` (seconds). code: the driver's, None where no face is seen. neutral: what the
+        avatar rests in, the code that stands for the reference."""
+        if code is None:
+            return self._without_face(neutral, now)
+        if self._state not in ("tracked", "returning"):
+            self._begin_return(code, now)
+        self._lost_at = self._idle_since = None
+        values = code.values.astype(np.float64)
+        if self._offset is not None and self._found_at is not None:
+            left = 1.0 - minimum_jerk((now - self._found_at) / RETURN)
+            values = values + left * self._offset
+            if left <= 0:
+                self._offset = None
+        self._state = "tracked" if self._offset is None else "returning"
+        self._shown = values
+        return code.with_values(values)
+
+    def _begin_return(self, code: MotionCode, now: float) -> None:
+        self._found_at = now
+        if self._shown is None or self._shown.shape != code.values.shape:
+            self._offset = None
+        else:
+            self._offset = self._shown - code.values
+
+    def _without_face(self, neutral: MotionCode, now: float) -> MotionCode:
+        rest = neutral.values.astype(np.float64)
+        if self._lost_at is None:
+            self._lost_at = now
+            self._held = self._shown
+        gone = now - self._lost_at
+        if self._held is None or self._held.shape != rest.shape:
+            values, self._state = rest, "idle" if self._idle_since is not None else "unknown"
+            values = values + self._idle(now, rest)
+        elif gone < HOLD:
+            values, self._state = self._held, "held"
+        else:
+            way = minimum_jerk((gone - HOLD) / (GONE - HOLD))
+            values = self._held + way * (rest - self._held)
+            self._state = "leaving" if way < 1 else "idle"
+            if way >= 1:
+                values = values + self._idle(now, rest)
+        self._shown = values
+        return neutral.with_values(values)
+
+    def _idle(self, now: float, rest: np.ndarray) -> np.ndarray:
+        """What idling adds to the neutral code."""
+        if self._idle_since is None:
+            self._idle_since = now
+            self._next_blink = now + 0.6
+        wake = minimum_jerk((now - self._idle_since) / WAKE)
+        since = now - self._idle_since
+        added = np.zeros_like(rest)
+        for name, amount in BREATH_MOTION.items():
+            if name in self._named:
+                added[self._named[name]] += wake * amount * breath(since)
+        for name, (amount, period) in SWAY.items():
+            if name in self._named:
+                added[self._named[name]] += wake * amount * float(np.sin(2 * np.pi * since / period))
+        if "blink" in self._named:
+            if now > self._next_blink + BLINK_SECONDS:
+                self._next_blink = now + self._chance.uniform(*BLINK_PAUSE)
+            if now >= self._next_blink:
+                added[self._named["blink"]] += blink(now - self._next_blink)
+        return added
