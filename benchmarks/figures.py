@@ -1,0 +1,61 @@
+"""Plots, drawn without a display."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from benchmarks.result import Result
+
+INK, BLUE, ORANGE, GREEN, GREY = "#1f2933", "#2563eb", "#ea7317", "#15803d", "#9aa5b1"
+
+
+def canvas(rows: int = 1, columns: int = 1, width: float = 9.0, height: float = 2.6, **more: Any) -> tuple[Any, Any]:
+    """A figure and its axes (always a 2-D array), `height` inches a row."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(width, height * rows), squeeze=False, layout="constrained", **more
+    )
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="#e4e7eb", linewidth=0.8)
+        axis.set_axisbelow(True)
+        axis.tick_params(labelsize=8, colors=INK)
+        axis.title.set_fontsize(9)
+    return figure, axes
+
+
+def save(figure: Any, path: str) -> None:
+    """Write and close."""
+    from matplotlib import pyplot
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def latency_figure(result: Result) -> Any:
+    """Latency over time, one panel per case."""
+    figure, axes = canvas(max(1, len(result.series)), height=1.9)
+    for axis, (name, curve) in zip(axes[:, 0], result.series.items(), strict=False):
+        axis.plot(curve["seconds"], curve["total_ms"], color=BLUE, linewidth=0.7, label="camera to sink")
+        axis.plot(curve["seconds"], curve["encode_ms"], color=ORANGE, linewidth=0.5, alpha=0.8, label="encode")
+        axis.plot(curve["seconds"], curve["render_ms"], color=GREEN, linewidth=0.5, alpha=0.8, label="render")
+        for q, style in (("p50", "-"), ("p99", ":")):
+            wanted = result.get(f"{name}.total.{q}")
+            if wanted is not None and wanted.target is not None:
+                axis.axhline(wanted.target, color=GREY, linestyle=style, linewidth=1)
+                start = (curve["seconds"][0], wanted.target)
+                axis.annotate(f"{q} target", start, fontsize=7, color=GREY, va="bottom")
+        high = max(1.0, sorted(curve["total_ms"])[int(0.995 * (len(curve["total_ms"]) - 1))])
+        axis.set_ylim(0, 1.5 * high)
+        axis.set_title(name, loc="left", color=INK)
+        axis.set_ylabel("ms", fontsize=8)
+    axes[0, 0].legend(fontsize=7, frameon=False, ncols=3, loc="upper right")
+    axes[-1, 0].set_xlabel("seconds", fontsize=8)
+    return figure
