@@ -72,7 +72,8 @@ def _measure(name: str, module: ModuleType, options: argparse.Namespace, rest: l
     result.seconds = round(time.monotonic() - started, 1)
     result.quick = options.quick
     result.command = shlex.join(["python", "-m", "benchmarks", name, *rest])
-    getattr(module, "show", show_figures)(result, Console())
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    getattr(module, "show", show_figures)(result, console)
     if options.json:
         result.save(options.json)
     if options.plot and hasattr(module, "plot"):
