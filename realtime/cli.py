@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except Exception as error:
         message = getattr(error, "format_message", None)
-        if callable(message):   # wrong usage, as Typer found it
+        if callable(message):  # wrong usage, as Typer found it
             hint = f" (see: avatar {called} --help)" if called else ""
             return _say(error, f"{' '.join(str(message()).split()).rstrip('.')}{hint}", 2)
         if type(error).__name__ == "Abort":
@@ -97,7 +97,7 @@ def main() -> NoReturn:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")   # noqa: SIM115
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     sys.exit(code)
 
 

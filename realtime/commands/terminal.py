@@ -55,7 +55,7 @@ def stop_on_signals(loop: asyncio.AbstractEventLoop, pipeline: Pipeline) -> None
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, stop)
-        except NotImplementedError:   # Windows
+        except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
 
 

@@ -144,7 +144,9 @@ class Edits:
             self._hold_gaze(values, code.kind, reference.values, *self._gaze)
         return code.with_values(values)
 
-    def _hold_gaze(self, values: np.ndarray, kind: str, neutral: np.ndarray, x: int, y: int, yaw: int, pitch: int):
+    def _hold_gaze(
+        self, values: np.ndarray, kind: str, neutral: np.ndarray, x: int, y: int, yaw: int, pitch: int
+    ) -> None:
         camera = CAMERA_GAZE.get(kind, (float(neutral[x]), float(neutral[y])))
         turned = float(values[yaw] - neutral[yaw]) if yaw >= 0 else 0.0
         lifted = float(values[pitch] - neutral[pitch]) if pitch >= 0 else 0.0

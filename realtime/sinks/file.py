@@ -21,7 +21,7 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 ENCODERS = ("libx264", "h264_videotoolbox", "h264_mf", "libopenh264", "mpeg4")
 """In order of preference: the software encoder first, for it alone has the same quality everywhere."""
 
-TIME_BASE = Fraction(1, 90_000)   # divides the periods of 24, 25, 30, 50, 60 and (30000/1001) fps exactly
+TIME_BASE = Fraction(1, 90_000)  # divides the periods of 24, 25, 30, 50, 60 and (30000/1001) fps exactly
 _BT709, _LIMITED = 1, 1
 
 

@@ -25,7 +25,7 @@ class FileSource(SourceBase):
         self._frames: Iterator[tuple[Any, float]] = iter(())
         self._clock = MediaClock()
         self._index = 0
-        self._offset = 0.0   # media time at which this round of a loop begins
+        self._offset = 0.0  # media time at which this round of a loop begins
 
     def check(self) -> None:
         """Raises BadFile where there is no video in the file."""

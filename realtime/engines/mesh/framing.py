@@ -167,9 +167,7 @@ def _warnings(pose: HeadPose) -> tuple[str, ...]:
     return ()
 
 
-def choose_frame(
-    landmarks: np.ndarray, picture: tuple[int, int], aspect: float
-) -> tuple[float, float, float, float]:
+def choose_frame(landmarks: np.ndarray, picture: tuple[int, int], aspect: float) -> tuple[float, float, float, float]:
     """The rectangle (x0, y0, x1, y1) of the picture to show; it may reach beyond the picture.
 
     landmarks: (478, 3). picture: its (width, height). aspect: width over height of the output. A picture that is

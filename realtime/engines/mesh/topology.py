@@ -19,7 +19,7 @@ def ring_strip(ring: tuple[int, ...]) -> list[tuple[int, int, int]]:
     The upper and the lower edge are joined point by point, so that a lid or a lip can close without a fold.
     """
     half = len(ring) // 2
-    upper, lower = ring[1:half], ring[: half : -1]
+    upper, lower = ring[1:half], ring[:half:-1]
     triangles = [(ring[0], upper[0], lower[0])]
     for i in range(len(upper) - 1):
         triangles.append((upper[i], upper[i + 1], lower[i]))
