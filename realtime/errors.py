@@ -9,7 +9,8 @@
     │   ├── BadPortrait          a picture that cannot serve as a portrait
     │   ├── UnknownName          a name that is in no registry (engine, direction, source, sink)
     │   └── MissingExtra         an optional library is not installed
-    ├── DeviceError              a camera, virtual camera or GPU is absent, busy, or failed
+    ├── DeviceError              a camera, virtual camera or GPU is busy, or failed
+    │   └── NoDevice             there is no such device (also a UsageError: exit code 2)
     ├── EngineError              an engine could not load or failed while running
     └── ConnectionLost           a peer or a network source went away
 
@@ -87,13 +88,19 @@ class MissingExtra(UsageError):
 
 
 class DeviceError(AvatarError):
-    """A camera, virtual camera or GPU is absent, busy, or failed; `cure` is the command or act that mends it."""
+    """A camera, virtual camera or GPU is busy, or failed; `cure` is the command or act that mends it."""
 
     def __init__(self, device: str, reason: str, cure: str = "") -> None:
         self.device, self.reason, self.cure = device, reason, cure
 
     def __str__(self) -> str:
         return f"{self.device}: {self.reason}" + (f". {self.cure}" if self.cure else "")
+
+
+class NoDevice(DeviceError, UsageError):
+    """There is no such device; `cure` is the command or act that makes one."""
+
+    exit_code = 2
 
 
 class EngineError(AvatarError):

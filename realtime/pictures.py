@@ -70,10 +70,10 @@ def check_folder_of(path: Path) -> None:
 
 
 def fit_into(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """`image`, uint8 (H, W, 3), scaled in proportion into (height, width, 3), black around. The same array where
-    the size is right already."""
-    if image.shape[:2] == (height, width):
-        return image
+    """`image`, uint8 (H, W, 3), scaled in proportion into (height, width, 3), black around. Where it is right
+    already, or has a row or column too many (video wants even sizes), it is only cut."""
+    if image.shape[0] - height in (0, 1) and image.shape[1] - width in (0, 1):
+        return np.ascontiguousarray(image[:height, :width])
     import cv2
 
     scale = min(width / image.shape[1], height / image.shape[0])

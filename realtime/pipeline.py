@@ -304,8 +304,15 @@ class Pipeline:
             self.control.tell(sentence, "warning")
 
     def _key(self, command: str) -> None:
-        actions = {"quit": self.control.stop, "calibrate": self.control.recalibrate}
-        actions[command]()
+        live = self.control.live
+        if command == "quit":
+            self.control.stop()
+        elif command == "calibrate":
+            self.control.recalibrate()
+        elif command == "mirror":
+            self.control.change(mirror=not live.mirror)
+        elif command == "pause":
+            self.control.change(paused=not live.paused)
 
     def _start(self, stage: Callable[[], None], name: str) -> None:
         def work() -> None:

@@ -23,6 +23,7 @@ ENCODERS = ("libx264", "h264_videotoolbox", "h264_mf", "libopenh264", "mpeg4")
 
 TIME_BASE = Fraction(1, 90_000)  # divides the periods of 24, 25, 30, 50, 60 and (30000/1001) fps exactly
 _BT709, _LIMITED = 1, 1
+_BICUBIC_EXACT = 0x4 | 0x40000 | 0x2000 | 0x4000   # swscale: bicubic chroma, exact rounding
 
 
 class FileSink(SinkBase):
@@ -79,15 +80,14 @@ class FileSink(SinkBase):
     def write(self, picture: Picture) -> None:
         import av
 
-        image = picture.image[: self._height, : self._width]
-        image = fit_into(image, self._width, self._height)
+        image = fit_into(picture.image, self._width, self._height)
         frame = self._reformatter.reformat(
             av.VideoFrame.from_ndarray(image, format="rgb24"),
             format="yuv420p",
             src_color_range=2,
             dst_colorspace=_BT709,
             dst_color_range=_LIMITED,
-            interpolation="BICUBIC",
+            interpolation=_BICUBIC_EXACT,
         )
         frame.color_primaries = frame.color_trc = _BT709
         frame.time_base = TIME_BASE

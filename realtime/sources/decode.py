@@ -14,6 +14,9 @@ _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _BT709, _BT470BG, _SMPTE170M, _SMPTE240M, _BT2020 = 1, 5, 6, 7, 9
 _SWS_MATRIX = {_BT709: 1, 4: 4, _BT470BG: 5, _SMPTE170M: 5, _SMPTE240M: 7, _BT2020: 9, 10: 9}
 _FULL, _LIMITED = 2, 1
+_BILINEAR, _AREA = 0x2, 0x20
+_EXACT = 0x40000 | 0x2000
+"""swscale: exact rounding and full chroma. Without them pictures darken by a grey level, ten times as fast."""
 
 
 def matrix_of(frame: av.VideoFrame) -> int:
@@ -40,10 +43,10 @@ def target_size(width: int, height: int, max_side: int) -> tuple[int, int]:
     return max(2, round(width * scale)), max(2, round(height * scale))
 
 
-def to_rgb(frame: av.VideoFrame, reformatter: Any, max_side: int, rotation: int | None = None) -> np.ndarray:
+def to_rgb(frame: av.VideoFrame, reformatter: Any, max_side: int, exact: bool = True) -> np.ndarray:
     """uint8 (H, W, 3) RGB, C-contiguous and upright. `reformatter` is an `av.video.reformatter.VideoReformatter`
-    kept by the caller, so that its tables are made once per size. `rotation`: degrees counter-clockwise, as
-    `frame.rotation`, which is read when None."""
+    kept by the caller, so that its tables are made once per size. `exact`: colours come back to half a grey level;
+    otherwise to one and a half, in a tenth of the time, which is enough to find a face."""
     width, height = target_size(frame.width, frame.height, max_side)
     converted = reformatter.reformat(
         frame,
@@ -53,8 +56,8 @@ def to_rgb(frame: av.VideoFrame, reformatter: Any, max_side: int, rotation: int 
         src_colorspace=matrix_of(frame),
         src_color_range=range_of(frame),
         dst_color_range=_FULL,
-        interpolation="BILINEAR" if (width, height) == (frame.width, frame.height) else "AREA",
+        interpolation=(_BILINEAR if (width, height) == (frame.width, frame.height) else _AREA) | (_EXACT * exact),
     )
     image = converted.to_ndarray()
-    turns = round((frame.rotation if rotation is None else rotation) / 90) % 4
+    turns = round(frame.rotation / 90) % 4   # rotation: degrees counter-clockwise that set the picture upright
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else np.ascontiguousarray(image)

@@ -44,7 +44,7 @@ class FileSource(SourceBase):
         while not self.stopping():
             try:
                 decoded, pts = next(self._frames)
-                image = to_rgb(decoded, self._reformatter, self.options.max_side)
+                image = to_rgb(decoded, self._reformatter, self.options.max_side, exact=not self.options.paced)
             except StopIteration:
                 if not (self.options.loop and self._pts_end > 0.0):
                     return None

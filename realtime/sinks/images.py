@@ -1,0 +1,36 @@
+"""A folder of PNG files, one per picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from realtime.errors import BadFile
+from realtime.pictures import write_picture
+from realtime.sinks import SinkBase, SinkOptions
+from realtime.types import Picture
+
+
+class ImagesSink(SinkBase):
+    """Writes `000000.png`, `000001.png`, ... into a folder, which is made if its parent exists."""
+
+    def __init__(self, argument: str, options: SinkOptions) -> None:
+        super().__init__(options)
+        self.folder = Path(argument).expanduser()
+        self.name = f"images in {argument}"
+        self.written = 0
+
+    def check(self) -> None:
+        """Raises BadFile where the folder cannot be made, or holds something already."""
+        if str(self.folder) in ("", "."):
+            raise BadFile("images", "an images sink needs a folder, as in images:frames")
+        if not self.folder.parent.is_dir():
+            raise BadFile(self.folder, f"there is no folder {self.folder.parent}")
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise BadFile(self.folder, "exists and is not an empty folder")
+
+    def open(self, width: int, height: int, fps: float) -> None:
+        self.folder.mkdir(exist_ok=True)
+
+    def write(self, picture: Picture) -> None:
+        write_picture(self.folder / f"{self.written:06d}.png", picture.image)
+        self.written += 1

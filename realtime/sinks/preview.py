@@ -1,0 +1,83 @@
+"""A window on the screen (OpenCV's). Keys: c takes your face as neutral, m mirrors, space pauses, q or Esc ends."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import Any
+
+from realtime.errors import BadValue, DeviceError, NoDevice
+from realtime.sinks import SinkBase, SinkOptions
+from realtime.types import Picture
+
+TITLE = "avatar (c: neutral face, m: mirror, space: pause, q: quit)"
+KEYS = {ord("q"): "quit", 27: "quit", ord("c"): "calibrate", ord("m"): "mirror", ord(" "): "pause"}
+
+
+class PreviewSink(SinkBase):
+    """Shows each picture. The window's close button ends the session."""
+
+    name = "preview"
+    on_main_thread = True   # macOS allows windows there only
+
+    def __init__(self, argument: str, options: SinkOptions) -> None:
+        super().__init__(options)
+        if argument:
+            raise BadValue("--sink", f"preview:{argument}", "preview takes nothing after a colon")
+        self._cv2: Any = None
+        self._shown = False
+
+    def check(self) -> None:
+        """Raises NoDevice where there is no display."""
+        if not has_display():
+            raise NoDevice("preview", "there is no display here", "Take --sink file:out.mp4 instead")
+
+    def open(self, width: int, height: int, fps: float) -> None:
+        import cv2
+
+        try:
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.resizeWindow(TITLE, width, height)
+        except cv2.error as error:
+            raise DeviceError("preview", "no window can be opened with this OpenCV") from error
+        self._cv2 = cv2
+
+    def write(self, picture: Picture) -> None:
+        self._cv2.imshow(TITLE, picture.image[..., ::-1])
+        self._shown = True
+
+    def idle(self, now: float) -> float:
+        if self._cv2 is None:
+            return 1.0
+        key = self._cv2.pollKey() & 0xFF
+        if key in KEYS:
+            self.on_key(KEYS[key])
+        if self._shown and self._cv2.getWindowProperty(TITLE, self._cv2.WND_PROP_VISIBLE) < 1:
+            self._shown = False
+            self.on_key("quit")
+        return 0.02
+
+    def close(self) -> None:
+        if self._cv2 is not None:
+            self._cv2.destroyAllWindows()
+            self._cv2 = None
+
+
+def has_display() -> bool:
+    """Whether a window can be shown. On Linux the X server is asked, for OpenCV's toolkit ends the whole program
+    where there is none."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    if os.environ.get("WAYLAND_DISPLAY") and os.environ.get("XDG_RUNTIME_DIR"):
+        path = os.path.join(os.environ["XDG_RUNTIME_DIR"], os.environ["WAYLAND_DISPLAY"])
+        if os.path.exists(path):
+            return True
+    host, colon, number = os.environ.get("DISPLAY", "").rpartition(":")
+    if not colon:
+        return False
+    screen = number.split(".")[0]
+    if host not in ("", "unix"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(f"/tmp/.X11-unix/X{screen}") == 0
