@@ -1,0 +1,275 @@
+"""One typed, printable object per training run, kept beside its weights.
+
+Every field can be set on the command line by its dotted name (``--set optimiser.rate=1e-4``) and is written to
+``config.json`` in the run's folder; a run is repeated by giving that file back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from realtime.engines.animator import AnimatorConfig, GeneratorConfig, HourglassConfig, config_from
+from realtime.engines.motion_transformer import MotionTransformerConfig
+from realtime.errors import BadFile, BadValue
+
+System = Literal["motrans", "fomm", "mraa", "lia", "lia-x"]
+SYSTEMS: tuple[System, ...] = ("motrans", "fomm", "mraa", "lia", "lia-x")
+PRESETS = ("paper", "small", "tiny")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a run sees.
+
+    margin: width of the square crop, in face heights. flip: mirror half of the pairs. jitter: greatest change of
+    brightness, contrast and saturation (hue a tenth of it), the same for both pictures of a pair. hold_out: the
+    last share of every clip's frames, never trained on and used to watch the run. workers: processes that read
+    pictures. shuffle: pairs kept in memory to draw from while shards stream in.
+    """
+
+    margin: float = 2.2
+    flip: bool = True
+    jitter: float = 0.1
+    hold_out: float = 0.0
+    workers: int = 2
+    shuffle: int = 512
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses; zero leaves one out.
+
+    perceptual: equation 9, the mean absolute difference of every VGG-19 map at every scale, summed (FOMM and MRAA
+    weigh it by 10). scales: of that sum, as shares of the picture. features: "vgg19" demands VGG-19's weights;
+    "gradients" takes colours and gradients instead, which need none; "auto" takes VGG-19 where its weights are on
+    this machine and says so where they are not. equivariance: equation 10. equivariance_affine: FOMM's further
+    condition on the Jacobians. background: lambda of equation 13, which weighs 11 and 12. pixels: L1 (LIA).
+    adversarial: non-saturating logistic loss (LIA). sparsity: mean absolute value of the motion code; the papers
+    give no formula, so it is off.
+    """
+
+    perceptual: float = 10.0
+    scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
+    features: Literal["auto", "vgg19", "gradients"] = "auto"
+    equivariance: float = 10.0
+    equivariance_affine: float = 0.0
+    background: float = 0.0
+    pixels: float = 0.0
+    adversarial: float = 0.0
+    sparsity: float = 0.0
+
+
+@dataclass(frozen=True)
+class WarpConfig:
+    """The random thin-plate transform of the equivariance loss (FOMM): standard deviations of the affine part and of
+    the bending at points x points control points."""
+
+    affine: float = 0.05
+    bending: float = 0.005
+    points: int = 5
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Adam and its schedule.
+
+    rate: learning rate at the start. drops: shares of the run after which it is divided by ten (the paper: epochs
+    60 and 90 of 100). warmup: steps over which it rises from zero. clip: greatest norm of the gradient (0: none).
+    average: decay of the moving average of the weights, which is what is saved for use (0: none).
+    """
+
+    rate: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    drops: tuple[float, ...] = (0.6, 0.9)
+    warmup: int = 0
+    clip: float = 10.0
+    average: float = 0.999
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """Sizes of LIA and LIA-X. directions: entries of the motion dictionary (LIA 20, LIA-X 40). scale: LIA-X's width
+    factor."""
+
+    directions: int = 20
+    scale: int = 1
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run.
+
+    system: what is trained. size: side of the pictures. steps: optimiser steps; 0 takes `epochs` passes in which
+    every clip gives `repeats` pairs. batch: pairs per step and process. precision: "fp32", "bf16", or "fp16" with
+    loss scaling. imagenet: start the HRNet backbone from timm's ImageNet weights where they are on this machine.
+    log_every, check_every, sample_every, save_every: steps between lines of the log, looks at the held-out frames,
+    sample sheets and checkpoints. keep: weight files kept besides the last. patience: consecutive steps without a
+    finite loss after which the run gives up.
+    """
+
+    system: System = "motrans"
+    size: int = 256
+    seed: int = 0
+    steps: int = 0
+    epochs: int = 100
+    repeats: int = 75
+    batch: int = 5
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    imagenet: bool = True
+    log_every: int = 20
+    check_every: int = 500
+    sample_every: int = 500
+    save_every: int = 1000
+    keep: int = 3
+    patience: int = 50
+    tensorboard: bool = True
+    data: DataConfig = field(default_factory=DataConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    warp: WarpConfig = field(default_factory=WarpConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    animator: AnimatorConfig = field(default_factory=AnimatorConfig)
+    latent: LatentConfig = field(default_factory=LatentConfig)
+
+    def total_steps(self, clips: int, processes: int) -> int:
+        """Optimiser steps of the whole run, for so many clips and processes."""
+        return self.steps or max(1, self.epochs * self.repeats * clips // (self.batch * processes))
+
+    def rate_at(self, step: int, total: int) -> float:
+        """Learning rate of step number `step` (from 0) of `total`."""
+        o = self.optimiser
+        rate = o.rate * 0.1 ** sum(step >= share * total for share in o.drops)
+        return rate * min(1.0, (step + 1) / o.warmup) if o.warmup else rate
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> TrainConfig:
+        """Raises BadValue where a name or a type is wrong."""
+        try:
+            return config_from(TrainConfig, values).checked()
+        except (ValueError, TypeError) as error:
+            raise BadValue("the configuration", "...", str(error)) from error
+
+    @staticmethod
+    def read(path: str | Path) -> TrainConfig:
+        """Raises BadFile, BadValue."""
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadFile(path, f"cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise BadFile(path, f"is no JSON ({error})") from error
+        if not isinstance(values, dict):
+            raise BadFile(path, "holds no table of values")
+        return TrainConfig.from_dict(values)
+
+    def with_settings(self, settings: Sequence[str]) -> TrainConfig:
+        """With NAME=VALUE settings of dotted names, e.g. "losses.features=gradients". Raises BadValue."""
+        values = dataclasses.asdict(self)
+        for setting in settings:
+            name, found, text = setting.partition("=")
+            if not found:
+                raise BadValue("--set", setting, "it must be NAME=VALUE, as in optimiser.rate=1e-4")
+            table, *rest = name.split(".")
+            place: Any = values
+            path = [table, *rest]
+            for part in path[:-1]:
+                place = place.get(part) if isinstance(place, dict) else None
+            if not isinstance(place, dict) or path[-1] not in place:
+                raise BadValue("--set", name, "there is no such field; --print-config shows them all")
+            place[path[-1]] = _parsed(text)
+        return TrainConfig.from_dict(values)
+
+    def checked(self) -> TrainConfig:
+        """Itself. Raises BadValue for values that no run can have."""
+        positive = {
+            "size": self.size,
+            "batch": self.batch,
+            "log_every": self.log_every,
+            "save_every": self.save_every,
+        }
+        for name, value in positive.items():
+            if value < 1:
+                raise BadValue(name, value, "it must be 1 or more")
+        if not 0 <= self.data.hold_out < 1:
+            raise BadValue("data.hold_out", self.data.hold_out, "a share of the frames, from 0 to below 1")
+        if self.system in ("motrans", "fomm", "mraa"):
+            if self.animator.estimator != self.system or self.animator.size != self.size:
+                fixed = replace(self.animator, estimator=self.system, size=self.size)  # type: ignore[arg-type]
+                return replace(self, animator=fixed).checked()
+            if self.size % self.animator.multiple:
+                raise BadValue(
+                    "size", self.size, f"with these networks it must be a multiple of {self.animator.multiple}"
+                )
+        return self
+
+
+def _parsed(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return tuple(value) if isinstance(value, list) else value
+
+
+def preset(system: str, name: str) -> TrainConfig:
+    """The configuration `name` of `system`: "paper" as published, "small" for one GPU and an evening, "tiny" for a
+    few minutes on a CPU. Raises BadValue."""
+    if system not in SYSTEMS:
+        raise BadValue("--system", system, f"it may be {', '.join(SYSTEMS)}")
+    if name not in PRESETS:
+        raise BadValue("--preset", name, f"it may be {', '.join(PRESETS)}")
+    latent = system in ("lia", "lia-x")
+    config = TrainConfig(system=system)  # type: ignore[arg-type]
+    if latent:
+        config = replace(
+            config,
+            losses=LossConfig(equivariance=0.0, pixels=1.0, adversarial=1.0),
+            optimiser=OptimiserConfig(rate=2e-3, beta1=0.0, beta2=0.99, drops=()),
+            latent=LatentConfig(40 if system == "lia-x" else 20, 1),
+        )
+    elif system in ("fomm", "mraa"):
+        config = replace(config, losses=LossConfig(equivariance_affine=10.0))
+    if name == "small":
+        config = replace(config, size=128, steps=20000, batch=16, optimiser=replace(config.optimiser, warmup=200))
+        if not latent:
+            config = replace(
+                config,
+                animator=AnimatorConfig(
+                    transformer=MotionTransformerConfig(layers=4),
+                    heat=HourglassConfig(base=32, blocks=4, limit=256),
+                    generator=GeneratorConfig(base=32, limit=256, bottleneck=3, mask=HourglassConfig(32, 4, 256)),
+                ),
+            )
+    elif name == "tiny":
+        config = replace(
+            config,
+            size=64,
+            steps=1200,
+            batch=8,
+            imagenet=False,
+            check_every=100,
+            sample_every=300,
+            save_every=300,
+            data=replace(config.data, workers=0, flip=False, hold_out=0.2),
+            losses=replace(config.losses, scales=(1.0, 0.5), features="gradients", adversarial=0.0),
+            optimiser=replace(config.optimiser, rate=1e-3, warmup=50, average=0.99),
+        )
+        if not latent:
+            config = replace(
+                config,
+                animator=AnimatorConfig(
+                    parts=6,
+                    transformer=MotionTransformerConfig(backbone="stem", dim=64, layers=2, heads=4, ffn=128),
+                    heat=HourglassConfig(base=16, blocks=3, limit=64),
+                    generator=GeneratorConfig(base=16, limit=64, bottleneck=2, mask=HourglassConfig(16, 3, 64)),
+                ),
+            )
+    return config.checked()

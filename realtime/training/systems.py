@@ -1,0 +1,177 @@
+"""What can be trained: a network, and how a batch of self-reenactment pairs becomes losses.
+
+`make_system` is the registry: the three motion estimators share one class, LIA and LIA-X another.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from realtime.engines.animator import Animator, save_animator
+from realtime.engines.dense_motion import DenseMotion
+from realtime.engines.layers import LatentAnimator
+from realtime.errors import BadValue
+from realtime.training import losses
+from realtime.training.config import TrainConfig
+
+
+class TrainedSystem(nn.Module):
+    """Base of the systems. `forward` gives the weighted losses by name and the pictures made, so that
+    DistributedDataParallel sees one module with one forward pass."""
+
+    network: nn.Module
+    needs_every_parameter = True
+    """False where the forward pass leaves published parameters unused."""
+
+    def __init__(self, config: TrainConfig, features: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        self._features = (features,)  # in a tuple: its weights are not trained, saved or averaged
+
+    @property
+    def features(self) -> nn.Module:
+        return self._features[0]
+
+    def to_device(self, device: torch.device) -> None:
+        """Move everything, the feature extractor included."""
+        self.to(device)
+        self.features.to(device)
+
+    def forward(self, pairs: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """pairs: (B, 2, 3, S, S) in 0..1, portrait then driving frame."""
+        raise NotImplementedError
+
+    @staticmethod
+    def reenact(network: nn.Module, source: Tensor, driving: Tensor) -> tuple[Tensor, DenseMotion | None]:
+        """The source picture in the motion of the driving one, both (B, 3, S, S) in 0..1, and the dense motion."""
+        raise NotImplementedError
+
+    def save(self, network: nn.Module, path: Path, notes: dict[str, str]) -> None:
+        """Write `network`'s weights as the engine reads them: safetensors."""
+        raise NotImplementedError
+
+    def _picture_losses(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
+        weight = self.config.losses
+        terms = {}
+        if weight.perceptual:
+            terms["perceptual"] = weight.perceptual * losses.perceptual(self.features, made, true, weight.scales)
+        if weight.pixels:
+            terms["pixels"] = weight.pixels * (made - true).abs().mean()
+        return terms
+
+
+class PartSystem(TrainedSystem):
+    """Motion Transformer, FOMM and MRAA: equation 13."""
+
+    network: Animator
+
+    def __init__(self, config: TrainConfig, features: nn.Module) -> None:
+        super().__init__(config, features)
+        self.network = Animator(config.animator)
+
+    def forward(self, pairs: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        source, driving = pairs.unbind(1)
+        made, motion, _, of_driving = self.network(source, driving)
+        made = made.float()
+        weight = self.config.losses
+        terms = self._picture_losses(made, driving)
+        if weight.equivariance or weight.equivariance_affine:
+            warp = losses.ThinPlate(len(driving), self.config.warp, driving)
+            transformed = self.network.estimator(warp.picture(driving))
+            if weight.equivariance:
+                value = losses.equivariance(warp, of_driving, transformed)
+                terms["equivariance"] = weight.equivariance * value
+            if weight.equivariance_affine:
+                value = losses.equivariance_affine(warp, of_driving, transformed)
+                terms["equivariance_affine"] = weight.equivariance_affine * value
+        if weight.background:
+            terms["mask"] = weight.background * losses.background_mask(motion.masks)
+            terms["concentration"] = weight.background * losses.concentration(motion.masks)
+        return terms, made
+
+    @staticmethod
+    def reenact(network: nn.Module, source: Tensor, driving: Tensor) -> tuple[Tensor, DenseMotion | None]:
+        made, motion, _, _ = network(source, driving)
+        return made.float(), motion
+
+    def save(self, network: nn.Module, path: Path, notes: dict[str, str]) -> None:
+        assert isinstance(network, Animator)
+        save_animator(network, path, notes)
+
+
+class LatentSystem(TrainedSystem):
+    """LIA and LIA-X: the portrait's latent is moved along the dictionary by the driving frame's code (absolute, as
+    both pictures are of one person)."""
+
+    network: LatentAnimator
+    needs_every_parameter = False
+
+    def __init__(self, config: TrainConfig, features: nn.Module) -> None:
+        super().__init__(config, features)
+        self.network = _make_latent(config)
+        initialise_equalised(self.network, torch.Generator().manual_seed(config.seed))
+
+    def forward(self, pairs: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        source, driving = pairs.unbind(1)
+        made, code = self._moved(self.network, source, driving)
+        terms = self._picture_losses(made, driving)
+        if self.config.losses.sparsity:
+            terms["sparsity"] = self.config.losses.sparsity * code.abs().mean()
+        return terms, made
+
+    @staticmethod
+    def _moved(network: nn.Module, source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
+        assert isinstance(network, LatentAnimator)
+        z, maps = network.encode(source * 2 - 1)
+        code = network.alpha(network.encode(driving * 2 - 1)[0])
+        picture = network.decode(network.navigate(z, target=code), maps)  # type: ignore[operator]
+        return (picture.float() + 1) / 2, code
+
+    @staticmethod
+    def reenact(network: nn.Module, source: Tensor, driving: Tensor) -> tuple[Tensor, DenseMotion | None]:
+        return LatentSystem._moved(network, source, driving)[0].clamp(0, 1), None
+
+    def save(self, network: nn.Module, path: Path, notes: dict[str, str]) -> None:
+        from safetensors.torch import save_file
+
+        state = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
+        save_file(state, str(path), metadata={"realtime-avatar.network": self.config.system, **notes})
+
+
+def _make_latent(config: TrainConfig) -> LatentAnimator:
+    if config.system == "lia":
+        from realtime.engines.lia import Lia
+
+        try:
+            return Lia(config.size, config.latent.directions)
+        except ValueError as error:
+            raise BadValue("size", config.size, str(error)) from error
+    from realtime.engines.lia_x import LiaX
+
+    if config.size != 512:
+        raise BadValue("size", config.size, "LIA-X works on pictures of 512 pixels")
+    return LiaX(config.latent.scale, config.latent.directions)
+
+
+def initialise_equalised(network: nn.Module, generator: torch.Generator) -> None:
+    """Starting weights of an equalised-learning-rate network (Karras et al., 2018): unit normals, which every layer
+    scales itself, and zero biases; the style of a modulated convolution starts at one."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("modulation.bias") or name.endswith("norm.weight"):
+                parameter.fill_(1)
+            elif name.endswith("bias") or name.endswith("noise.weight"):
+                parameter.zero_()
+            elif name.endswith("gamma"):
+                parameter.fill_(0.1)
+            else:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+
+
+def make_system(config: TrainConfig, features: nn.Module) -> TrainedSystem:
+    """The system of a configuration, with starting weights that follow from its seed. Raises BadValue."""
+    torch.manual_seed(config.seed)
+    return (LatentSystem if config.system in ("lia", "lia-x") else PartSystem)(config, features)

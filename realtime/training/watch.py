@@ -1,0 +1,116 @@
+"""Looking at a run: held-out frames against the still portrait, sample sheets, the curve of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from realtime.engines.dense_motion import DenseMotion
+from realtime.training.pairs import PairSet, as_tensors
+from realtime.training.systems import TrainedSystem
+
+SHOWN = 6
+"""Columns of a sample sheet."""
+
+
+def part_colours(count: int) -> np.ndarray:
+    """`count` colours, uint8 (count, 3) RGB: grey for the background, then hues evenly apart."""
+    import colorsys
+
+    hues = [colorsys.hsv_to_rgb(k / max(1, count - 1), 0.75, 1.0) for k in range(count - 1)]
+    return (np.array([(0.25, 0.25, 0.25), *hues]) * 255).round().astype(np.uint8)
+
+
+def mask_picture(masks: np.ndarray) -> np.ndarray:
+    """Masks (K + 1, h, w) that sum to 1, as a picture in which every part has its colour: uint8 (h, w, 3)."""
+    return np.einsum("khw,kc->hwc", masks, part_colours(len(masks)).astype(np.float32)).round().astype(np.uint8)
+
+
+def to_uint8(pictures: Tensor) -> np.ndarray:
+    """float (B, 3, H, W) in 0..1 to uint8 (B, H, W, 3)."""
+    return (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def sheet(rows: Sequence[Sequence[np.ndarray]], gap: int = 2) -> np.ndarray:
+    """Pictures of one size in rows and columns, white between them: uint8 (H, W, 3)."""
+    height, width = rows[0][0].shape[:2]
+    wide = max(len(row) for row in rows)
+    page = np.full(((height + gap) * len(rows) - gap, (width + gap) * wide - gap, 3), 255, np.uint8)
+    for r, row in enumerate(rows):
+        for c, picture in enumerate(row):
+            page[r * (height + gap) :, c * (width + gap) :][:height, :width] = picture
+    return page
+
+
+class HeldOut:
+    """A fixed choice of held-out frames, each with the first frame of its clip as the portrait."""
+
+    def __init__(self, pairs: PairSet, count: int = 24) -> None:
+        frames = pairs.held_out()
+        chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int))]
+        pictures = np.stack([np.stack([pairs.picture(c, 0), pairs.picture(c, n)]) for c, n in chosen])
+        self.pairs = torch.stack([as_tensors(p) for p in pictures])  # (N, 2, 3, S, S)
+
+    def look(
+        self, system: TrainedSystem, network: nn.Module, device: torch.device
+    ) -> tuple[float, float, np.ndarray]:
+        """L1 of the network and of the still portrait over all frames, and a sheet of some of them: portrait,
+        driving frame, result, and the masks where there are any."""
+        made: list[Tensor] = []
+        motions: list[DenseMotion] = []
+        with torch.no_grad():
+            for batch in self.pairs.split(4):
+                source, driving = batch.to(device).unbind(1)
+                picture, motion = system.reenact(network, source, driving)
+                made.append(picture.cpu())
+                if motion is not None:
+                    motions.append(DenseMotion(*(part.cpu() for part in motion)))
+        result = torch.cat(made)
+        source, driving = self.pairs.unbind(1)
+        ours = float((result - driving).abs().mean())
+        still = float((source - driving).abs().mean())
+        pick = np.unique(np.linspace(0, len(result) - 1, SHOWN).round().astype(int))
+        rows = [list(to_uint8(x[pick])) for x in (source, driving, result)]
+        if motions:
+            masks = torch.cat([m.masks for m in motions])[pick]
+            size = tuple(result.shape[2:])
+            large = nn.functional.interpolate(masks, size=size, mode="bilinear")
+            rows.append([mask_picture(m) for m in large.numpy()])
+        return ours, still, sheet(rows)
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """uint8 (H, W, 3) RGB as a file."""
+    from PIL import Image
+
+    Image.fromarray(picture).save(path)
+
+
+def draw_curve(lines: Iterable[dict[str, Any]], path: Path) -> None:
+    """The run's losses, and the held-out L1 beside the still portrait's, as a picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines = list(lines)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    losses = [line for line in lines if "losses" in line]
+    for name in sorted({n for line in losses for n in line["losses"]}):
+        points = [(line["step"], line["losses"][name]) for line in losses if name in line["losses"]]
+        left.plot(*zip(*points, strict=True), label=name, lw=1)
+    left.set(xlabel="step", title="training losses (weighted)", yscale="log" if losses else "linear")
+    left.legend(fontsize=7) if losses else None
+    looks = [line for line in lines if "held_out" in line]
+    if looks:
+        steps = [line["step"] for line in looks]
+        right.plot(steps, [line["held_out"]["l1"] for line in looks], label="this run", marker=".")
+        right.plot(steps, [line["held_out"]["still_l1"] for line in looks], label="still portrait", ls="--")
+        right.legend(fontsize=7)
+    right.set(xlabel="step", title="held-out frames: L1", ylim=(0, None))
+    figure.savefig(path, dpi=110)
