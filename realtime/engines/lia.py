@@ -11,7 +11,9 @@ features, coarse to fine, into the picture.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from realtime.engines.layers import (
@@ -26,6 +28,17 @@ from realtime.engines.layers import (
     ToRgb,
     Trace,
     conv_layer,
+)
+from realtime.engines.prepared import (
+    ColourHead,
+    Down,
+    FlowHead,
+    Modulated,
+    Placement,
+    PlainConv,
+    Prepared,
+    Styles,
+    plain_conv,
 )
 
 STYLE = 512
@@ -131,3 +144,52 @@ class Lia(LatentAnimator):
         "hpostk_H" and "rgbk_H".
         """
         return self.dec(z, feats, trace)
+
+
+class FastLia(Prepared):
+    """LIA prepared to run per frame (see `prepared`); the same maps as `Lia`, up to rounding."""
+
+    def __init__(self, net: Lia, place: Placement) -> None:
+        super().__init__(net, place, net.enc.fc)
+        first, *blocks, last = net.enc.net_app.convs
+        assert isinstance(last, EqualConv2d)
+        self.first = plain_conv(place, first)
+        self.blocks = [Down(place, block) for block in blocks if isinstance(block, DownBlock)]
+        self.last = PlainConv(place, last, None)
+        dec = net.dec
+        self.styles = Styles(place)
+        self.input4 = place.vector(dec.input.input).to(place.dtype, memory_format=torch.channels_last)
+        self.conv1 = Modulated(place, self.styles, dec.conv1)
+        self.convs = [Modulated(place, self.styles, layer) for layer in dec.convs if isinstance(layer, StyledConv)]
+        flows = [layer for layer in dec.to_flows if isinstance(layer, ToFlow)]
+        self.flows = [FlowHead(place, self.styles, layer, 8 << k) for k, layer in enumerate(flows)]
+        self.rgbs = [ColourHead(place, layer) for layer in dec.to_rgbs if isinstance(layer, ToRgb)]
+        self.styles.close()
+
+    def latent(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) in [-1, 1] -> (B, 512), float32. The driving frame's features are not kept."""
+        return self.encode(x)[0]
+
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """As `Lia.encode`, for the portrait: latent in float32, and features for `decode`, coarse first."""
+        x = self.first(self.input(x))
+        feats = [x]
+        for block in self.blocks:
+            x = block(x)
+            feats.append(x)
+        return self.last(x).flatten(1).float(), feats[-2::-1]
+
+    def decode(self, z: Tensor, feats: Sequence[Tensor], trace: Trace | None = None) -> Tensor:
+        """As `Lia.decode`, with feats from `features(encode(portrait)[1])`. Returns float32 (B, 3, S, S)."""
+        styles = self.styles(z.float())
+        h = self.conv1(self.input4.expand(z.shape[0], -1, -1, -1), styles)
+        rgb: Tensor | None = None
+        logits: Tensor | None = None
+        for k, (flow, colour, feature) in enumerate(zip(self.flows, self.rgbs, feats, strict=True)):
+            h = self.convs[2 * k + 1](self.convs[2 * k](h, styles), styles)
+            warped, h, logits = flow(h, feature, styles, logits)
+            rgb = colour(warped, rgb)
+            if trace is not None:
+                trace[f"flowraw{k}_{h.shape[-1]}"] = logits
+        assert rgb is not None
+        return rgb

@@ -9,6 +9,10 @@ refines the warped features before they become colour. `scale` multiplies all wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from realtime.engines.layers import (
@@ -26,6 +30,18 @@ from realtime.engines.layers import (
     Trace,
     conv_layer,
     parameter,
+)
+from realtime.engines.prepared import (
+    ColourHead,
+    Down,
+    FlowHead,
+    Modulated,
+    Placement,
+    PlainConv,
+    Prepared,
+    Styles,
+    double,
+    plain_conv,
 )
 
 SIZE = 512
@@ -181,3 +197,97 @@ class LiaX(LatentAnimator):
         block), "upk_H" (refined features of the coarser level, doubled) and "hwk_H" (refined features).
         """
         return self.dec(z, feats, trace)
+
+
+class _FastFlowRes:
+    """`FlowResBlock`, with gamma and the second activation's sqrt(2) in one factor."""
+
+    def __init__(self, place: Placement, styles: Styles, block: FlowResBlock) -> None:
+        self.conv1 = Modulated(place, styles, block.conv1)
+        self.conv2 = Modulated(place, styles, block.conv2, gain=1.0)
+        self.gamma = place.vector(block.gamma, SQRT2).to(place.dtype)
+        self.scale, self.shift = (place.vector(v).to(place.dtype) for v in (block.norm.weight, block.norm.bias))
+        self.groups, self.eps = block.norm.num_groups, block.norm.eps
+
+    def __call__(self, h: Tensor, styles: Sequence[Tensor]) -> Tensor:
+        u = self.conv1(h, styles)
+        v = self.conv2(F.group_norm(u, self.groups, self.scale, self.shift, self.eps), styles)
+        return u.addcmul_(self.gamma, v)
+
+
+class _FastRefine:
+    """`RefineBlock`, with 1 / sqrt(2) folded into the second convolution."""
+
+    def __init__(self, place: Placement, block: RefineBlock) -> None:
+        self.conv1, self.conv2 = plain_conv(place, block.conv1), plain_conv(place, block.conv2, 1 / SQRT2)
+
+    def __call__(self, w: Tensor) -> Tensor:
+        return self.conv2(self.conv1(w)).add_(w, alpha=1 / SQRT2)
+
+
+class _FastLevel:
+    """One level of the decoder."""
+
+    def __init__(self, place: Placement, styles: Styles, dec: LiaXDecoder, name: str, side: int) -> None:
+        self.up = Modulated(place, styles, dec.get_submodule(f"conv{name}_1"))
+        self.trunk = [_FastFlowRes(place, styles, b) for b in dec.get_submodule(f"conv{name}_2").children()]
+        self.flow = FlowHead(place, styles, dec.get_submodule(f"flow{name}"), side)
+        raised = None if name == LEVELS[0] else dec.get_submodule(f"conv{name}_2_up")
+        self.raise_w = None if raised is None else plain_conv(place, raised)
+        self.refine = [_FastRefine(place, b) for b in dec.get_submodule(f"conv{name}_2_rgb").children()]
+        self.colour = ColourHead(place, dec.get_submodule(f"rgb{name}"))
+
+
+class FastLiaX(Prepared):
+    """LIA-X prepared to run per frame (see `prepared`); the same maps as `LiaX`, up to rounding.
+
+    With a `lean` placement it lives in the memory of `net`, whose convolution weights it changes: `net` is used up.
+    """
+
+    def __init__(self, net: LiaX, place: Placement) -> None:
+        super().__init__(net, place, net.enc.enc_r2t)
+        tower, dec = net.enc.enc_2r, net.dec
+        self.first = plain_conv(place, tower.block1)
+        wrapped = (tower.block2, tower.block3, tower.block4, tower.block5, tower.block6, tower.block7)
+        self.blocks = [Down(place, part[0]) for part in wrapped]
+        self.bottom = Down(place, tower.block_512)
+        self.last = PlainConv(place, tower.block8, None)
+        self.styles = Styles(place)
+        self.input4 = place.vector(dec.input.input).to(place.dtype, memory_format=torch.channels_last)
+        self.conv1 = Modulated(place, self.styles, dec.conv1)
+        self.levels = [_FastLevel(place, self.styles, dec, name, 8 << k) for k, name in enumerate(LEVELS)]
+        self.styles.close()
+
+    def latent(self, x: Tensor) -> Tensor:
+        """(B, 3, 512, 512) in [-1, 1] -> (B, D), float32. The driving frame's features are not kept."""
+        return self.encode(x)[0]
+
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """As `LiaX.encode`, for the portrait: latent in float32, and features for `decode`, coarse first."""
+        x = self.first(self.input(x))
+        feats = [x]
+        for block in self.blocks:
+            x = block(x)
+            feats.append(x)
+        return self.last(self.bottom(x)).flatten(1).float(), feats[::-1]
+
+    def decode(self, z: Tensor, feats: Sequence[Tensor], trace: Trace | None = None) -> Tensor:
+        """As `LiaX.decode`, with feats from `features(encode(portrait)[1])`. Returns float32 (B, 3, 512, 512)."""
+        styles = self.styles(z.float())
+        h = self.conv1(self.input4.expand(z.shape[0], -1, -1, -1), styles)
+        w: Tensor | None = None
+        rgb: Tensor | None = None
+        logits: Tensor | None = None
+        for k, (level, feature) in enumerate(zip(self.levels, feats, strict=True)):
+            h = level.up(h, styles)
+            for block in level.trunk:
+                h = block(h, styles)
+            warped, h, logits = level.flow(h, feature, styles, logits)
+            w = warped if w is None or level.raise_w is None else warped + level.raise_w(double(w))
+            for refine in level.refine:
+                w = refine(w)
+            rgb = level.colour(w, rgb)
+            if trace is not None:
+                trace[f"flowraw{k}_{h.shape[-1]}"] = logits
+        assert rgb is not None
+        return rgb
