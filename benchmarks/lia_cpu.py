@@ -10,14 +10,7 @@ recipe weights (no trained weights), so that a busy machine disturbs both alike;
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import platform
-import statistics
-import subprocess
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -90,7 +83,7 @@ class StraightforwardLia:
 
     def modulated(self, h: Tensor, z: Tensor, name: str, up: bool = False, demodulate: bool = True) -> Tensor:
         weight = self.w[name + ".weight"]  # (1, out, in, k, k)
-        _, c_out, c_in, k, _ = weight.shape
+        _, _, c_in, k, _ = weight.shape
         style = self.linear(z, name + ".modulation").view(-1, 1, c_in, 1, 1)
         weight = weight / math.sqrt(c_in * k * k) * style
         if demodulate:
