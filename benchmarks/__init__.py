@@ -15,5 +15,7 @@ from __future__ import annotations
 
 BENCHMARKS: dict[str, str] = {
     "latency": "benchmarks.latency",
+    "stages": "benchmarks.stages",
+    "vcam": "benchmarks.vcam",
     "quality": "benchmarks.quality",
 }

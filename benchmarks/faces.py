@@ -144,6 +144,11 @@ def degrees(rotation: np.ndarray) -> float:
     return float(np.degrees(np.linalg.norm(Rotation.from_matrix(rotation).as_rotvec())))
 
 
+def axes(rotation: np.ndarray) -> np.ndarray:
+    """(3,): a rotation matrix as a turn about the picture's x (nod), y (shake) and z axis (tilt), degrees."""
+    return np.degrees(Rotation.from_matrix(rotation).as_rotvec())
+
+
 def mouth_gap(landmarks: np.ndarray) -> float:
     """Gap between the inner lips, px."""
     return float(np.mean([np.linalg.norm(landmarks[u] - landmarks[l]) for u, l in ((13, 14), (82, 87), (312, 317))]))

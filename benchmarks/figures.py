@@ -59,3 +59,36 @@ def latency_figure(result: Result) -> Any:
     axes[0, 0].legend(fontsize=7, frameon=False, ncols=3, loc="upper right")
     axes[-1, 0].set_xlabel("seconds", fontsize=8)
     return figure
+
+
+def vcam_figure(result: Result) -> Any:
+    """Intervals between pictures at the virtual camera, one panel per rate."""
+    figure, axes = canvas(max(1, len(result.series)), height=1.7)
+    for axis, (name, curve) in zip(axes[:, 0], result.series.items(), strict=False):
+        axis.plot(curve["seconds"], curve["interval_ms"], ".", color=BLUE, markersize=2)
+        axis.axhline(1000 / float(name.split()[0]), color=GREY, linewidth=1)
+        axis.set_title(f"{name}: time between two pictures", loc="left", color=INK)
+        axis.set_ylabel("ms", fontsize=8)
+        axis.set_ylim(bottom=0)
+    axes[-1, 0].set_xlabel("seconds", fontsize=8)
+    return figure
+
+
+def stages_figure(result: Result) -> Any:
+    """Encode and render time by size, stacked."""
+    figure, axes = canvas(height=2.4)
+    axis = axes[0, 0]
+    for row, name in enumerate(result.series):
+        left = 0.0
+        for part, color in (("encode", ORANGE), ("render", GREEN)):
+            measured = result.get(f"{name}.{part}.cpu.p50")
+            value = measured.value or 0.0 if measured is not None else 0.0
+            axis.barh(row, value, left=left, color=color, height=0.55, label=part if row == 0 else None)
+            middle = (left + value / 2, row)
+            axis.annotate(f"{value:.1f}", middle, ha="center", va="center", fontsize=8, color="white")
+            left += value
+    axis.set_yticks(range(len(result.series)), list(result.series), fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlabel("processor time of one frame on one core, median, ms", fontsize=8)
+    axis.legend(fontsize=7, frameon=False, ncols=2, loc="lower right")
+    return figure

@@ -122,13 +122,13 @@ def run_case(case: Case) -> dict[str, Any]:
     wrappers.register()
     clip = there_and_back(driving_clip(case.clip))
     engine = load_engine(case.engine, **case.options)
-    engine.set_portrait(portrait_of(case.portrait, clip))
+    engine.set_portrait(portrait_of(case.portrait))
     camera = Camera(list(clip.frames), case.fps, count=round((case.seconds + case.warm) * case.fps))
     recorder: Any = Recorder()
     if case.vcam:
         from benchmarks.memory_camera import RecordedCamera
 
-        recorder = RecordedCamera(case.fps)
+        recorder = RecordedCamera(SinkOptions(fps=case.fps))
     pipeline = Pipeline(camera, engine, [recorder], PipelineSettings(fps=case.fps))
     meter = Meter()
     meter.start()
@@ -137,7 +137,7 @@ def run_case(case: Case) -> dict[str, Any]:
     engine.close()
     begin = recorder.rows[0][1] + case.warm if recorder.rows else 0.0
     rows = [r for r in recorder.rows if r[1] >= begin and r[0] >= 0]
-    out: dict[str, Any] = {
+    out: dict[str, Any] = {  # plain numbers only: it goes from one process to another
         "rows": [(r[0], *(t - begin for t in r[1:])) for r in rows],
         "meter": [(t - begin, cpu, rss, cores) for t, cpu, rss, cores in meter.rows if t >= begin],
         "counts": stats.to_json()["frames"],
@@ -145,6 +145,7 @@ def run_case(case: Case) -> dict[str, Any]:
         "engine": engine.name,
         "device": engine.device,
         "size": engine.size,
+        "took": [(t - begin, s) for t, s in getattr(engine, "took", ()) if t >= begin],
     }
     if case.vcam:
         out["sent"] = [(t - begin, name) for t, name in recorder.sent() if t >= begin]

@@ -56,6 +56,7 @@ SELF: dict[str, tuple[str, str, float | None, str]] = {
 }
 CROSS: dict[str, tuple[str, str, float | None, str]] = {
     "pose": ("deg", "lower", 1.4, "angle between the driver's and the portrait's head turn"),
+    "pose_axis": ("deg", "lower", None, "the same, mean of nod, shake and tilt"),
     "mouth": ("fh", "lower", None, "error of the lip gap, in face heights"),
     "mouth_r": ("", "higher", 0.95, "correlation of the lip gap"),
     "eye": ("", "lower", 0.09, "error of the eye opening, 1 = as open as at the start"),

@@ -196,7 +196,8 @@ def cross_reenactment(
 def transferred(driver_home: np.ndarray, driver: np.ndarray, home: np.ndarray, moved: np.ndarray) -> dict[str, float]:
     """How the portrait's face moved from `home` to `moved`, beside how the driver's did. Landmarks (478, 3).
 
-    Head: each turned by a rotation from its own start; `pose` is the angle between the two, degrees. Mouth: change
+    Head: each turned by a rotation from its own start; `pose` is the angle between the two, degrees, and `pose_axis`
+    the mean size of its parts about the three axes. Mouth: change
     of the lip gap over face height; a closed mouth cannot close further. Eyes: opening as a ratio to the start.
     Gaze: along the eye absolute, across the eye as a change, in eye widths. `drift`: what a rigid motion leaves of
     the skull's landmarks, % of face height; `drift_driver`: the same for the driver, who is real.
@@ -211,6 +212,7 @@ def transferred(driver_home: np.ndarray, driver: np.ndarray, home: np.ndarray, m
     looks = [faces.gaze(p) for p in (driver_home, driver, home, moved)]
     return {
         "pose": faces.degrees(dr.T @ pr),
+        "pose_axis": float(np.abs(faces.axes(dr.T @ pr)).mean()),
         "turn": faces.degrees(dr),
         "zoom": abs(float(np.log(ps / ds))),
         "mouth_want": max(0.0, gap_home + change),

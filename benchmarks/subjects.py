@@ -9,22 +9,60 @@ import cv2
 import numpy as np
 
 from benchmarks.media import Clip, read_clip, read_picture, test_data_folder
-from realtime.errors import BadValue
 
 
 def driving_clip(path: str | None, limit: int = 300) -> Clip:
-    """The clip at `path`; without one, a webcam clip of the test data. Raises BadFile, BadValue."""
+    """The clip at `path`; without one, a webcam clip of the test data; without that, one made up. Raises BadFile."""
     if path is not None:
         return read_clip(path, limit)
     data = test_data_folder()
-    if data is None:
-        raise BadValue("--clip", "", "a driving clip, for no test data is at hand (AVATAR_TEST_DATA)")
-    return read_clip(next(iter(sorted((data / "clips").glob("a08*.mp4")))), limit)
+    found = sorted((data / "clips").glob("a08*.mp4")) if data is not None else []
+    return read_clip(found[0], limit) if found else made_up_clip(min(limit, 150))
 
 
-def portrait_of(path: str | Path | None, clip: Clip) -> np.ndarray:
-    """The picture at `path`; without one, the first frame of the clip."""
-    return read_picture(path) if path is not None else clip.frames[0]
+def clip_name(path: str | None) -> str:
+    """What `driving_clip` would give, for the record."""
+    if path is not None:
+        return Path(path).name
+    return "a08, a webcam clip of the test data" if test_data_folder() is not None else "made up: see made_up_clip"
+
+
+def portrait_of(path: str | Path | None) -> np.ndarray:
+    """The picture at `path`; without one, the built-in portrait."""
+    if path is not None:
+        return read_picture(path)
+    from realtime.engines.mesh import builtin_portrait
+
+    return builtin_portrait()
+
+
+_PLAY = (("yaw", 0.4, 0.3), ("pitch", 0.3, 0.45), ("mouth_open", 0.5, 2.1), ("smile", 0.4, 0.15), ("blink", 1.0, 0.25))
+"""Direction, share of its range, how often a second."""
+
+
+def made_up_clip(count: int, fps: float = 30.0) -> Clip:
+    """A driving clip for machines without one: the built-in portrait nods, turns, talks and blinks, 640 x 480."""
+    from realtime import load_engine
+
+    engine = load_engine("mesh", size=480)
+    engine.set_portrait(portrait_of(None))
+    rest = engine.portrait_code
+    engine.reference = rest
+    by_name = {d.name: d for d in engine.directions}
+    pictures = []
+    for k in range(count):
+        t = k / fps
+        values = rest.values.copy()
+        for name, share, hertz in _PLAY:
+            direction = by_name.get(name)
+            if direction is None:
+                continue
+            wave = np.sin(2 * np.pi * hertz * t)
+            wave = max(0.0, wave) ** 12 if name == "blink" else wave if direction.lo < 0 else abs(wave)
+            values[direction.index] += share * wave * direction.hi
+        pictures.append(engine.render(rest.with_values(values)))
+    engine.close()
+    return Clip("made up", letterboxed(pictures, 640, 480), fps)
 
 
 def there_and_back(clip: Clip) -> Clip:

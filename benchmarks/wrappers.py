@@ -85,18 +85,22 @@ class SlowEngine(Wrapper):
     def __init__(self, seconds: float = 0.1, **options: Any) -> None:
         super().__init__(**options)
         self._seconds = seconds
+        self.took: list[tuple[float, float]] = []
+        """(capture time of the frame, seconds its picture really took)."""
 
     def render(self, code: MotionCode) -> np.ndarray:
         """The picture, late."""
-        until = time.monotonic() + self._seconds
-        took = 0.0
+        start = time.monotonic()
+        until = start + self._seconds
+        longest = 0.0
         while True:
             begun = time.monotonic()
             picture = self.inner.render(code)
-            took = max(took, time.monotonic() - begun)
-            if time.monotonic() + took > until:
+            longest = max(longest, time.monotonic() - begun)
+            if time.monotonic() + longest > until:
                 break
         time.sleep(max(0.0, until - time.monotonic()))
+        self.took.append((code.captured, time.monotonic() - start))
         return picture
 
 
