@@ -36,7 +36,13 @@ def portrait_of(path: str | Path | None) -> np.ndarray:
     return builtin_portrait()
 
 
-_PLAY = (("yaw", 0.4, 0.3), ("pitch", 0.3, 0.45), ("mouth_open", 0.5, 2.1), ("smile", 0.4, 0.15), ("blink", 1.0, 0.25))
+_PLAY = (
+    ("yaw", 0.4, 0.3),
+    ("pitch", 0.3, 0.45),
+    ("mouth_open", 0.5, 2.1),
+    ("smile", 0.4, 0.15),
+    ("blink", 1.0, 0.25),
+)
 """Direction, share of its range, how often a second."""
 
 
