@@ -7,5 +7,6 @@ A command module holds a function `command`, with a docstring that teaches by ex
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("realtime.commands.run", "Be the portrait: camera to virtual camera, live."),
     "render": ("realtime.commands.render", "Animate a portrait with a clip: every frame, into a file."),
+    "train": ("realtime.commands.train", "Train an engine's weights from videos."),
 }
 """Name to (module, one line of help), in the order in which the help lists them."""

@@ -124,6 +124,7 @@ class Run:
             raise BadFile(self.folder.last, reason) from error
         if self.place.first:
             self.folder.forget_after(self.trainer.step_number)
+            self.folder.config.write_text(self.config.to_json() + "\n", encoding="utf-8")
         self.say(f"resumed at step {self.trainer.step_number} of {self.total}")
 
     def _board(self) -> Any:
