@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,7 +17,9 @@ import numpy as np
 
 from realtime.errors import UnknownName
 from realtime.metrics import Stats
+from realtime.motion.edits import Edits
 from realtime.settings import Live
+from realtime.shelf import Prepared, Shelf
 from realtime.types import Direction
 
 
@@ -32,22 +34,25 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class PortraitChange:
-    """A request for another portrait: a picture, or a name under which one was prepared ahead."""
+class PortraitWish:
+    """A portrait that someone wants prepared. image: uint8 (H, W, 3) RGB. show: show it once it is ready."""
 
-    image: np.ndarray
-    """uint8 (H, W, 3) RGB."""
     name: str
+    image: np.ndarray
+    show: bool
 
 
 class Control:
     """Desired state of a session. Stages read `live` at the start of each frame; it is replaced as a whole."""
 
-    def __init__(self, live: Live, directions: Iterable[Direction], stats: Stats) -> None:
-        self._directions = {d.name: d for d in directions}
+    def __init__(self, live: Live, directions: Iterable[Direction], stats: Stats, shelf: Shelf) -> None:
+        self._directions = list(directions)
         self._lock = threading.Lock()
         self._live = live
-        self._portrait: PortraitChange | None = None
+        self._wishes: deque[PortraitWish] = deque()
+        self._wished = threading.Event()
+        self._chosen: Prepared | None = None
+        self._shelf = shelf
         self._portrait_name = ""
         self._recalibrate = False
         self._stop = threading.Event()
@@ -58,10 +63,10 @@ class Control:
         self.phase = "starting"
         """"starting", "running", "paused" or "stopped"."""
         self.face = "unknown"
-        """What the driver's face does: "unknown", "tracked", "held", "returning", "idle"."""
+        """What the driver's face does: see `motion.presence.Presence.state`."""
         self.calibration = 0.0
         """How far the calibration of the neutral face has come, 0 to 1."""
-        self._check_edits(live.edits)
+        self._check(live)
 
     @property
     def live(self) -> Live:
@@ -72,7 +77,7 @@ class Control:
         """Replace fields of `Live`. Raises BadValue, UnknownName (a direction), and then changes nothing."""
         with self._lock:
             live = replace(self._live, **fields)
-            self._check_edits(live.edits)
+            self._check(live)
             self._live = live
             return live
 
@@ -96,8 +101,26 @@ class Control:
     def set_portrait(self, image: np.ndarray, name: str = "") -> None:
         """Show another portrait, uint8 (H, W, 3) RGB, as soon as it is prepared. A picture that cannot serve is
         refused with a notice, and the old portrait stays."""
+        self._wish(PortraitWish(name, image, show=True))
+
+    def prepare_portrait(self, image: np.ndarray, name: str) -> None:
+        """Get a portrait ready in the background, to be shown by `choose_portrait` within one frame."""
+        self._wish(PortraitWish(name, image, show=False))
+
+    def choose_portrait(self, name: str) -> None:
+        """Show a portrait that was prepared. Raises UnknownName where there is none of that name (yet)."""
+        prepared = self._shelf.get(name)
+        if prepared is None:
+            raise UnknownName("prepared portrait", name, self._shelf.names)
         with self._lock:
-            self._portrait = PortraitChange(image, name)
+            self._chosen = prepared
+
+    def next_portrait(self) -> None:
+        """Show the prepared portrait whose name comes after that of the present one."""
+        names = sorted(self._shelf.names)
+        if names:
+            later = [name for name in names if name > self._portrait_name]
+            self.choose_portrait((later or names)[0])
 
     def stop(self) -> None:
         """End the session: files are finished, devices let go."""
@@ -136,6 +159,7 @@ class Control:
             "face": self.face,
             "calibration": round(self.calibration, 2),
             "portrait": self._portrait_name,
+            "portraits": sorted(self._shelf.names),
             "edits": dict(live.edits),
             "amplitude": dict(live.amplitude),
             "hold_gaze": live.hold_gaze,
@@ -161,17 +185,34 @@ class Control:
             asked, self._recalibrate = self._recalibrate, False
             return asked
 
-    def take_portrait(self) -> PortraitChange | None:
-        """The newest portrait asked for, once."""
+    def take_wish(self, timeout: float) -> PortraitWish | None:
+        """The next portrait to prepare; None after `timeout` seconds."""
+        self._wished.wait(timeout)
         with self._lock:
-            asked, self._portrait = self._portrait, None
-            return asked
+            wish = self._wishes.popleft() if self._wishes else None
+            if not self._wishes:
+                self._wished.clear()
+            return wish
+
+    def show(self, prepared: Prepared) -> None:
+        """Show this portrait from the next picture on."""
+        with self._lock:
+            self._chosen = prepared
+
+    def take_portrait(self) -> Prepared | None:
+        """The portrait to show from now on, once; None where it stays."""
+        with self._lock:
+            chosen, self._chosen = self._chosen, None
+            return chosen
 
     def portrait_is(self, name: str) -> None:
         """The pipeline says which portrait is shown now."""
         self._portrait_name = name
 
-    def _check_edits(self, edits: Mapping[str, float]) -> None:
-        for name in edits:
-            if name not in self._directions:
-                raise UnknownName("direction", name, self._directions)
+    def _wish(self, wish: PortraitWish) -> None:
+        with self._lock:
+            self._wishes.append(wish)
+            self._wished.set()
+
+    def _check(self, live: Live) -> None:
+        Edits(self._directions, live.edits, live.amplitude, live.hold_gaze)

@@ -26,10 +26,12 @@ from realtime.errors import AvatarError, BadFile, BadPortrait, EngineError
 from realtime.health import Guard, Health
 from realtime.mailbox import Box, Channel, Closed, Mailbox
 from realtime.metrics import Stats
+from realtime.motion.calibration import LONGEST
 from realtime.outlets import SYNTHETIC, Outlet, Shared, as_avatar_error
 from realtime.settings import Live, PipelineSettings
+from realtime.shelf import Shelf
 from realtime.sinks import Sink
-from realtime.sources import Source
+from realtime.sources import Item, Source
 from realtime.types import Frame, MotionCode, Picture
 
 PATIENCE = 5.0
@@ -57,11 +59,14 @@ class Pipeline:
         self.settings = settings or PipelineSettings()
         self.engine, self.source = engine, source
         self.stats = Stats(engine.name, engine.device, engine.size)
-        self.control = Control(live or Live(), engine.directions, self.stats)
+        self._shelf = Shelf(engine)
+        self.control = Control(live or Live(), engine.directions, self.stats, self._shelf)
         self._lossless = self.settings.lossless
-        self._driver = Driver(engine)
+        source.fit(engine.kind, engine.directions)
+        self._driver = Driver(engine, source.reference)
+        self._ahead: list[tuple[MotionCode | None, Item, float]] | None = None
         self._health = Health(source.name)
-        self._frames: Box[Frame | MotionCode] = Channel() if self._lossless else Mailbox(self._drop)
+        self._frames: Box[Item] = Channel() if self._lossless else Mailbox(self._drop)
         self._drives: Box[Drive] = Channel() if self._lossless else Mailbox(lambda d: self._drop(d.code))
         self._sinks = list(sinks)
         self._outlets: list[Outlet] = []
@@ -125,6 +130,8 @@ class Pipeline:
         self._started = time.monotonic()
         self._start(self._render_stage, "render")
         self._start(self._encode_stage, "encode")
+        if not self._lossless:
+            self._start(self._portrait_stage, "portraits")
         self._go.set()
 
     async def _close(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -166,6 +173,8 @@ class Pipeline:
     def _encode_stage(self) -> None:
         beat = None if self._lossless else 1.0 / self.settings.fps
         seen = time.monotonic()
+        if self._lossless and not self.control.live.absolute:
+            self._ahead = []
         try:
             while True:
                 item = self._frames.get(beat)
@@ -180,24 +189,44 @@ class Pipeline:
                     drive = self._driver.update(None, self.control.live, now)
                     self._hand_over(drive, replace(drive.code, captured=now, index=SYNTHETIC), {})
         except Closed:
-            pass
+            self._look_back()
         finally:
             self._drives.close()
 
-    def _encode_one(self, item: Frame | MotionCode, now: float) -> None:
+    def _encode_one(self, item: Item, now: float) -> None:
         live = self.control.live
-        at = item.pts if self._lossless else item.captured
+        at = self._time(item)
         if self.control.take_recalibrate():
             self._driver.recalibrate()
-        code = item if isinstance(item, MotionCode) else self._encode_frame(item, live, at)
+        code: MotionCode | None = None
+        if isinstance(item, Frame):
+            code = self._encode_frame(item, live, at)
+        elif isinstance(item, MotionCode):
+            code = item
         self.stats.count("encoded")
         if code is None:
             self.stats.count("no_face")
         if isinstance(item, Frame):
             self._say(self._health.face(code is not None, at))
-        drive = self._driver.update(code, live, at)
+        if self._ahead is None:
+            self._drive(code, item, now)
+            return
+        self._ahead.append((code, item, now))
+        if self._driver.observe(code, at) or at - self._ahead[0][1].pts > LONGEST:
+            self._look_back()
+
+    def _look_back(self) -> None:
+        """Offline: the neutral face is known now; send on what was waiting for it."""
+        ahead, self._ahead = self._ahead, None
+        self._driver.settle()
+        for code, item, begun in ahead or ():
+            self._drive(code, item, begun)
+
+    def _drive(self, code: MotionCode | None, item: Item, begun: float) -> None:
+        """`begun`: when the encoder took the item."""
+        drive = self._driver.update(code, self.control.live, self._time(item))
         code = replace(drive.code, captured=item.captured, pts=item.pts, index=item.index)
-        self._hand_over(drive, code, {"capture": now, "encode": time.monotonic()})
+        self._hand_over(drive, code, {"capture": begun, "encode": time.monotonic()})
 
     def _encode_frame(self, frame: Frame, live: Live, at: float) -> MotionCode | None:
         """The code of one frame; where the encoder fails live, the same as no face."""
@@ -248,7 +277,25 @@ class Pipeline:
             for outlet in self._outlets:
                 outlet.box.close()
 
+    def _portrait_stage(self) -> None:
+        """Prepares portraits beside the running session."""
+        while not self.control.stopping:
+            wish = self.control.take_wish(timeout=0.2)
+            if wish is None:
+                continue
+            try:
+                prepared = self._shelf.prepare(wish.name, wish.image)
+            except Exception as error:
+                self.control.tell(f"{wish.name}: {self._engine_error(error)}", "warning")
+                continue
+            if wish.show:
+                self.control.show(prepared)
+
     # Parts of the stages
+
+    def _time(self, item: Item) -> float:
+        """The time that motion goes by: the media's offline, the clock's live."""
+        return item.pts if self._lossless else item.captured
 
     def _rest(self) -> np.ndarray:
         """The portrait at rest. Also warms the engine up, so that the first driving frame is not late."""
@@ -263,17 +310,17 @@ class Pipeline:
             raise self._engine_error(error) from error
 
     def _swap_portrait(self) -> None:
-        change = self.control.take_portrait()
-        if change is None:
+        chosen = self.control.take_portrait()
+        if chosen is None:
             return
         try:
-            self.engine.set_portrait(change.image)
+            self.engine.set_portrait(chosen.data)
             code = self.engine.portrait_code
             self.engine.reference = code
             self._still = self.engine.render(code)
-            self.control.portrait_is(change.name)
+            self.control.portrait_is(chosen.name)
         except BadPortrait as error:
-            self.control.tell(str(error), "warning")
+            self.control.tell(f"{chosen.name}: {error}", "warning")
         except Exception as error:
             self._engine_failed(self._render_guard, error, time.monotonic())
 
@@ -292,10 +339,10 @@ class Pipeline:
             return error
         return EngineError(self.engine.name, str(as_avatar_error(error, type(error).__name__)))
 
-    def _beyond_duration(self, item: Frame | MotionCode) -> bool:
+    def _beyond_duration(self, item: Item) -> bool:
         return self._lossless and self.settings.duration is not None and item.pts >= self.settings.duration - 1e-9
 
-    def _drop(self, item: Frame | MotionCode) -> None:
+    def _drop(self, item: Item) -> None:
         if item.index != SYNTHETIC:
             self.stats.count("dropped")
 
@@ -313,6 +360,8 @@ class Pipeline:
             self.control.change(mirror=not live.mirror)
         elif command == "pause":
             self.control.change(paused=not live.paused)
+        elif command == "portrait":
+            self.control.next_portrait()
 
     def _start(self, stage: Callable[[], None], name: str) -> None:
         def work() -> None:

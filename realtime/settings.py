@@ -9,9 +9,6 @@ from types import MappingProxyType
 
 from realtime.errors import BadValue
 
-AMPLITUDE_GROUPS = ("head", "mouth", "eyes", "brows")
-"""Parts of the face whose motion can be made larger or smaller."""
-
 
 def _empty() -> Mapping[str, float]:
     return MappingProxyType({})
@@ -42,7 +39,7 @@ class Live:
     edits: Mapping[str, float] = field(default_factory=_empty)
     """Added to the motion code: direction name to amount, in the direction's unit."""
     amplitude: Mapping[str, float] = field(default_factory=_empty)
-    """Part of the face (`AMPLITUDE_GROUPS`) to factor: 1 as driven, 0 still, 2 twice as much."""
+    """Part of the face (`motion.edits.AMPLITUDE_GROUPS`) to factor: 1 as driven, 0 still, 2 twice as much."""
     hold_gaze: bool = False
     """The eyes look at the viewer whatever the driver's do."""
     mirror: bool = False
@@ -51,13 +48,6 @@ class Live:
     """The portrait takes the driver's pose as it is; otherwise it moves by the driver's change from neutral."""
     paused: bool = False
     """No driving frame is used; the avatar idles."""
-
-    def __post_init__(self) -> None:
-        for group, factor in self.amplitude.items():
-            if group not in AMPLITUDE_GROUPS:
-                raise BadValue("--amplitude", group, f"one of {', '.join(AMPLITUDE_GROUPS)}")
-            if not 0.0 <= factor <= 3.0:
-                raise BadValue("--amplitude", f"{group}={factor:g}", "a factor from 0 to 3")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +12,14 @@ import typer
 
 from realtime.engines import ENGINES, Engine, load_engine
 from realtime.errors import BadPortrait, BadValue, UnknownName
+from realtime.motion.edits import Edits, parse_setting, parse_settings
 from realtime.pictures import check_folder_of, read_picture
 from realtime.settings import EngineSettings, Live
+from realtime.types import Direction
 
-Portrait = Annotated[str, typer.Option(help="Picture to animate: a photo or painting with one face, or 'builtin'.")]
+Portrait = Annotated[
+    str, typer.Option(help="Picture to animate: a photo or painting with one face; builtin, builtin:painting.")
+]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, mesh (no GPU, no weights), lia, lia-x or motrans.")]
 Size = Annotated[int, typer.Option(help="Side of the picture in pixels.")]
 Weights = Annotated[str | None, typer.Option(help="Weight file of a neural engine.")]
@@ -57,10 +61,11 @@ class PortraitFile:
 
 def read_portrait(spec: str) -> PortraitFile:
     """The picture that `--portrait` names. Raises BadFile."""
-    if spec == BUILTIN:
-        from realtime.engines.mesh import builtin_portrait
+    kind, _, name = spec.partition(":")
+    if kind == BUILTIN:
+        from realtime.engines.mesh.gallery import builtin_portrait, builtin_portraits
 
-        return PortraitFile(builtin_portrait(), "the built-in portrait")
+        return PortraitFile(builtin_portrait(name or builtin_portraits()[0]), "the built-in portrait")
     return PortraitFile(read_picture(spec), spec)
 
 
@@ -105,14 +110,18 @@ def engine_settings(name: str, size: int, weights: str | None, device: str) -> E
 def live_settings(
     sets: Iterable[str] | None, amplitude: Iterable[str] | None, absolute: bool, mirror: bool, hold_gaze: bool
 ) -> Live:
-    """Raises BadValue."""
-    return Live(
-        edits=_pairs("--set", sets),
-        amplitude=_pairs("--amplitude", amplitude),
-        absolute=absolute,
-        mirror=mirror,
-        hold_gaze=hold_gaze,
-    )
+    """Live settings without the edits, which need the engine's dictionary; their spelling is checked all the same.
+    Raises BadValue, UnknownName."""
+    for text in sets or ():
+        parse_setting(text)
+    factors = dict(_factor(text) for text in amplitude or ())
+    Edits((), amplitude=factors)
+    return Live(amplitude=factors, absolute=absolute, mirror=mirror, hold_gaze=hold_gaze)
+
+
+def with_edits(live: Live, sets: Iterable[str] | None, directions: Sequence[Direction]) -> Live:
+    """`live` with the edits of `--set`. Raises UnknownName, BadValue."""
+    return replace(live, edits=parse_settings(sets or (), directions))
 
 
 def check_stats(path: Path | None) -> None:
@@ -121,17 +130,12 @@ def check_stats(path: Path | None) -> None:
         check_folder_of(path)
 
 
-def _pairs(option: str, texts: Iterable[str] | None) -> Mapping[str, float]:
-    return dict(_number_pair(option, text) for text in texts or ())
-
-
-def _number_pair(option: str, text: str) -> tuple[str, float]:
-    """`name=1.5` as ("name", 1.5). A unit "deg" may follow the number. Raises BadValue."""
-    name, equals, value = text.partition("=")
+def _factor(text: str) -> tuple[str, float]:
+    """`head=0.8` as ("head", 0.8). Raises BadValue."""
+    part, equals, value = text.partition("=")
     try:
-        number = float(value.strip().removesuffix("deg").strip())
+        if equals and part.strip():
+            return part.strip(), float(value)
     except ValueError:
-        number = float("nan")
-    if not (equals and name.strip() and np.isfinite(number)):
-        raise BadValue(option, text, "write NAME=NUMBER, as in smile=0.4 or yaw=-10deg")
-    return name.strip(), number
+        pass
+    raise BadValue("--amplitude", text, "write PART=FACTOR, as in head=0.8")

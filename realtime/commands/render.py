@@ -60,7 +60,7 @@ def command(
     picture = o.read_portrait(portrait)
     renderer = o.make_engine(engine_settings, picture)
     try:
-        pipeline = Pipeline(source, renderer, [sink], settings, live)
+        pipeline = Pipeline(source, renderer, [sink], settings, o.with_edits(live, set_, renderer.directions))
         asyncio.run(_render(pipeline, quiet))
     finally:
         renderer.close()

@@ -60,7 +60,7 @@ def command(
     picture = o.read_portrait(portrait)
     renderer = o.make_engine(engine_settings, picture)
     try:
-        pipeline = Pipeline(driving, renderer, sinks, settings, live)
+        pipeline = Pipeline(driving, renderer, sinks, settings, o.with_edits(live, set_, renderer.directions))
         if not quiet:
             say(f"{driving.name} drives {picture.name} into {', '.join(s.name for s in sinks)}; Ctrl-C ends it")
         run_session(pipeline, quiet)

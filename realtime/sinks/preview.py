@@ -1,4 +1,7 @@
-"""A window on the screen (OpenCV's). Keys: c takes your face as neutral, m mirrors, space pauses, q or Esc ends."""
+"""A window on the screen (OpenCV's).
+
+Keys: c takes your face as neutral, m mirrors, p shows the next portrait, space pauses, q or Esc ends.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from realtime.errors import BadValue, DeviceError, NoDevice
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
 
-TITLE = "avatar (c: neutral face, m: mirror, space: pause, q: quit)"
-KEYS = {ord("q"): "quit", 27: "quit", ord("c"): "calibrate", ord("m"): "mirror", ord(" "): "pause"}
+TITLE = "avatar (c: neutral face, m: mirror, p: next portrait, space: pause, q: quit)"
+KEYS = {27: "quit", ord("q"): "quit", ord("c"): "calibrate", ord("m"): "mirror", ord("p"): "portrait"}
+KEYS[ord(" ")] = "pause"
 
 
 class PreviewSink(SinkBase):

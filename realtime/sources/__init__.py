@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from realtime.errors import BadFile, UnknownName
-from realtime.types import Frame, MotionCode
+from realtime.types import Direction, Frame, MotionCode
 
 SOURCES: dict[str, str] = {
     "camera": "realtime.sources.camera:CameraSource",
@@ -36,6 +36,19 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", 
 
 Tell = Callable[[str], None]
 """Takes one sentence for the user. May be called from any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """An item of a motion track in which there is no face. Fields as in `Frame`."""
+
+    captured: float
+    pts: float = 0.0
+    index: int = 0
+
+
+Item = Frame | MotionCode | Unseen
+"""What a source gives: a driving frame to encode, or what another encoder saw."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,8 @@ class Source(Protocol):
     """How many items will come; None where it is unknown. Known after `open`."""
     live: bool
     """Frames come when they come: the clock is the camera's."""
+    reference: MotionCode | None
+    """The driver's neutral code where the source knows it. Known after `check`."""
     tell: Tell
     """Set by the pipeline: takes a sentence when the camera goes away or comes back."""
     stopping: Callable[[], bool]
@@ -76,10 +91,13 @@ class Source(Protocol):
     def check(self) -> None:
         """Raise BadFile, BadValue, DeviceError or MissingExtra for what can be known without heavy work."""
 
+    def fit(self, kind: str, directions: Sequence[Direction]) -> None:
+        """Raise BadFile where an engine with codes of this kind and these directions cannot be driven by it."""
+
     def open(self) -> None:
         """Get ready to read. Raises BadFile, DeviceError, ConnectionLost."""
 
-    def read(self) -> Frame | MotionCode | None:
+    def read(self) -> Item | None:
         """The next item, None when there are no more."""
 
     def close(self) -> None:
@@ -93,6 +111,7 @@ class SourceBase:
     fps: float | None = None
     frames: int | None = None
     live = False
+    reference: MotionCode | None = None
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options
@@ -101,6 +120,9 @@ class SourceBase:
 
     def check(self) -> None:
         """Nothing to check."""
+
+    def fit(self, kind: str, directions: Sequence[Direction]) -> None:
+        """Pictures can drive any engine."""
 
     def open(self) -> None:
         """Nothing to open."""

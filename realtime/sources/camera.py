@@ -96,7 +96,7 @@ def choose_camera(wanted: str, cameras: list[CameraInfo]) -> CameraInfo:
 
 def _cameras_of_linux(folder: Path) -> list[CameraInfo]:
     """Each camera appears as several nodes; the one with index 0 gives pictures."""
-    found = []
+    found: list[CameraInfo] = []
     for entry in sorted(folder.glob("video*"), key=lambda e: int(re.sub(r"\D", "", e.name) or 0)):
         if "/virtual/" in str(entry.resolve()):
             continue
