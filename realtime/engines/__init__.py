@@ -17,6 +17,8 @@ from realtime.types import Direction, Frame, MotionCode
 
 ENGINES: dict[str, str] = {
     "mesh": "realtime.engines.mesh:MeshEngine",
+    "lia": "realtime.engines.lia:LiaEngine",
+    "lia-x": "realtime.engines.lia_x:LiaXEngine",
 }
 
 

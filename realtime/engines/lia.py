@@ -29,6 +29,7 @@ from realtime.engines.layers import (
     Trace,
     conv_layer,
 )
+from realtime.engines.neural import NeuralEngine
 from realtime.engines.prepared import (
     ColourHead,
     Down,
@@ -40,6 +41,7 @@ from realtime.engines.prepared import (
     Styles,
     plain_conv,
 )
+from realtime.types import Direction
 
 STYLE = 512
 CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
@@ -193,3 +195,20 @@ class FastLia(Prepared):
                 trace[f"flowraw{k}_{h.shape[-1]}"] = logits
         assert rgb is not None
         return rgb
+
+
+class LiaEngine(NeuralEngine):
+    """LIA as an engine: 256 pixels, 20 directions without names."""
+
+    name = kind = "lia"
+
+    def describe(self, motion_dim: int) -> list[Direction]:
+        """The paper names no direction; its own demonstrations sweep each from -3 to 3."""
+        return [
+            Direction(str(k), k, -3.0, 3.0, f"direction {k} of the learned dictionary", named=False)
+            for k in range(motion_dim)
+        ]
+
+    def prepare(self, net: LatentAnimator, place: Placement) -> FastLia:
+        assert isinstance(net, Lia)
+        return FastLia(net, place)

@@ -1,0 +1,154 @@
+"""Which weights are at hand: files registered under a name, with their checksum, origin and licence.
+
+A record is a small JSON file, `AVATAR_HOME/models/NAME.json`; the weights lie beside it (pulled) or elsewhere
+(added).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from realtime.errors import BadFile, UnknownName
+from realtime.home import home
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that someone has published. family: of the engine they are for. repository, filename: on the Hugging
+    Face hub; empty where they are published elsewhere, see `where`."""
+
+    name: str
+    family: str
+    about: str
+    licence: str
+    repository: str = ""
+    filename: str = ""
+    where: str = ""
+
+
+CC_BY_NC = "CC BY-NC 4.0"
+PUBLISHED: dict[str, Published] = {
+    p.name: p
+    for p in (
+        Published(
+            "lia-x", "lia-x", "LIA-X, 512 px, scale 2, 40 directions (0.91 B parameters, about 3.6 GB)", CC_BY_NC,
+            repository="YaohuiW/LIA-X", filename="lia-x.pt", where="https://huggingface.co/YaohuiW/LIA-X",
+        ),
+        Published("lia", "lia", "LIA, 256 px, faces (vox.pt)", CC_BY_NC, where="https://github.com/wyhsirius/LIA"),
+        Published(
+            "wan-face", "wan-face", "face motion encoder of Wan2.2-Animate",
+            "Apache-2.0, modified from LIA (CC BY-NC 4.0)",
+            where="https://huggingface.co/Wan-AI/Wan2.2-Animate-14B",
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Record:
+    """One registered weight file. accepted: the licence that was accepted when it was pulled."""
+
+    name: str
+    family: str
+    about: str
+    path: str
+    sha256: str
+    bytes: int
+    origin: str = ""
+    accepted: str = ""
+
+
+def models_folder() -> Path:
+    """Where records and pulled weights are kept. It may not exist yet."""
+    return home() / "models"
+
+
+def records() -> list[Record]:
+    """All registered weights, by name. A record that cannot be read is left out."""
+    found = []
+    for path in sorted(models_folder().glob("*.json")):
+        record = _read(path)
+        if record is not None:
+            found.append(record)
+    return found
+
+
+def record_of(name: str) -> Record | None:
+    """The record `name`, None where there is none."""
+    return _read(models_folder() / f"{name}.json")
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        return Record(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write(record: Record) -> None:
+    """Register, replacing a record of the same name. Raises BadFile."""
+    folder = models_folder()
+    target = folder / f"{record.name}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(".part")
+        part.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+        part.replace(target)
+    except OSError as error:
+        raise BadFile(target, f"cannot be written ({error.strerror})") from error
+
+
+def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of a file, in hex. `progress` is told how many bytes were read so far. Raises BadFile."""
+    digest, done = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+                done += len(block)
+                if progress is not None:
+                    progress(done)
+    except OSError as error:
+        raise BadFile(path, f"may not be read ({error.strerror})") from error
+    return digest.hexdigest()
+
+
+def find_weights(family: str, weights: str | Path | None) -> Path:
+    """The weight file for an engine of that family: a path, a registered name, or None for the registered one.
+
+    Raises BadFile, UnknownName.
+    """
+    if weights is None:
+        fitting = [r for r in records() if r.family == family]
+        chosen = next((r for r in fitting if r.name == family), fitting[0] if fitting else None)
+        if chosen is None:
+            cure = f"avatar models pull {family}" if _pullable(family) else f"avatar models add {family} PATH"
+            raise BadFile(models_folder(), f"holds no weights for the engine {family}: {cure}, or --weights PATH")
+        return _present(chosen)
+    text = str(weights)
+    path = Path(text).expanduser()
+    if not path.exists() and path.name == text and not path.suffix:
+        record = record_of(text)
+        if record is None:
+            raise UnknownName("registered model", text, [r.name for r in records()])
+        return _present(record)
+    if not path.exists():
+        raise BadFile(path, "no such weight file")
+    if path.is_dir():
+        raise BadFile(path, "is a folder, not a weight file")
+    return path
+
+
+def _present(record: Record) -> Path:
+    path = Path(record.path)
+    if not path.is_file():
+        raise BadFile(path, f"the weights registered as {record.name!r} are no longer there: avatar models list")
+    return path
+
+
+def _pullable(family: str) -> bool:
+    return any(p.family == family and p.repository for p in PUBLISHED.values())
