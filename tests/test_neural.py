@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -37,9 +36,9 @@ def make(**options) -> LiaEngine:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _kept() -> Iterator[LiaEngine]:
+def _kept() -> LiaEngine:
     """Keeps the weights that these tests share."""
-    yield make()
+    return make()
 
 
 @pytest.fixture(scope="module")
