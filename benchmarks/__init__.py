@@ -16,6 +16,7 @@ from __future__ import annotations
 BENCHMARKS: dict[str, str] = {
     "latency": "benchmarks.latency",
     "stages": "benchmarks.stages",
+    "startup": "benchmarks.startup",
     "vcam": "benchmarks.vcam",
     "quality": "benchmarks.quality",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from benchmarks.result import Result
+from benchmarks.result import Figure, Result
 
 INK, BLUE, ORANGE, GREEN, GREY = "#1f2933", "#2563eb", "#ea7317", "#15803d", "#9aa5b1"
 
@@ -91,4 +91,20 @@ def stages_figure(result: Result) -> Any:
     axis.invert_yaxis()
     axis.set_xlabel("processor time of one frame on one core, median, ms", fontsize=8)
     axis.legend(fontsize=7, frameon=False, ncols=2, loc="lower right")
+    return figure
+
+
+def bars_figure(figures: list[Figure], unit: str) -> Any:
+    """One bar per figure, its samples as dots, its target as a line."""
+    figure, axes = canvas(height=0.6 + 0.35 * len(figures))
+    axis = axes[0, 0]
+    for row, measured in enumerate(figures):
+        axis.barh(row, measured.value or 0.0, color=BLUE, height=0.55, alpha=0.85)
+        axis.plot(measured.samples, [row] * len(measured.samples), ".", color=INK, markersize=3)
+        if measured.target is not None:
+            axis.plot([measured.target] * 2, [row - 0.4, row + 0.4], color=ORANGE, linewidth=2)
+    axis.set_yticks(range(len(figures)), [f.name for f in figures], fontsize=8)
+    axis.invert_yaxis()
+    axis.grid(axis="x", color="#e4e7eb", linewidth=0.8)
+    axis.set_xlabel(unit, fontsize=8)
     return figure
