@@ -16,6 +16,7 @@ from __future__ import annotations
 BENCHMARKS: dict[str, str] = {
     "latency": "benchmarks.latency",
     "stages": "benchmarks.stages",
+    "glass": "benchmarks.glass",
     "startup": "benchmarks.startup",
     "vcam": "benchmarks.vcam",
     "quality": "benchmarks.quality",

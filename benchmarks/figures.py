@@ -108,3 +108,23 @@ def bars_figure(figures: list[Figure], unit: str) -> Any:
     axis.grid(axis="x", color="#e4e7eb", linewidth=0.8)
     axis.set_xlabel(unit, fontsize=8)
     return figure
+
+
+def glass_figure(result: Result) -> Any:
+    """Camera-to-display delay of every picture, and how often each delay is met."""
+    figure, axes = canvas(1, 2, height=2.8, width_ratios=(3, 1), sharey=True)
+    for side, color in (("echo", GREY), ("avatar", BLUE)):
+        curve = result.series.get(side)
+        if not curve:
+            continue
+        axes[0, 0].plot(curve["seconds"], curve["delay_ms"], ".", color=color, markersize=2.5, label=side)
+        axes[0, 1].hist(curve["delay_ms"], bins=40, orientation="horizontal", color=color, alpha=0.6)
+        median = result.get(f"{side}.camera to display.p50")
+        if median is not None and median.value is not None:
+            axes[0, 0].axhline(median.value, color=color, linewidth=1)
+    axes[0, 0].set_ylim(bottom=0)
+    axes[0, 0].set_ylabel("camera to display, ms", fontsize=8)
+    axes[0, 0].set_xlabel("seconds", fontsize=8)
+    axes[0, 1].set_xlabel("pictures", fontsize=8)
+    axes[0, 0].legend(fontsize=7, frameon=False, ncols=2, markerscale=3)
+    return figure

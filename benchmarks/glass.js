@@ -1,5 +1,5 @@
-// Measures from camera to display inside the page. Started by benchmarks/glass.py, which replaces `exchange`
-// (offer in, answer out) and passes the strip's geometry (see benchmarks/stamp.py).
+// Measures from camera to display inside the page. Started by benchmarks/glass.py, which provides `exchange` (offer in,
+// answer out) and `mark` (the measured time begins, ends) and passes the strip's geometry (see benchmarks/stamp.py).
 
 function stampReader(geometry) {
   const { left, height, cells, check, leastContrast } = geometry;
@@ -80,11 +80,13 @@ async function measure({ geometry, seconds, warm, width, height, fps }) {
     };
   };
   await sleep(warm);
+  await window.mark();
   const before = await stats();
   recording = true;
   await sleep(seconds);
   recording = false;
   const after = await stats();
+  await window.mark();
   const settings = track.getSettings();
   peer.close();
   track.stop();

@@ -105,7 +105,7 @@ def _import_figures(result: Result, imports: list[dict[str, Any]]) -> None:
 
 def first_picture(engine: str, size: int, environment: dict[str, str] | None = None) -> float:
     """Seconds from starting `avatar run` on the built-in motion track to the first picture at the sink."""
-    arguments = ["run", "--source", "motion:builtin", "--sink", "first", "--engine", engine, "--size", str(size), "-q"]
+    arguments = ["run", "--source", "motion:builtin", "--sink", "first", "--engine", engine, "--size", str(size)]
     begun = time.monotonic()  # one clock for all processes of this machine
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.startup", *arguments], cwd=ROOT, capture_output=True, text=True,
@@ -201,4 +201,4 @@ if __name__ == "__main__":
     from realtime.sinks import SINKS
 
     SINKS["first"] = "benchmarks.startup:FirstPicture"
-    main(sys.argv[1:])
+    main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,11 +108,13 @@ class SlowEngine(Wrapper):
 class StampedEngine(Wrapper):
     """Reads the number stamped into a driving frame and draws it onto the picture that this frame becomes.
 
-    The picture holds nothing of the driving frame, so this is how a measurement gets through it. A code is known
-    again by its capture time.
+    The picture holds nothing of the driving frame, so this is how a measurement gets through it. The number travels
+    beside the code: known again by the capture time where there is one, else (a bare array) by the code's index.
     """
 
     KEPT = 64
+    MARK = 1 << 24
+    """Added to a number that travels as the index of a code."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -119,18 +122,22 @@ class StampedEngine(Wrapper):
 
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
         """The inner engine's code; the number is remembered."""
-        if isinstance(frame, Frame):
-            number = stamp.read(frame.image)
-            if number is not None:
-                self._numbers[frame.captured] = number
-                while len(self._numbers) > self.KEPT:
-                    self._numbers.popitem(last=False)
-        return self.inner.encode(frame)
+        bare = not isinstance(frame, Frame)
+        number = stamp.read(frame if bare else frame.image)
+        code = self.inner.encode(frame)
+        if number is None or code is None:
+            return code
+        if bare:
+            return replace(code, index=self.MARK + number)
+        self._numbers[frame.captured] = number
+        while len(self._numbers) > self.KEPT:
+            self._numbers.popitem(last=False)
+        return code
 
     def render(self, code: MotionCode) -> np.ndarray:
         """The inner engine's picture, with the number where there is one."""
         picture = self.inner.render(code)
-        number = self._numbers.get(code.captured)
+        number = code.index - self.MARK if code.index >= self.MARK else self._numbers.get(code.captured)
         if number is not None:
             stamp.draw(picture, number)
         return picture
