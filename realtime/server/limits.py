@@ -1,0 +1,90 @@
+"""What one server gives away at most, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what a client can make the server hold or do."""
+
+    sessions: int = 4
+    """Avatars at once; one more is answered 503 with Retry-After."""
+    viewers: int = 8
+    """Watchers (WHEP, view page, preview) of one session at once."""
+    session_s: float = 4 * 3600.0
+    """A session ends after this long, whatever it does."""
+    connect_s: float = 20.0
+    """A session whose peer never connected ends after this long."""
+    idle_s: float = 30.0
+    """A session that nobody drives, controls or watches ends after this long."""
+    body_bytes: int = 12 * 1024 * 1024
+    """Largest HTTP body: one portrait."""
+    sdp_bytes: int = 32 * 1024
+    """Largest SDP offer, and largest JSON body."""
+    body_s: float = 20.0
+    """A body that takes longer to arrive is given up."""
+    portrait_pixels: int = 24_000_000
+    """Largest portrait, width times height, read from the file's header before anything is decoded."""
+    portraits: int = 12
+    """Uploaded portraits that one session keeps; the oldest leaves."""
+    message_bytes: int = 8 * 1024
+    """Largest control message."""
+    messages_per_s: float = 60.0
+    """Control messages of one session, on average; twice as many in a burst."""
+    packets_per_s: float = 120.0
+    """Motion packets of one client, on average; twice as many in a burst."""
+    requests_per_s: float = 20.0
+    """Requests that open a session or bring a portrait, from one address, on average; thrice as many in a burst."""
+
+
+class Bucket:
+    """A token bucket. Pure: `now` is passed in, in seconds of any clock that does not go back.
+
+    rate: how many pass per second on average. burst: how many pass at once after a rest."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate, self.burst = rate, burst
+        self._level = burst
+        self._at: float | None = None
+
+    def take(self, now: float) -> bool:
+        """True where one more may pass now."""
+        if self._at is not None:
+            self._level = min(self.burst, self._level + (now - self._at) * self.rate)
+        self._at = now
+        if self._level < 1.0:
+            return False
+        self._level -= 1.0
+        return True
+
+    def wait(self) -> float:
+        """Seconds until the next one may pass, after a refusal."""
+        return max(0.0, (1.0 - self._level) / self.rate)
+
+    def full(self, now: float) -> bool:
+        """True where it has rested long enough to be forgotten."""
+        return self._at is None or self._level + (now - self._at) * self.rate >= self.burst
+
+
+class Buckets:
+    """One bucket per key (a client's address), forgotten once full again, never more than `most`."""
+
+    def __init__(self, rate: float, burst: float, most: int = 4096) -> None:
+        self.rate, self.burst, self.most = rate, burst, most
+        self._of: dict[str, Bucket] = {}
+
+    def take(self, key: str, now: float) -> float:
+        """0 where one more of `key` may pass now, else the seconds until it may."""
+        bucket = self._of.get(key)
+        if bucket is None:
+            if len(self._of) >= self.most:
+                self._of = {k: b for k, b in self._of.items() if not b.full(now)}
+            if len(self._of) >= self.most:
+                return 1.0
+            bucket = self._of[key] = Bucket(self.rate, self.burst)
+        return 0.0 if bucket.take(now) else max(0.05, bucket.wait())
+
+    def __len__(self) -> int:
+        return len(self._of)

@@ -1,0 +1,218 @@
+"""What a client and the server say to each other on the data channel `control`. JSON, one object per message.
+
+The same messages go to `POST /api/sessions/{id}/control`, for clients without a data channel (WHIP, a fallback
+picture). `schema()` gives the JSON schema of all of them; it is served at `/api/control.schema.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+Source = Literal["camera", "sample", "motion"]
+Face = Literal["tracking", "holding", "easing", "still", "waiting"]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+Amount = Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SetEdits(_Message):
+    """Move sliders: amounts of named directions, added to the motion. Directions left out keep their amount."""
+
+    type: Literal["set_edits"]
+    values: Annotated[dict[Name, Amount], Field(max_length=128)]
+
+
+class ResetEdits(_Message):
+    """All sliders back to zero."""
+
+    type: Literal["reset_edits"]
+
+
+class Calibrate(_Message):
+    """The driver's face as it is now is the neutral one."""
+
+    type: Literal["calibrate"]
+
+
+class ChoosePortrait(_Message):
+    """Show another portrait, by its id in the gallery."""
+
+    type: Literal["portrait"]
+    id: Name
+
+
+class Pause(_Message):
+    """Stop following the driver: the avatar eases to neutral. False: follow again."""
+
+    type: Literal["pause"]
+    paused: bool = True
+
+
+class ChooseSource(_Message):
+    """What drives the avatar: the camera track, the built-in sample, or motion packets."""
+
+    type: Literal["source"]
+    source: Source
+
+
+class Mirror(_Message):
+    """Flip the driving frames, so that the avatar moves like a mirror."""
+
+    type: Literal["mirror"]
+    on: bool
+
+
+class Ping(_Message):
+    """Answered at once by a pong with the same `t`; measures the way there and back."""
+
+    type: Literal["ping"]
+    t: Annotated[float, Field(allow_inf_nan=False)]
+
+
+Command = Annotated[
+    SetEdits | ResetEdits | Calibrate | ChoosePortrait | Pause | ChooseSource | Mirror | Ping,
+    Field(discriminator="type"),
+]
+
+
+class DirectionInfo(BaseModel):
+    """One slider: a direction of the engine's motion dictionary."""
+
+    name: str
+    lo: float
+    hi: float
+    about: str
+    group: str
+    unit: str
+
+
+class PortraitInfo(BaseModel):
+    """One picture of the gallery. `image` is where its small picture is."""
+
+    id: str
+    title: str
+    image: str
+    uploaded: bool = False
+
+
+class State(BaseModel):
+    """What the session shows now. Sent after the channel opens and after each change."""
+
+    type: Literal["state"] = "state"
+    portrait: str
+    edits: dict[str, float]
+    paused: bool
+    mirror: bool
+    source: Source
+    calibrated: bool
+    face: Face
+
+
+class Hello(BaseModel):
+    """First message of the server: what this session can do."""
+
+    type: Literal["hello"] = "hello"
+    session: str
+    engine: str
+    device: str
+    size: int
+    fps: float
+    panel: bool
+    """True where the page is the control panel of a running virtual camera: it has its own camera."""
+    directions: list[DirectionInfo]
+    portraits: list[PortraitInfo]
+    state: State
+
+
+class Stats(BaseModel):
+    """Once a second: how it goes. Times in milliseconds, None where nothing was measured."""
+
+    type: Literal["stats"] = "stats"
+    fps: float
+    received: int
+    rendered: int
+    dropped: int
+    no_face: int
+    encode_ms: float | None
+    render_ms: float | None
+    server_ms: float | None
+    """Median time from the arrival of a driving frame to the hand-over of its picture to the video encoder."""
+    engine: str
+    device: str
+    codec: str | None
+    bitrate: int | None
+    """Bits per second that the video encoder aims at."""
+    sessions: int
+    face: Face
+
+
+class Error(BaseModel):
+    """A message could not be followed; `error` says why in one sentence."""
+
+    type: Literal["error"] = "error"
+    error: str
+
+
+class Pong(BaseModel):
+    """Answer to a ping."""
+
+    type: Literal["pong"] = "pong"
+    t: float
+
+
+class Portraits(BaseModel):
+    """The gallery has changed."""
+
+    type: Literal["portraits"] = "portraits"
+    portraits: list[PortraitInfo]
+
+
+class Ended(BaseModel):
+    """Last message: the session ends, and why. The page does not reconnect by itself after `too_long`."""
+
+    type: Literal["ended"] = "ended"
+    reason: str
+
+
+Event = Hello | State | Stats | Error | Pong | Portraits | Ended
+
+_COMMANDS: TypeAdapter[Any] = TypeAdapter(Command)
+_EVENTS: TypeAdapter[Any] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+
+
+class BadMessage(ValueError):
+    """A message that is no command; `str()` is one sentence for the client."""
+
+
+def parse(text: str | bytes, limit: int = 8 * 1024) -> Command:
+    """The command in `text`. Raises BadMessage for anything else."""
+    if len(text) > limit:
+        raise BadMessage(f"message has {len(text)} characters; at most {limit}")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadMessage("message is not JSON") from None
+    if not isinstance(data, dict):
+        raise BadMessage("message is not a JSON object")
+    try:
+        return _COMMANDS.validate_python(data, strict=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part)[:64] for part in first["loc"])
+        raise BadMessage(f"{where or 'message'}: {first['msg']}") from None
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema: `commands` a client sends, `events` the server sends."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Messages of the data channel `control`",
+        "commands": _COMMANDS.json_schema(),
+        "events": _EVENTS.json_schema(),
+    }
