@@ -79,7 +79,7 @@ def test_documented_bytes():
 
 def test_thirty_codes_a_second_fit_in_64_kbit_with_all_headers():
     ws, tcp_ip = 2 + 4 + 2, 20 + 12 + 20  # client frame: two bytes, 16-bit length, mask; TCP with timestamps; IPv4
-    packet = wire.pack(wire.Packet("mesh", 0, 0.0, np.zeros(78)))
+    packet = wire.pack(wire.Packet("mesh", 0, 0.0, np.zeros(87)))
     assert 30 * 8 * (len(packet) + ws + tcp_ip) < 64000
 
 

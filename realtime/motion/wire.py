@@ -11,8 +11,8 @@ A client that extracts codes itself sends packets in place of video, one binary 
     8       8     uint64   capture time, microseconds of the sender's monotonic clock (any origin)
     16      2 K   float16  the values, in the order of `MotionCode.values`; finite
 
-A packet has 16 + 2 K bytes and at most `MAX_PACKET` (K up to 91). At 30 packets a second with 78 values that is
-41 kbit/s, or 57 kbit/s with WebSocket, TCP and IPv4 headers. Half precision keeps 11 bits: a value of 1 is
+A packet has 16 + 2 K bytes and at most `MAX_PACKET` (K up to 91). At 30 packets a second with 87 values that is
+46 kbit/s, or 60 kbit/s with WebSocket, TCP and IPv4 headers. Half precision keeps 11 bits: a value of 1 is
 kept to 0.0005, an angle of 40 degrees to 0.016.
 
 Packets may come late or in disorder. `Newest` lets through only those newer than all before (serial number

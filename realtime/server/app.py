@@ -39,6 +39,9 @@ class Offer(BaseModel):
     sdp: Annotated[str, Field(min_length=1, max_length=32 * 1024)]
     type: Annotated[str, Field(pattern="^offer$")] = "offer"
     portrait: Annotated[str | None, Field(max_length=64)] = None
+    source: Annotated[messages.Source | None, Field(description="Drives first; by default what the offer brings")] = (
+        None
+    )
 
 
 class Answer(BaseModel):
@@ -176,7 +179,7 @@ def _add_api(app: FastAPI, studio: Studio) -> None:
         """Open a session: an SDP offer in, the answer and the session's id out.
 
         A camera in the offer drives the avatar; without one the built-in sample does."""
-        session = await studio.begin(source_for(offer.sdp), offer.portrait)
+        session = await studio.begin(offer.source or source_for(offer.sdp), offer.portrait)
         try:
             sdp = await studio.connect(session, offer.sdp, publishes=True, watches=True)
         except BaseException:

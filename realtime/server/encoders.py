@@ -159,8 +159,8 @@ def open_h264(codec: str, width: int, height: int, rate: int) -> Any:
 
 
 def measure(codec: str, size: int = 512, frames: int = 12) -> float | None:
-    """Median milliseconds that `codec` ("libvpx", "libx264", "h264_nvenc") takes for a frame of `size` squared, at the
-    rate that suits it; None where it does not work here."""
+    """Median milliseconds that `codec` ("libvpx", "libx264", "h264_nvenc") takes for a frame of `size` squared, at
+    the rate that suits it; None where it does not work here."""
     maker: Callable[[int, int, int], Any]
     maker = SteadyVp8()._open if codec == "libvpx" else lambda w, h, r: open_h264(codec, w, h, r)
     noise = np.random.default_rng(0).integers(40, 200, (size * 3 // 2 + 64, size), np.uint8)

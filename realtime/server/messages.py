@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 Source = Literal["camera", "sample", "motion"]
+Background = Literal["original", "green", "blur"]
 Face = Literal["tracking", "holding", "easing", "still", "waiting"]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Amount = Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]
@@ -68,6 +69,13 @@ class Mirror(_Message):
     on: bool
 
 
+class ChooseBackground(_Message):
+    """What is behind the portrait: its own background, plain green (for keying), or its own, blurred."""
+
+    type: Literal["background"]
+    background: Background
+
+
 class Ping(_Message):
     """Answered at once by a pong with the same `t`; measures the way there and back."""
 
@@ -76,7 +84,7 @@ class Ping(_Message):
 
 
 Command = Annotated[
-    SetEdits | ResetEdits | Calibrate | ChoosePortrait | Pause | ChooseSource | Mirror | Ping,
+    SetEdits | ResetEdits | Calibrate | ChoosePortrait | Pause | ChooseSource | Mirror | ChooseBackground | Ping,
     Field(discriminator="type"),
 ]
 
@@ -109,6 +117,7 @@ class State(BaseModel):
     edits: dict[str, float]
     paused: bool
     mirror: bool
+    background: Background
     source: Source
     calibrated: bool
     face: Face

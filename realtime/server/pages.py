@@ -35,7 +35,7 @@ async def in_thread(function: Callable[..., T], *args: Any) -> T:
 
 
 def add(app: FastAPI, web: Path) -> None:
-    """Add the routes. web: the folder of the page; its files are listed once, so that no other file can be asked for."""
+    """Add the routes. web: the folder of the page; its files are listed once: no other can be asked for."""
     files = {path.relative_to(web).as_posix(): path for path in web.rglob("*") if path.suffix in TYPES}
 
     def page(name: str) -> Response:

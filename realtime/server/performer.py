@@ -24,6 +24,7 @@ from realtime.errors import AvatarError, BadValue, UnknownName
 from realtime.mailbox import Mailbox, Slot
 from realtime.metrics import Window
 from realtime.server import messages
+from realtime.server.backgrounds import with_background
 from realtime.server.clock import AvatarClock
 from realtime.server.follow import Follower
 from realtime.server.frames import Shown, to_rgb, to_yuv
@@ -77,6 +78,7 @@ class Performer:
         self.changed, self._clock = changed, clock
         self.source: messages.Source = "sample"
         self.live = Live()
+        self.background: messages.Background = "original"
         self.portrait: Portrait = gallery.first
         self.received = self.rendered = self.no_face = self.failures = 0
         self.window_encode, self.window_render, self.window_total = Window(), Window(), Window()
@@ -89,7 +91,7 @@ class Performer:
         self._sample = Sample(engine)
         self._last_driven = float("-inf")
         self._closed = False
-        self._still = self._make_still(self.portrait)
+        self._still = self._make_still(self.portrait.image)
         self._newest: Shown | None = None
         engine.set_portrait(self.portrait.image)
         self._follower.portrait_changed()
@@ -164,6 +166,8 @@ class Performer:
                 self._change(lambda: None, paused=paused)
             case messages.Mirror(on=on):
                 self._change(self._follower.restart, mirror=on)
+            case messages.ChooseBackground(background=background):
+                self._change(lambda: self._set_background(background))
             case messages.ChooseSource(source=source):
                 self._change(lambda: self._set_source(source))
 
@@ -209,6 +213,7 @@ class Performer:
             edits=dict(self.live.edits),
             paused=self.live.paused,
             mirror=self.live.mirror,
+            background=self.background,
             source=self.source,
             calibrated=self._follower.calibrated,
             face=self._follower.face if self.source != "sample" else "tracking",
@@ -303,10 +308,16 @@ class Performer:
         self.window_total.add(made - driven.arrived, made)
 
     def _set_portrait(self, portrait: Portrait) -> None:
-        self.engine.set_portrait(portrait.image)
+        image = with_background(portrait.image, self.background)
+        self.engine.set_portrait(image)
         self.portrait = portrait
-        self._still = self._make_still(portrait)
+        self._still = self._make_still(image)
         self._follower.portrait_changed()
+
+    def _set_background(self, background: messages.Background) -> None:
+        if background != self.background:
+            self.background = background
+            self._set_portrait(self.portrait)
 
     def _set_source(self, source: messages.Source) -> None:
         if source != self.source:
@@ -315,11 +326,11 @@ class Performer:
             self._sample.restart(self._clock())
             self._last_driven = float("-inf")
 
-    def _make_still(self, portrait: Portrait) -> np.ndarray:
-        height, width = portrait.image.shape[:2]
+    def _make_still(self, image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
         side = min(height, width)
         top, left = (height - side) // 3, (width - side) // 2
-        square = portrait.image[top : top + side, left : left + side]
+        square = image[top : top + side, left : left + side]
         return cv2.resize(square, (self.engine.size, self.engine.size), interpolation=cv2.INTER_AREA)
 
     def close(self) -> None:

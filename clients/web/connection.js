@@ -1,0 +1,238 @@
+// The WebRTC connection to one session: made, kept, and made again when it is lost.
+// @ts-check
+import { Backoff } from "./backoff.js";
+import { endedSentence, serverSentence } from "./sentences.js";
+
+/** @typedef {import("./types.js").Event} ServerEvent */
+/** @typedef {import("./types.js").Command} Command */
+/** @typedef {{state: "connecting" | "live" | "lost", text: string}} Status */
+
+const ANSWER_MS = 15000;
+const DISCONNECTED_MS = 4000;
+
+/** A refusal of the server. */
+export class Refused extends Error {
+  /** @param {number} status @param {string} detail @param {number} retryAfter */
+  constructor(status, detail, retryAfter = 0) {
+    super(serverSentence(status, detail));
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/**
+ * fetch that throws Refused.
+ * @param {string} url @param {RequestInit} [init]
+ */
+export async function ask(url, init) {
+  /** @type {Response} */
+  let response;
+  try {
+    response = await fetch(url, init);
+  } catch {
+    throw new Refused(0, "");
+  }
+  if (response.ok) return response;
+  let detail = "";
+  try {
+    const body = await response.json();
+    if (typeof body.detail === "string") detail = body.detail;
+  } catch { /* no JSON: the status says enough */ }
+  throw new Refused(response.status, detail, Number(response.headers.get("Retry-After")) || 0);
+}
+
+/** @param {RTCPeerConnection} pc */
+async function gathered(pc) {
+  if (pc.iceGatheringState === "complete") return;
+  await new Promise((resolve) => {
+    const timer = setTimeout(resolve, 1500);
+    pc.addEventListener("icegatheringstatechange", () => {
+      if (pc.iceGatheringState === "complete") { clearTimeout(timer); resolve(undefined); }
+    });
+  });
+}
+
+/**
+ * Events: "status" (Status), "message" (ServerEvent), "stream" (MediaStream), "fallback" (address of a JPEG stream).
+ */
+export class Connection extends EventTarget {
+  /** @type {RTCPeerConnection | null} */ pc = null;
+  /** @type {string | null} */ session = null;
+  /** @type {RTCDataChannel | null} */ #channel = null;
+  /** @type {RTCRtpTransceiver | null} */ #video = null;
+  /** @type {MediaStreamTrack | null} */ #camera = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  #backoff = new Backoff();
+  #stopped = false;
+  #turn = 0;
+  #failures = 0;
+  /** @type {string | null} */ portrait = null;
+
+  /** @param {import("./types.js").Config} config */
+  constructor(config) {
+    super();
+    this.config = config;
+    addEventListener("pagehide", () => this.leave());
+    addEventListener("pageshow", (event) => { if (event.persisted) { this.#stopped = false; void this.start(); } });
+    addEventListener("online", () => { if (!this.live) this.retryNow(); });
+  }
+
+  get live() { return this.pc?.connectionState === "connected"; }
+
+  /** @param {string} name @param {unknown} detail */
+  #emit(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
+
+  /** @param {Status["state"]} state @param {string} text */
+  #status(state, text) { this.#emit("status", { state, text }); }
+
+  async start() {
+    const turn = ++this.#turn;
+    clearTimeout(this.#timer);
+    this.#drop();
+    this.#status("connecting", "Connecting");
+    try {
+      await this.#connect(turn);
+    } catch (error) {
+      if (turn !== this.#turn) return;
+      const refused = error instanceof Refused ? error : new Refused(0, "");
+      this.#lost(refused.message, refused.retryAfter, refused.status === 401);
+    }
+  }
+
+  /** @param {number} turn */
+  async #connect(turn) {
+    const pc = (this.pc = new RTCPeerConnection({ iceServers: this.config.iceServers, bundlePolicy: "max-bundle" }));
+    this.#video = pc.addTransceiver(this.#camera ?? "video", { direction: this.config.panel ? "recvonly" : "sendrecv" });
+    const channel = (this.#channel = pc.createDataChannel("control"));
+    pc.addEventListener("track", (event) => {
+      if ("jitterBufferTarget" in event.receiver) event.receiver.jitterBufferTarget = 0;
+      this.#emit("stream", event.streams[0] ?? new MediaStream([event.track]));
+    });
+    channel.addEventListener("message", (event) => this.#received(event.data));
+    channel.addEventListener("close", () => { if (pc === this.pc) this.#lost("The connection was lost."); });
+    pc.addEventListener("connectionstatechange", () => this.#changed(pc));
+    await pc.setLocalDescription(await pc.createOffer());
+    await gathered(pc);
+    const response = await ask("/api/sessions", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({
+        sdp: pc.localDescription?.sdp, type: "offer", source: this.#camera ? "camera" : "sample",
+        ...(this.portrait ? { portrait: this.portrait } : {}),
+      }),
+    });
+    const answer = await response.json();
+    if (turn !== this.#turn) { void this.#end(answer.id); return; }
+    this.session = answer.id;
+    await pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    this.#timer = setTimeout(() => { if (pc === this.pc && !this.live) this.#unreachable(); }, ANSWER_MS);
+  }
+
+  /** The server answers, but no media gets through: after two attempts show pictures over HTTP. */
+  #unreachable() {
+    this.#failures += 1;
+    if (this.#failures >= 2 && this.session) {
+      this.#status("live", "Live (pictures)");
+      this.#emit("fallback", `/api/sessions/${this.session}/preview`);
+      void ask(`/api/sessions/${this.session}`).then(async (response) => this.#emit("message", await response.json()));
+    } else {
+      this.#lost("The server answers, but video does not get through.");
+    }
+  }
+
+  /** @param {RTCPeerConnection} pc */
+  #changed(pc) {
+    if (pc !== this.pc) return;
+    if (pc.connectionState === "connected") {
+      clearTimeout(this.#timer);
+      this.#backoff.reset();
+      this.#failures = 0;
+      this.#status("live", "Live");
+    } else if (pc.connectionState === "failed" || pc.connectionState === "closed") {
+      if (this.session && this.#failures < 2) { this.#unreachableOrLost(pc); }
+    } else if (pc.connectionState === "disconnected") {
+      this.#status("connecting", "Connection weak");
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => {
+        if (pc === this.pc && !this.live) this.#lost("The connection was lost.");
+      }, DISCONNECTED_MS);
+    }
+  }
+
+  /** @param {RTCPeerConnection} pc */
+  #unreachableOrLost(pc) {
+    if (pc.sctp?.state === "connected" || this.#channel?.readyState === "open") this.#lost("The connection was lost.");
+    else this.#unreachable();
+  }
+
+  /** @param {string} text @param {number} [asked] @param {boolean} [final] */
+  #lost(text, asked = 0, final = false) {
+    if (this.#stopped) return;
+    this.#turn += 1;
+    this.#drop();
+    clearTimeout(this.#timer);
+    if (final) { this.#status("lost", text); return; }
+    const wait = this.#backoff.next(asked);
+    const until = Date.now() + 1000 * wait;
+    const tell = () => {
+      const left = Math.max(0, Math.round((until - Date.now()) / 1000));
+      if (left === 0) { void this.start(); return; }
+      this.#status("lost", `${text} Trying again in ${left} s.`);
+      this.#timer = setTimeout(tell, Math.min(1000, until - Date.now()));
+    };
+    tell();
+  }
+
+  retryNow() { if (!this.#stopped) void this.start(); }
+
+  /** @param {unknown} data */
+  #received(data) {
+    /** @type {ServerEvent} */
+    let event;
+    try { event = JSON.parse(String(data)); } catch { return; }
+    if (event.type === "ended") {
+      if (event.reason === "too_long") { this.#stopped = true; this.#status("lost", endedSentence(event.reason)); }
+      else this.#lost(endedSentence(event.reason));
+    }
+    this.#emit("message", event);
+  }
+
+  /** @param {Command} command */
+  send(command) {
+    if (this.#channel?.readyState === "open") { this.#channel.send(JSON.stringify(command)); return; }
+    if (!this.session) return;
+    ask(`/api/sessions/${this.session}/control`, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(command),
+    }).then(async (response) => this.#emit("message", await response.json()), () => {});
+  }
+
+  /** @param {MediaStreamTrack | null} track  the camera, null to stop sending */
+  async useCamera(track) {
+    this.#camera = track;
+    if (track) track.contentHint = "motion";
+    await this.#video?.sender.replaceTrack(track);
+    this.send({ type: "source", source: track ? "camera" : "sample" });
+  }
+
+  #drop() {
+    const pc = this.pc;
+    this.pc = null;
+    this.#channel = null;
+    this.#video = null;
+    pc?.close();
+    if (this.session) void this.#end(this.session);
+    this.session = null;
+  }
+
+  /** @param {string} id */
+  async #end(id) {
+    try { await fetch(`/api/sessions/${id}`, { method: "DELETE", keepalive: true }); } catch { /* it will idle out */ }
+  }
+
+  leave() {
+    this.#stopped = true;
+    this.#turn += 1;
+    clearTimeout(this.#timer);
+    this.#drop();
+  }
+}

@@ -1,0 +1,57 @@
+// One plain sentence for each thing that can go wrong: what happened, and what to do.
+// @ts-check
+
+/** @param {unknown} error  what getUserMedia threw */
+export function cameraSentence(error) {
+  const name = error instanceof DOMException ? error.name : "";
+  if (!window.isSecureContext)
+    return "Browsers give cameras to secure pages only: open this page as https, or at 127.0.0.1 on the machine itself.";
+  switch (name) {
+    case "NotAllowedError":
+    case "SecurityError":
+      return "The camera was not allowed. Allow it beside the address of this page, then press “Use my camera” again.";
+    case "NotFoundError":
+    case "OverconstrainedError":
+      return "No camera was found. Plug one in and try again, or play the sample.";
+    case "NotReadableError":
+    case "AbortError":
+      return "The camera is in use by another program. Close that program and try again.";
+    default:
+      return "The camera could not be opened. Try again, or play the sample.";
+  }
+}
+
+/**
+ * @param {number} status  HTTP status of a refused request, 0 where the server was not reached
+ * @param {string} detail  the server's own sentence
+ */
+export function serverSentence(status, detail) {
+  switch (status) {
+    case 0: return "The server cannot be reached.";
+    case 401: return "This link has no valid token. Open the link that the server printed when it started.";
+    case 403: return detail || "The server refused this page.";
+    case 413: return "That picture is too large.";
+    case 429: return "That was a little fast. Wait a moment and try again.";
+    case 503: return detail || "The server is full.";
+    default: return detail || "The server could not do that.";
+  }
+}
+
+/** @param {string} reason  of the server's last message */
+export function endedSentence(reason) {
+  switch (reason) {
+    case "too_long": return "The session reached its time limit. Reload the page to start a new one.";
+    case "idle": return "The session was idle and has ended.";
+    case "shutdown": return "The server is shutting down.";
+    default: return "The session has ended.";
+  }
+}
+
+/** @type {Record<import("./types.js").Face, string>} */
+export const FACE_NOTES = {
+  tracking: "",
+  waiting: "Looking for your face",
+  holding: "",
+  easing: "No face in the picture",
+  still: "No face in the picture: showing the still portrait",
+};

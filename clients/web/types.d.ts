@@ -1,0 +1,39 @@
+// What the server says on the control channel and at /api. The server's own schema: /api/control.schema.json.
+export interface Direction { name: string; lo: number; hi: number; about: string; group: string; unit: string }
+export interface Portrait { id: string; title: string; image: string; uploaded: boolean }
+export type Source = "camera" | "sample" | "motion";
+export type Background = "original" | "green" | "blur";
+export type Face = "tracking" | "holding" | "easing" | "still" | "waiting";
+export interface State {
+  type: "state"; portrait: string; edits: Record<string, number>; paused: boolean; mirror: boolean;
+  background: Background; source: Source; calibrated: boolean; face: Face;
+}
+export interface Hello {
+  type: "hello"; session: string; engine: string; device: string; size: number; fps: number; panel: boolean;
+  directions: Direction[]; portraits: Portrait[]; state: State;
+}
+export interface Stats {
+  type: "stats"; fps: number; received: number; rendered: number; dropped: number; no_face: number;
+  encode_ms: number | null; render_ms: number | null; server_ms: number | null; engine: string; device: string;
+  codec: string | null; bitrate: number | null; sessions: number; face: Face;
+}
+export type Event =
+  | Hello | State | Stats
+  | { type: "error"; error: string }
+  | { type: "pong"; t: number }
+  | { type: "portraits"; portraits: Portrait[] }
+  | { type: "ended"; reason: string };
+export type Command =
+  | { type: "set_edits"; values: Record<string, number> }
+  | { type: "reset_edits" } | { type: "calibrate" }
+  | { type: "portrait"; id: string }
+  | { type: "pause"; paused: boolean }
+  | { type: "source"; source: Source }
+  | { type: "mirror"; on: boolean }
+  | { type: "background"; background: Background }
+  | { type: "ping"; t: number };
+export interface Config { iceServers: RTCIceServer[]; panel: boolean; maxPixels: number; maxBytes: number }
+export interface Figures {
+  fps: number | null; glassToGlass: number | null; jitterBuffer: number | null; roundTrip: number | null;
+  uplink: string | null; downlink: string | null; width: number | null; height: number | null;
+}
