@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import uvicorn
+from aiortc import RTCConfiguration, RTCPeerConnection
 
 from realtime.errors import BadPortrait
 from realtime.server.app import create_app
@@ -89,8 +91,8 @@ class DotEngine:
 
 def gallery() -> list[Portrait]:
     return [
-        Portrait.make("first", "First", portrait_picture()),
-        Portrait.make("second", "Second", portrait_picture(hue=90)),
+        Portrait("first", "First", portrait_picture()),
+        Portrait("second", "Second", portrait_picture(hue=90)),
     ]
 
 
@@ -127,6 +129,11 @@ class Running:
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
 
+    @staticmethod
+    def wait(seconds: float) -> None:
+        """Sleep."""
+        threading.Event().wait(seconds)
+
     def close(self) -> None:
         self._server.should_exit = True
         self._thread.join(15)
@@ -140,3 +147,25 @@ def running(studio: Studio | None = None, policy: Policy | None = None, port: in
         yield server
     finally:
         server.close()
+
+
+@functools.lru_cache(maxsize=8)
+def offer(direction: str = "sendrecv", audio: bool = False) -> str:
+    """An offer as a browser makes it, with a video section and the control channel."""
+
+    async def make() -> str:
+        peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        peer.createDataChannel("control")
+        peer.addTransceiver("video", direction=direction)
+        if audio:
+            peer.addTransceiver("audio", direction=direction)
+        await peer.setLocalDescription(await peer.createOffer())
+        sdp = peer.localDescription.sdp
+        await peer.close()
+        return sdp
+
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(make())
+    finally:
+        loop.close()

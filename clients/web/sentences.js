@@ -53,5 +53,5 @@ export const FACE_NOTES = {
   waiting: "Looking for your face",
   holding: "",
   easing: "No face in the picture",
-  still: "No face in the picture: showing the still portrait",
+  resting: "No face in the picture: the avatar rests",
 };

@@ -3,7 +3,7 @@ export interface Direction { name: string; lo: number; hi: number; about: string
 export interface Portrait { id: string; title: string; image: string; uploaded: boolean }
 export type Source = "camera" | "sample" | "motion";
 export type Background = "original" | "green" | "blur";
-export type Face = "tracking" | "holding" | "easing" | "still" | "waiting";
+export type Face = "tracking" | "holding" | "easing" | "resting" | "waiting";
 export interface State {
   type: "state"; portrait: string; edits: Record<string, number>; paused: boolean; mirror: boolean;
   background: Background; source: Source; calibrated: boolean; face: Face;

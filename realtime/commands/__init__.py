@@ -5,8 +5,10 @@ A command module holds a function `command`, with a docstring that teaches by ex
 """
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("realtime.commands.demo", "See it move, in the browser, with nothing set up."),
     "run": ("realtime.commands.run", "Be the portrait: camera to virtual camera, live."),
     "render": ("realtime.commands.render", "Animate a portrait with a clip: every frame, into a file."),
+    "serve": ("realtime.commands.serve", "Browsers drive avatars over WebRTC."),
     "train": ("realtime.commands.train", "Train an engine's weights from videos."),
 }
 """Name to (module, one line of help), in the order in which the help lists them."""

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
+from realtime.engines import Engine
 from realtime.errors import UnknownName
-from realtime.server.messages import PortraitInfo
+from realtime.server.backgrounds import with_background
+from realtime.server.messages import Background, PortraitInfo
 from realtime.server.uploads import encode_jpeg
 
 SMALL = 192
 """Side of the gallery's pictures, pixels."""
 
 
-@dataclass(frozen=True)
 class Portrait:
-    """One portrait. image: uint8 (H, W, 3) RGB. consent: when its bringer said that the face may be used; None for
-    the built-in ones, which need none."""
+    """One portrait. image: uint8 (H, W, 3) RGB. small: its JPEG picture for the gallery. consent: when its bringer
+    said that the face may be used; None for the built-in ones, which need none."""
 
-    id: str
-    title: str
-    image: np.ndarray
-    small: bytes = field(repr=False)
-    consent: datetime | None = None
+    def __init__(self, id: str, title: str, image: np.ndarray, consent: datetime | None = None) -> None:
+        self.id, self.title, self.image, self.consent = id, title, image, consent
+        self.small = encode_jpeg(image, SMALL)
+        self._ready: dict[tuple[str, int, Background], Any] = {}
+        self._lock = threading.Lock()
 
-    @classmethod
-    def make(cls, id: str, title: str, image: np.ndarray, consent: datetime | None = None) -> Portrait:
-        """A portrait with its small JPEG picture."""
-        return cls(id, title, image, encode_jpeg(image, SMALL), consent)
+    def ready_for(self, engine: Engine, background: Background) -> Any:
+        """What `engine.set_portrait` takes: prepared ahead where the engine can do that (`prepare`), else the
+        picture. Prepared once for all sessions. Blocks for up to a second; any thread. Raises BadPortrait."""
+        key = (engine.name, engine.size, background)
+        with self._lock:
+            if key not in self._ready:
+                prepare = getattr(engine, "prepare", lambda image: image)
+                self._ready[key] = prepare(with_background(self.image, background))
+            return self._ready[key]
 
 
 class Gallery:
@@ -50,13 +57,16 @@ class Gallery:
         """The one to begin with."""
         return next(iter(self._shared.values()))
 
-    def add(self, image: np.ndarray, title: str = "Your picture") -> Portrait:
-        """Keep a picture whose bringer has consented, until the session ends."""
-        portrait = Portrait.make(f"own-{secrets.token_urlsafe(8)}", title, image, datetime.now(UTC))
+    @staticmethod
+    def new(image: np.ndarray, title: str) -> Portrait:
+        """A portrait of a picture whose bringer has consented just now. It is not in the gallery yet."""
+        return Portrait(f"own-{secrets.token_urlsafe(8)}", title, image, datetime.now(UTC))
+
+    def keep(self, portrait: Portrait) -> None:
+        """Keep a portrait until the session ends."""
         self._own[portrait.id] = portrait
         while len(self._own) > self.most:
             self._own.popitem(last=False)
-        return portrait
 
     def remove(self, id: str) -> None:
         """Forget an own portrait. Raises UnknownName."""

@@ -5,6 +5,7 @@ Plain ASGI, so that WebSockets and streamed answers pass through the same door a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
@@ -55,6 +56,8 @@ class Guard:
         if verdict is None:
             verdict = self._too_long(scope, headers)
         if verdict is not None:
+            if verdict.status == 413:
+                await self._discard(receive)
             await self._refuse(verdict, send)
             return
         await self._serve(scope, receive, send)
@@ -79,6 +82,17 @@ class Guard:
 
     def _most(self, scope: Scope) -> int:
         return self.limits.body_bytes if scope["path"].endswith("/portraits") else self.limits.sdp_bytes
+
+    async def _discard(self, receive: Any) -> None:
+        """Read what is too large for a while: a client that is still sending would never see our answer."""
+        left = 4 * self.limits.body_bytes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.body_s / 2):
+                while left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b"")) + 1
+                    if not message.get("more_body", False):
+                        return
 
     async def _serve(self, scope: Scope, receive: Any, send: Any) -> None:
         """Hand on, counting the body and adding the headers."""
@@ -113,6 +127,8 @@ class Guard:
             await self.app(scope, counted, dressed)
         except _BodyRefused as error:
             if not started:
+                if error.verdict.status == 413:
+                    await self._discard(receive)
                 await self._refuse(error.verdict, send)
 
     async def _refuse(self, verdict: Verdict, send: Any) -> None:
@@ -126,7 +142,7 @@ class Guard:
     async def _keep_token(self, scope: Scope, query: dict[str, str], send: Any) -> None:
         """The link with the token was opened: keep it in a cookie and take it out of the address."""
         rest = urlencode({name: value for name, value in query.items() if name != "token"})
-        where = scope["path"].replace("//", "/") + (f"?{rest}" if rest else "")
+        where = "/" + scope["path"].lstrip("/\\") + (f"?{rest}" if rest else "")
         cookie = f"{COOKIE}={self.policy.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
         cookie += "; Secure" if self.policy.tls else ""
         location = urlencode({"": where}, safe="/?=&-_.~")[1:]

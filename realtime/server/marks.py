@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,13 +21,13 @@ def _badge(height: int) -> tuple[np.ndarray, np.ndarray]:
     pad = round(8 * scale)
     h, w = tall + 2 * pad, width + 2 * round(1.4 * pad)
     r = h // 2
-    alpha = np.zeros((h, w), np.float32)
-    cv2.rectangle(alpha, (r, 0), (w - r, h), 0.45, -1)
+    alpha: Any = np.zeros((h, w), np.float32)
+    cv2.rectangle(alpha, (r, 0), (w - r, h), (0.45,), -1)
     for x in (r, w - r - 1):
-        cv2.circle(alpha, (x, r), r, 0.45, -1)
-    text = np.zeros((h, w), np.float32)
-    cv2.putText(text, TEXT, (round(1.4 * pad), pad + tall), font, 0.42 * scale, 1.0, thick, cv2.LINE_AA)
-    colour = np.repeat((255.0 * text)[..., None], 3, axis=2)
+        cv2.circle(alpha, (x, r), r, (0.45,), -1)
+    text: Any = np.zeros((h, w), np.float32)
+    cv2.putText(text, TEXT, (round(1.4 * pad), pad + tall), font, 0.42 * scale, (1.0,), thick, cv2.LINE_AA)
+    colour: Any = np.repeat((255.0 * text)[..., None], 3, axis=2)
     alpha = np.maximum(alpha, 0.95 * text)
     size = (max(2, w // over), max(2, h // over))
     alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)[..., None]

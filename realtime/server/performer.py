@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from realtime.driver import Drive, Driver
 from realtime.engines import Engine
-from realtime.errors import AvatarError, BadValue, UnknownName
+from realtime.errors import AvatarError
+from realtime.health import Guard
 from realtime.mailbox import Mailbox, Slot
 from realtime.metrics import Window
+from realtime.motion.edits import Edits
 from realtime.server import messages
-from realtime.server.backgrounds import with_background
 from realtime.server.clock import AvatarClock
-from realtime.server.follow import Follower
 from realtime.server.frames import Shown, to_rgb, to_yuv
 from realtime.server.gallery import Gallery, Portrait
 from realtime.server.marks import draw_mark
@@ -39,6 +40,15 @@ if TYPE_CHECKING:
     import av
 
 log = logging.getLogger(__name__)
+
+FACES: dict[str, messages.Face] = {
+    "unknown": "waiting",
+    "tracked": "tracking",
+    "returning": "tracking",
+    "held": "holding",
+    "leaving": "easing",
+}
+"""The driver's word for its state, and the page's; all others mean that the avatar rests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ class Performer:
         self.source: messages.Source = "sample"
         self.live = Live()
         self.background: messages.Background = "original"
-        self.portrait: Portrait = gallery.first
+        self.portrait = self._chosen = gallery.first
         self.received = self.rendered = self.no_face = self.failures = 0
         self.window_encode, self.window_render, self.window_total = Window(), Window(), Window()
         self._slot: Slot[Driven] = Slot()
@@ -87,14 +97,18 @@ class Performer:
         self._changes: deque[Callable[[], None]] = deque()
         self._viewers: list[Mailbox[Shown]] = []
         self._shown = AvatarClock()
-        self._follower = Follower(engine)
+        self._driver = Driver(engine)
+        self._calibrated = False
         self._sample = Sample(engine)
+        self._guard = Guard()
+        self._edited_for: Live | None = None
+        self._edits = Edits(())
         self._last_driven = float("-inf")
         self._closed = False
-        self._still = self._make_still(self.portrait.image)
         self._newest: Shown | None = None
-        engine.set_portrait(self.portrait.image)
-        self._follower.portrait_changed()
+        self._choices = 0
+        self._still = np.zeros((engine.size, engine.size, 3), np.uint8)
+        self._set_portrait(0, self.portrait, self.background, self.portrait.ready_for(engine, self.background))
 
     # --- called from the event loop
 
@@ -146,28 +160,21 @@ class Performer:
         Returns before it took effect: between two pictures, then `changed` is called."""
         match command:
             case messages.SetEdits(values=values):
-                by_name = {direction.name: direction for direction in self.engine.directions}
-                for name, amount in values.items():
-                    if name not in by_name:
-                        raise UnknownName("direction", name, by_name)
-                    direction = by_name[name]
-                    if not 2 * direction.lo - direction.hi <= amount <= 2 * direction.hi - direction.lo:
-                        raise BadValue(name, amount, f"{direction.lo:g} to {direction.hi:g}")
+                Edits(self.engine.directions, values)  # raises where a name or an amount is wrong
                 kept = {n: a for n, a in {**self.live.edits, **values}.items() if a != 0.0}
                 self._change(lambda: None, edits=kept)
             case messages.ResetEdits():
                 self._change(lambda: None, edits={})
             case messages.ChoosePortrait(id=id):
-                portrait = self.gallery.get(id)
-                self._change(lambda: self._set_portrait(portrait))
+                self._choose(self.gallery.get(id), self.background)
             case messages.Calibrate():
-                self._change(self._follower.calibrate)
+                self._change(self._calibrate)
             case messages.Pause(paused=paused):
                 self._change(lambda: None, paused=paused)
             case messages.Mirror(on=on):
-                self._change(self._follower.restart, mirror=on)
+                self._change(self._driver_changed, mirror=on)
             case messages.ChooseBackground(background=background):
-                self._change(lambda: self._set_background(background))
+                self._choose(self._chosen, background)
             case messages.ChooseSource(source=source):
                 self._change(lambda: self._set_source(source))
 
@@ -180,31 +187,42 @@ class Performer:
     async def try_portrait(self, image: np.ndarray, title: str) -> Portrait:
         """Show a picture that the client brought, and keep it in its gallery. Raises BadPortrait, and keeps the old
         one, where the engine cannot use it."""
-        done: Future[Portrait] = Future()
-
-        def act() -> None:
-            if not done.set_running_or_notify_cancel():
-                return
-            try:
-                portrait = self.gallery.add(image, title)
-                try:
-                    self._set_portrait(portrait)
-                except BaseException:
-                    self.gallery.remove(portrait.id)
-                    raise
-                done.set_result(portrait)
-            except BaseException as error:
-                done.set_exception(error)
-
-        self._change(act)
-        return await asyncio.wait_for(asyncio.wrap_future(done), 20.0)
+        portrait = self.gallery.new(image, title)
+        done: Future[None] = Future()
+        self._choose(portrait, self.background, done)
+        await asyncio.wait_for(asyncio.wrap_future(done), 30.0)
+        self.gallery.keep(portrait)
+        return portrait
 
     def forget_portrait(self, id: str) -> None:
         """Forget a picture that the client brought; where it is shown, the first of the gallery takes its place.
         Raises UnknownName."""
         self.gallery.remove(id)
-        if self.portrait.id == id:
-            self._change(lambda: self._set_portrait(self.gallery.first))
+        if self._chosen.id == id:
+            self._choose(self.gallery.first, self.background)
+
+    def _choose(self, portrait: Portrait, background: messages.Background, done: Future[None] | None = None) -> None:
+        """Prepare a portrait aside, then show it, unless another was chosen meanwhile."""
+        before = (self._chosen, self.background)
+        self._choices += 1
+        self._chosen, self.background = portrait, background
+        choice = self._choices
+
+        def prepare() -> None:
+            try:
+                ready = portrait.ready_for(self.engine, background)
+                self._change(lambda: self._set_portrait(choice, portrait, background, ready, done))
+            except Exception as error:
+                if choice == self._choices:
+                    self._chosen, self.background = before
+                _settle(done, error)
+
+        self.pool.aside.submit(prepare)
+
+    @property
+    def face(self) -> messages.Face:
+        """What the driver's face does."""
+        return "tracking" if self.source == "sample" else FACES.get(self._driver.face, "resting")
 
     def state(self) -> messages.State:
         """What is shown now."""
@@ -215,8 +233,8 @@ class Performer:
             mirror=self.live.mirror,
             background=self.background,
             source=self.source,
-            calibrated=self._follower.calibrated,
-            face=self._follower.face if self.source != "sample" else "tracking",
+            calibrated=self._calibrated,
+            face=self.face,
         )
 
     # --- called by one pool thread at a time
@@ -233,62 +251,64 @@ class Performer:
                 log.info("a change could not be made: %s", error)
         with self._lock:
             driven = self._slot.take()
-        face = self._follower.face
+        face = self.face
         if driven is not None:
             self._show(driven, now)
-        if changed or self._follower.face != face:
+        if changed or self.face != face:
             self.changed()
 
     def failed(self, error: Exception) -> None:
-        """A step failed: show the still portrait."""
+        """A step failed: hold the last picture for a moment, then show the still portrait."""
         self.failures += 1
-        if self.failures in {1, 10, 100}:
+        now = self._clock()
+        first, still = self._guard.failed(type(error).__name__, now)
+        if first:
             log.warning("engine %s: a picture failed (%s)", self.engine.name, type(error).__name__)
-        if not self._closed:
-            now = self._clock()
+        if still and not self._closed:
             self._publish(self._still, Driven(now), now)
 
     def _show(self, driven: Driven, now: float) -> None:
-        code = self._code(driven, now)
+        drive = self._drive(driven, now)
         if not self._viewers:
             return
-        if code is None:
-            image = self._still
-        else:
-            begun = self._clock()
-            image = self.engine.render(self._edited(code))
-            done = self._clock()
-            self.window_render.add(done - begun, done)
+        begun = self._clock()
+        self.engine.reference = drive.reference
+        image = self.engine.render(drive.code)
+        done = self._clock()
+        self.window_render.add(done - begun, done)
+        self._guard.succeeded()
         self._publish(image, driven, now)
 
-    def _code(self, driven: Driven, now: float) -> MotionCode | None:
-        """The code to render, None for the still portrait."""
+    def _drive(self, driven: Driven, now: float) -> Drive:
+        """The code to render, and the neutral code that goes with it."""
+        live = self.live
         if self.source == "sample":
-            return self._sample.at(now)
+            if live.paused:
+                return self._driver.update(None, live, now)
+            drive = self._sample.at(now)
+            if live is not self._edited_for:
+                self._edited_for = live
+                self._edits = Edits(self.engine.directions, live.edits, live.amplitude, live.hold_gaze)
+            return replace(drive, code=self._edits.apply(drive.code, drive.reference))
+        code = None
         if driven.frame is not None:
-            image = to_rgb(driven.frame)
-            if self.live.mirror:
-                image = cv2.flip(image, 1)
-            begun = self._clock()
-            code = self.engine.encode(image)
-            done = self._clock()
-            self.window_encode.add(done - begun, done)
-            self.no_face += code is None
-            return self._follower.follow(code, now, self.live.paused)
-        if driven.code is not None or not driven.seen:
-            self.no_face += not driven.seen
-            return self._follower.follow(driven.code, now, self.live.paused)
-        return self._follower.wait(now, self.live.paused)
+            code = self._encode(driven.frame)
+        elif not live.paused:
+            code = driven.code
+        self.no_face += code is None and (driven.frame is not None or not driven.seen)
+        return self._driver.update(None if live.paused else code, live, now)
 
-    def _edited(self, code: MotionCode) -> MotionCode:
-        edits = self.live.edits
-        if not edits:
-            return code
-        values = code.values.copy()
-        for direction in self.engine.directions:
-            if amount := edits.get(direction.name):
-                values[direction.index] += amount
-        return code.with_values(values)
+    def _encode(self, frame: av.VideoFrame) -> MotionCode | None:
+        if self.live.paused:
+            return None
+        image = to_rgb(frame)
+        if self.live.mirror:
+            image = cv2.flip(image, 1)
+        begun = self._clock()
+        code = self.engine.encode(image)
+        done = self._clock()
+        self.window_encode.add(done - begun, done)
+        return code
 
     def _publish(self, image: np.ndarray, driven: Driven, now: float) -> None:
         if self.mark:
@@ -307,31 +327,43 @@ class Performer:
         self.rendered += 1
         self.window_total.add(made - driven.arrived, made)
 
-    def _set_portrait(self, portrait: Portrait) -> None:
-        image = with_background(portrait.image, self.background)
-        self.engine.set_portrait(image)
-        self.portrait = portrait
-        self._still = self._make_still(image)
-        self._follower.portrait_changed()
+    def _set_portrait(
+        self,
+        choice: int,
+        portrait: Portrait,
+        background: messages.Background,
+        ready: Any,
+        done: Future[None] | None = None,
+    ) -> None:
+        try:
+            if choice == self._choices:
+                self.engine.set_portrait(ready)
+                self.portrait = portrait
+                rest = self.engine.portrait_code
+                self.engine.reference = rest
+                self._still = self.engine.render(rest)
+        except Exception as error:
+            self._chosen = self.portrait
+            _settle(done, error)
+            raise
+        _settle(done, None)
 
-    def _set_background(self, background: messages.Background) -> None:
-        if background != self.background:
-            self.background = background
-            self._set_portrait(self.portrait)
+    def _calibrate(self) -> None:
+        self._driver.recalibrate()
+        self._calibrated = True
+
+    def _driver_changed(self) -> None:
+        """Another driver, or the same one seen otherwise: nothing that was learnt of the old one holds."""
+        self.engine.reset()
+        self._driver = Driver(self.engine)
+        self._calibrated = False
 
     def _set_source(self, source: messages.Source) -> None:
         if source != self.source:
             self.source = source
-            self._follower.restart()
+            self._driver_changed()
             self._sample.restart(self._clock())
             self._last_driven = float("-inf")
-
-    def _make_still(self, image: np.ndarray) -> np.ndarray:
-        height, width = image.shape[:2]
-        side = min(height, width)
-        top, left = (height - side) // 3, (width - side) // 2
-        square = image[top : top + side, left : left + side]
-        return cv2.resize(square, (self.engine.size, self.engine.size), interpolation=cv2.INTER_AREA)
 
     def close(self) -> None:
         """Stop and free the engine. Safe to call twice. Blocks until the step it is in is over."""
@@ -348,3 +380,13 @@ class Performer:
             box.close()
         self.gallery.clear()
         self.engine.close()
+
+
+def _settle(done: Future[None] | None, error: Exception | None) -> None:
+    """Tell whoever waits for a change how it went."""
+    if done is None or not done.set_running_or_notify_cancel():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class Pool:
         self._running: set[Worker] = set()
         self._again: set[Worker] = set()
         self._closed = False
+        self.aside = ThreadPoolExecutor(1, thread_name_prefix="avatar-aside")
+        """For long work (preparing a portrait), so that no one's pictures wait for it."""
         self._threads = [
             threading.Thread(target=self._work, name=f"avatar-{i}", daemon=True) for i in range(max(1, threads))
         ]
@@ -82,5 +85,6 @@ class Pool:
             self._closed = True
             self._waiting.clear()
             self._lock.notify_all()
+        self.aside.shutdown(wait=True, cancel_futures=True)
         for thread in self._threads:
             thread.join(timeout=10.0)

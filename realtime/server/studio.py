@@ -297,7 +297,7 @@ class Studio:
             codec=codecs[0].codec if codecs else None,
             bitrate=codecs[0].bitrate if codecs else None,
             sessions=len(self.sessions),
-            face=performer.state().face,
+            face=performer.face,
         )
 
     # --- time

@@ -1,0 +1,221 @@
+"""`avatar serve`, and what it shares with `avatar demo`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from realtime.commands import options as o
+from realtime.commands.terminal import say
+from realtime.errors import BadValue, MissingExtra
+from realtime.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from realtime.server.gallery import Portrait
+    from realtime.server.security import Policy
+    from realtime.server.serving import Address, Tls
+    from realtime.server.studio import Session, Studio
+
+TOKEN_VARIABLE = "AVATAR_TOKEN"
+
+
+def need_serve_extra() -> None:
+    """Raise MissingExtra where the server's libraries are not installed."""
+    for library in ("aiortc", "fastapi", "prometheus_client", "uvicorn", "websockets"):
+        try:
+            __import__(library)
+        except ModuleNotFoundError as error:
+            raise MissingExtra("the web server", error.name or library, "serve") from error
+
+
+def command(
+    host: Annotated[
+        str, typer.Option(help="Address to bind. Any but this machine's own needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(help=f"What callers must know, 16 characters or more; made where needed. Or ${TOKEN_VARIABLE}."),
+    ] = None,
+    max_sessions: Annotated[int, typer.Option(min=1, max=256, help="Avatars at once.")] = 4,
+    engine: o.EngineName = "auto",
+    portrait: Annotated[
+        list[str] | None, typer.Option(help="Portraits to offer, before the built-in ones. Repeats.")
+    ] = None,
+    size: o.Size = 512,
+    weights: o.Weights = None,
+    device: o.Device = "auto",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Another host name under which the server is reached (a proxy's). Repeats."),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="Another site whose pages may call: https://example.org. Repeats.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM) for https.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    tls_self_signed: Annotated[
+        bool, typer.Option("--tls-self-signed", help="https with a certificate made now; browsers warn once.")
+    ] = False,
+    ice_server: Annotated[
+        list[str] | None,
+        typer.Option(help="stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT. None by default. Repeats."),
+    ] = None,
+    session_minutes: Annotated[float, typer.Option(min=0.1, help="Longest session.")] = 240.0,
+    mark: Annotated[bool, typer.Option("--mark/--no-mark", help='Draw a small "AI avatar" into the picture.')] = True,
+    quiet: o.Quiet = False,
+) -> None:
+    """Serve browsers over WebRTC: each gets an avatar of its own.
+
+    [b]Examples[/b]
+
+      avatar serve
+
+      avatar serve --portrait me.jpg --max-sessions 2
+
+      avatar serve --host 0.0.0.0 --tls-self-signed
+
+    Beside the page: WHIP at /whip (OBS publishes its camera there), WHEP at /whep/SESSION (players watch), motion
+    codes at ws://.../api/motion (avatar send), metrics at /metrics, the API at /openapi.json.
+    """
+    need_serve_extra()
+    from realtime.server.limits import Limits
+    from realtime.server.peer import RtcSettings, parse_ice_server
+    from realtime.server.security import Policy
+    from realtime.server.serving import Address, check_tls, self_signed
+    from realtime.server.studio import StudioSettings
+
+    for server in ice_server or ():
+        try:
+            parse_ice_server(server)
+        except ValueError as error:
+            raise BadValue("--ice-server", server, str(error)) from None
+    if tls_self_signed and tls_cert:
+        raise BadValue("--tls-self-signed", True, "a certificate is given with --tls-cert already")
+    tls = check_tls(tls_cert, tls_key)
+    policy = Policy.for_host(
+        host,
+        token or os.environ.get(TOKEN_VARIABLE) or None,
+        frozenset(allow_host or ()),
+        frozenset(allow_origin or ()),
+        tls is not None or tls_self_signed,
+    )
+    limits = replace(Limits(), sessions=max_sessions, session_s=60.0 * session_minutes)
+    settings = StudioSettings(limits, RtcSettings(tuple(ice_server or ())), mark=mark)
+    engine_settings = o.engine_settings(engine, size, weights, device)
+    with contextlib.ExitStack() as stack:
+        if tls_self_signed:
+            tls = stack.enter_context(self_signed(host))
+        portraits = [_portrait(f"given-{i}", o.read_portrait(spec)) for i, spec in enumerate(portrait or ())]
+        studio = stack.enter_context(open_studio(engine_settings, portraits, settings))
+        serve(studio, policy, Address(host, port), tls, quiet=quiet)
+
+
+@contextlib.contextmanager
+def open_studio(engine: EngineSettings, portraits: list[Portrait], settings: object = None) -> Iterator[Studio]:
+    """A studio whose first engine is made and warm. Raises what making an engine raises."""
+    from realtime.server.gallery import Portrait
+    from realtime.server.serving import Spare
+    from realtime.server.studio import Studio, StudioSettings
+
+    assert settings is None or isinstance(settings, StudioSettings)
+    shared = [*portraits, *builtin_gallery()]
+    spare = Spare(lambda: o.make_engine(engine))
+    first = spare()
+    first.set_portrait(shared[0].ready_for(first, "original"))
+    first.encode(first.render(first.portrait_code))
+    first.reset()
+    spare.ready.append(first)
+    assert isinstance(shared[0], Portrait)
+    try:
+        yield Studio(spare, shared, settings)
+    finally:
+        spare.close()
+
+
+def builtin_gallery() -> list[Portrait]:
+    """The portraits that come with the package."""
+    from realtime.engines.mesh import builtin_portrait, builtin_portraits
+    from realtime.server.gallery import Portrait
+
+    return [Portrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()]
+
+
+def _portrait(id: str, file: o.PortraitFile) -> Portrait:
+    from realtime.server.gallery import Portrait
+
+    return Portrait(id, Path(file.name).stem[:40], file.image)
+
+
+def serve(
+    studio: Studio,
+    policy: Policy,
+    address: Address,
+    tls: Tls | None = None,
+    *,
+    open_browser: bool = False,
+    quiet: bool = False,
+    started: Callable[[str], None] = lambda link: None,
+) -> None:
+    """Serve until interrupted. started: called with the link once it answers. Raises BadValue, DeviceError."""
+    import uvicorn
+
+    from realtime.server.app import create_app
+    from realtime.server.serving import advice, listen, reachable_name
+
+    sock = listen(address)
+    port = sock.getsockname()[1]
+    link = policy.link(reachable_name(address.host), port)
+    base = link.partition("?")[0].rstrip("/")
+
+    def announce(session: Session, how: str) -> None:
+        say(f"{how} session: seen at {base}/view/{session.id}")
+
+    studio.announce = announce
+    sys.setswitchinterval(0.001)  # seconds: the event loop waits at most this long for a busy worker thread
+    config = uvicorn.Config(
+        create_app(studio, policy),
+        log_level="warning",
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,
+        h11_max_incomplete_event_size=32 * 1024,
+        limit_concurrency=512,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=2,
+        server_header=False,
+        ssl_certfile=tls.cert if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+    )
+    server = uvicorn.Server(config)
+
+    def tell() -> None:
+        while not server.started and not server.should_exit:
+            threading.Event().wait(0.05)
+        if server.started:
+            if not quiet:
+                say(f"Open {link}")
+                for line in filter(None, [advice(policy)]):
+                    say(line)
+                say("Ctrl-C ends it")
+            started(link)
+            if open_browser:
+                webbrowser.open(link)
+
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        server.run(sockets=[sock])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.should_exit = True
+        sock.close()

@@ -1,0 +1,160 @@
+"""From the command line's wishes to a running server: engines, address, token, certificate."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ipaddress
+import logging
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from realtime.engines import Engine
+from realtime.errors import BadFile, BadValue, DeviceError
+from realtime.server.security import Policy, is_loopback
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Certificate and key files (PEM)."""
+
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen. port 0: any free one. wander: take the next free port where this one is taken."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    wander: bool = False
+
+
+@dataclass
+class Spare:
+    """Makes engines, keeping one ahead that is warm: a session opens without waiting for the first compilation."""
+
+    make: Callable[[], Engine]
+    ready: list[Engine] = field(default_factory=list)
+
+    def __call__(self) -> Engine:
+        """An engine for a new session."""
+        return self.ready.pop() if self.ready else self.make()
+
+    def close(self) -> None:
+        """Free the one kept ahead."""
+        while self.ready:
+            self.ready.pop().close()
+
+
+def listen(address: Address) -> socket.socket:
+    """A listening socket. Raises BadValue (no such address), DeviceError (port taken)."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise BadValue("--host", address.host, "it is no address of this machine") from None
+    family, kind, protocol, _, where = found[0]
+    tries = [address.port, *range(address.port + 1, address.port + 20), 0] if address.wander else [address.port]
+    for port in tries:
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((where[0], port, *where[2:]))
+            sock.listen(128)
+        except OSError as error:
+            sock.close()
+            if not is_in_use(error):
+                raise BadValue("--host", address.host, f"it cannot be bound ({error.strerror})") from None
+            continue
+        return sock
+    raise DeviceError(f"port {address.port}", "another program uses it", "Choose another one with --port")
+
+
+def is_in_use(error: OSError) -> bool:
+    """The port is taken, or reserved."""
+    import errno
+
+    return error.errno in {errno.EADDRINUSE, errno.EACCES}
+
+
+def reachable_name(host: str) -> str:
+    """The address to print for a bound host: for all interfaces, the one that others would use."""
+    if host not in {"0.0.0.0", "::", ""}:
+        return host
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # nothing is sent: it only chooses the interface
+        return str(probe.getsockname()[0])
+    return "127.0.0.1"
+
+
+def check_tls(cert: Path | None, key: Path | None) -> Tls | None:
+    """Raises BadFile, BadValue."""
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise BadValue("--tls-cert", cert, "certificate and key belong together: give --tls-cert and --tls-key")
+    for path in (cert, key):
+        if not path.is_file():
+            raise BadFile(path, "no such file")
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except (ssl.SSLError, OSError):
+        raise BadFile(cert, "is no certificate in PEM form that goes with the key") from None
+    return Tls(cert, key)
+
+
+@contextlib.contextmanager
+def self_signed(host: str) -> Iterator[Tls]:
+    """A certificate for this machine's names, made now and gone afterwards. Browsers warn once, then
+    allow cameras."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "realtime-avatar")])
+    now = datetime.datetime.now(datetime.UTC)
+    names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.DNSName(socket.gethostname())]
+    for text in {"127.0.0.1", "::1", reachable_name(host)}:
+        with contextlib.suppress(ValueError):
+            names.append(x509.IPAddress(ipaddress.ip_address(text)))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    with tempfile.TemporaryDirectory(prefix="avatar-tls-") as folder:
+        tls = Tls(Path(folder, "cert.pem"), Path(folder, "key.pem"))
+        tls.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        tls.key.touch(mode=0o600)
+        tls.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        yield tls
+
+
+def advice(policy: Policy) -> str | None:
+    """What whoever starts the server should know about its address."""
+    if is_loopback(policy.host) or policy.tls:
+        return None
+    return (
+        "Browsers give cameras to https pages only: add --tls-self-signed, or --tls-cert and --tls-key "
+        "(the sample and watching work without)"
+    )
