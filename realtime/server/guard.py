@@ -21,8 +21,7 @@ OPEN_PATHS = frozenset({"/api/health"})
 
 
 class _BodyRefused(Exception):
-    def __init__(self, verdict: Verdict) -> None:
-        self.verdict = verdict
+    """Ends the application's reading of a body."""
 
 
 class Guard:
@@ -97,25 +96,30 @@ class Guard:
     async def _serve(self, scope: Scope, receive: Any, send: Any) -> None:
         """Hand on, counting the body and adding the headers."""
         loop = asyncio.get_running_loop()
-        deadline, read, finished, started = loop.time() + self.limits.body_s, 0, False, False
+        deadline, most, read, finished, started = loop.time() + self.limits.body_s, self._most(scope), 0, False, False
+        refusal: Verdict | None = None
 
         async def counted() -> Any:
-            nonlocal read, finished
+            nonlocal read, finished, refusal
             if finished:
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise _BodyRefused(Verdict(408, "body", "The body took too long to arrive")) from None
+                refusal = Verdict(408, "body", "The body took too long to arrive")
+                raise _BodyRefused from None
             read += len(message.get("body", b""))
             finished = not message.get("more_body", False)
-            if read > self._most(scope):
-                raise _BodyRefused(Verdict(413, "body", f"The body is too large; at most {self._most(scope)} bytes"))
+            if read > most:
+                refusal = Verdict(413, "body", f"The body is too large; at most {most} bytes")
+                raise _BodyRefused
             return message
 
         async def dressed(message: Any) -> None:
             nonlocal started
+            if refusal is not None and not started:
+                return  # whatever the application makes of the body's end, ours is the answer
             if message["type"] == "http.response.start":
                 started = True
                 given = {name for name, _ in message.get("headers", [])}
@@ -123,13 +127,12 @@ class Guard:
                 message = {**message, "headers": [*message.get("headers", []), *added]}
             await send(message)
 
-        try:
+        with contextlib.suppress(_BodyRefused):
             await self.app(scope, counted, dressed)
-        except _BodyRefused as error:
-            if not started:
-                if error.verdict.status == 413:
-                    await self._discard(receive)
-                await self._refuse(error.verdict, send)
+        if refusal is not None and not started:
+            if refusal.status == 413:
+                await self._discard(receive)
+            await self._refuse(refusal, send)
 
     async def _refuse(self, verdict: Verdict, send: Any) -> None:
         self.refused(verdict.rule)
