@@ -8,7 +8,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("realtime.commands.demo", "See it move, in the browser, with nothing set up."),
     "run": ("realtime.commands.run", "Be the portrait: camera to virtual camera, live."),
     "render": ("realtime.commands.render", "Animate a portrait with a clip: every frame, into a file."),
+    "edit": ("realtime.commands.edit", "Change the expression or pose of one picture."),
     "serve": ("realtime.commands.serve", "Browsers drive avatars over WebRTC."),
+    "directions": ("realtime.commands.directions", "What can be edited: the motion dictionary, as table or sheet."),
+    "encode": ("realtime.commands.encode", "Turn a clip into a motion track: motion codes, no pictures."),
     "train": ("realtime.commands.train", "Train an engine's weights from videos."),
+    "doctor": ("realtime.commands.doctor", "What works on this machine, what does not, and what mends it."),
 }
 """Name to (module, one line of help), in the order in which the help lists them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,9 @@ from realtime.settings import EngineSettings
 def command(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; the next free one where it is taken.")] = 8000,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
+    film: Annotated[
+        Path | None, typer.Option(help="No page: write the built-in performance here (.mp4), and a contact sheet.")
+    ] = None,
     size: o.Size = 512,
     quiet: o.Quiet = False,
 ) -> None:
@@ -24,7 +28,12 @@ def command(
       avatar demo
 
       avatar demo --no-browser --port 9000
+
+      avatar demo --film avatar-demo.mp4
     """
+    if film is not None:
+        _film(film, size, quiet)
+        return
     need_serve_extra()
     from realtime.server.security import Policy
     from realtime.server.serving import Address
@@ -37,3 +46,18 @@ def command(
             open_browser=browser,
             quiet=quiet,
         )
+
+
+def _film(path: Path, size: int, quiet: bool) -> None:
+    from realtime.film import make_film
+    from realtime.sinks import open_sink
+
+    open_sink(f"file:{path}")   # a bad name is told before any work
+    engine = o.make_engine(EngineSettings(size=size), o.read_portrait(o.BUILTIN))
+    try:
+        made = make_film(engine, path.expanduser())
+    finally:
+        engine.close()
+    if not quiet:
+        print(f"{made.path}: {made.frames} frames, made at {made.fps:.0f} a second on {engine.device}")
+        print(f"{made.sheet}: contact sheet")

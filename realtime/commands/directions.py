@@ -1,0 +1,92 @@
+"""`avatar directions`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from realtime.commands import options as o
+from realtime.commands.terminal import progress
+from realtime.errors import BadValue
+from realtime.pictures import check_picture_target, write_picture
+from realtime.types import Direction
+
+
+def command(
+    engine: o.EngineName = "auto",
+    portrait: o.Portrait = o.BUILTIN,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Draw a contact sheet into this picture.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="One part of the face: head, eyes, gaze, brows, mouth, cheeks.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    size: o.Size = 512,
+    weights: o.Weights = None,
+    device: o.Device = "auto",
+) -> None:
+    """What can be edited: the motion dictionary, as a table, and as a sheet with each direction at five values.
+
+    [b]Examples[/b]
+
+      avatar directions
+
+      avatar directions --only mouth --portrait me.jpg -o mouth.png
+
+      avatar directions --json
+    """
+    settings = o.engine_settings(engine, size, weights, device)
+    if output is not None:
+        check_picture_target(output)
+    picture = o.read_portrait(portrait) if output is not None else None
+    loaded = o.make_engine(settings, picture)
+    try:
+        chosen = [d for d in loaded.directions if only is None or d.group == only]
+        if not chosen:
+            raise BadValue("--only", only, f"one of {', '.join(sorted({d.group for d in loaded.directions}))}")
+        if as_json:
+            print(json.dumps([_as_json(d) for d in chosen], indent=2))
+        else:
+            _print_table(chosen)
+        if output is not None:
+            _draw(loaded, [d for d in chosen if d.named] or chosen, output)
+    finally:
+        loaded.close()
+
+
+def _draw(engine: o.Engine, directions: list[Direction], output: Path) -> None:
+    from realtime.sheets import direction_sheet
+
+    with progress() as bar:
+        task = bar.add_task("drawing", total=len(directions), speed="")
+        sheet = direction_sheet(engine, directions, on_row=lambda: bar.advance(task))
+    write_picture(output, sheet)
+    print(f"{output}: {len(directions)} directions at five values")
+
+
+def _as_json(direction: Direction) -> dict[str, object]:
+    return {
+        "name": direction.name,
+        "index": direction.index,
+        "lo": direction.lo,
+        "hi": direction.hi,
+        "unit": direction.unit,
+        "group": direction.group,
+        "about": direction.about,
+        "named": direction.named,
+    }
+
+
+def _print_table(directions: list[Direction]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "from", "to", "part", "what a person sees", box=None, pad_edge=False)
+    for d in directions:
+        table.add_row(d.name, f"{d.lo:g}{d.unit}", f"{d.hi:g}{d.unit}", d.group, d.about)
+    console = Console()
+    Console(width=None if console.is_terminal else 140).print(table)

@@ -1,0 +1,53 @@
+"""`avatar edit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from realtime.commands import options as o
+from realtime.commands.terminal import say
+from realtime.errors import BadFile
+from realtime.pictures import check_picture_target, write_picture
+
+
+def command(
+    portrait: Annotated[str, typer.Argument(help="Picture to edit, or 'builtin'.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write: .png, .jpg or .webp.")],
+    set_: o.Sets = None,
+    hold_gaze: o.HoldGaze = False,
+    engine: o.EngineName = "auto",
+    size: o.Size = 512,
+    weights: o.Weights = None,
+    device: o.Device = "auto",
+) -> None:
+    """Change the expression or pose of one picture. `avatar directions` lists what can be set.
+
+    [b]Examples[/b]
+
+      avatar edit me.jpg --set smile=0.4 -o smile.png
+
+      avatar edit painting.jpg --set yaw=-10deg --set blink=1 -o wink.png
+
+      avatar edit builtin --set mouth_open=50% -o ah.png
+    """
+    settings = o.engine_settings(engine, size, weights, device)
+    o.live_settings(set_, None, False, False, False)
+    check_picture_target(output)
+    if not portrait.startswith(o.BUILTIN) and Path(portrait).expanduser().resolve() == output.expanduser().resolve():
+        raise BadFile(output, "is the portrait itself; choose another name for the output")
+    picture = o.read_portrait(portrait)
+    loaded = o.make_engine(settings, picture)
+    try:
+        from realtime.motion.edits import parse_settings
+        from realtime.sheets import edited_portrait
+
+        amounts = parse_settings(set_ or (), loaded.directions)
+        write_picture(output, edited_portrait(loaded, amounts, hold_gaze=hold_gaze))
+    finally:
+        loaded.close()
+    if not amounts and not hold_gaze:
+        say("nothing was set, so the portrait is at rest; for example: --set smile=0.4")
+    print(f"{output}: {', '.join(f'{name}={amount:g}' for name, amount in amounts.items()) or 'at rest'}")
