@@ -90,8 +90,17 @@ class Run:
             self._resume()
         elif place.first:
             self.folder.create(config)
-        self.held = watch.HeldOut(self.pairs) if self.pairs and place.first else None
+        self.held = self._held_out()
         self.board = self._board()
+
+    def _held_out(self) -> watch.HeldOut | None:
+        if self.pairs is None or not self.place.first:
+            return None
+        try:
+            return watch.HeldOut(self.pairs)
+        except BadFile as error:
+            self.say(f"no held-out frame can be read ({error}): the run is not watched")
+            return None
 
     def _imagenet(self, system: PartSystem, file: Path | None) -> None:
         backbone = system.config.animator.transformer.backbone

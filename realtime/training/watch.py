@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from realtime.engines.dense_motion import DenseMotion
+from realtime.errors import BadFile
 from realtime.training.pairs import PairSet, as_tensors
 from realtime.training.systems import TrainedSystem
 
@@ -48,13 +49,23 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], gap: int = 2) -> np.ndarray:
 
 
 class HeldOut:
-    """A fixed choice of held-out frames, each with the first frame of its clip as the portrait."""
+    """A fixed choice of held-out frames, each with the first frame of its clip as the portrait.
+
+    Frames that cannot be read are left out. Raises BadFile where none is left."""
 
     def __init__(self, pairs: PairSet, count: int = 24) -> None:
         frames = pairs.held_out()
         chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int))]
-        pictures = np.stack([np.stack([pairs.picture(c, 0), pairs.picture(c, n)]) for c, n in chosen])
-        self.pairs = torch.stack([as_tensors(p) for p in pictures])  # (N, 2, 3, S, S)
+        found: list[Tensor] = []
+        reason: BadFile | None = None
+        for clip, number in chosen:
+            try:
+                found.append(as_tensors(np.stack([pairs.picture(clip, 0), pairs.picture(clip, number)])))
+            except BadFile as error:
+                reason = error
+        if reason is not None and not found:
+            raise reason
+        self.pairs = torch.stack(found)  # (N, 2, 3, S, S)
 
     def look(
         self, system: TrainedSystem, network: nn.Module, device: torch.device
