@@ -83,7 +83,8 @@ def warp_blend(
     head: Any = None,
     bias: Any = None,
     post: Any = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+    colour: Any = None,
+) -> tuple[Tensor | None, ...]:
     """See `kernels.warp_blend`."""
     h, f = _wide(trunk), _wide(features)
     flow = torch.einsum("bkc,bchw->bkhw", tensor(head), h) if logits is None else tensor(logits)
@@ -99,7 +100,13 @@ def warp_blend(
     warped = sampled * mask
     blended = (warped + (1 - mask) * h) * _columns(post)
     half = tensor(trunk).dtype
-    return warped.to(half), blended.to(half), flow
+    picture = None
+    if colour is not None:
+        picture = torch.einsum("kc,bchw->bkhw", tensor(colour.weight), warped) + _columns(colour.inner)
+        picture = F.leaky_relu(picture, colour.slope) + _columns(colour.outer)
+        if colour.previous is not None:
+            picture = picture + up2(tensor(colour.previous))
+    return warped.to(half), blended.to(half), flow, picture
 
 
 def bias_act(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kernels import arrays
-from kernels.arrays import KernelError, require, same_device, view
-from kernels.backends import backend_for, i32, i64, pointer, suffix
+from kernels.arrays import Array, KernelError, require, same_device, view
+from kernels.backends import backend_for, f32, i32, i64, pointer, suffix
 
 THREADS = 256
 
@@ -17,6 +17,20 @@ class Warped(NamedTuple):
     warped: Any  # (B, C, H, W)
     blended: Any  # (B, C, H, W)
     logits: Any  # (B, 3, H, W) float32
+    picture: Any = None  # (B, 3, H, W) float32
+
+
+class Colour(NamedTuple):
+    """A colour head for `warp_blend`: picture = leaky_relu(weight . warped + inner, slope) + outer + up2(previous).
+
+    weight: (3, C), inner and outer: (3), previous: (B, 3, H/2, W/2) or None; all float32, contiguous.
+    """
+
+    weight: Any
+    inner: Any
+    outer: Any
+    previous: Any = None
+    slope: float = 0.2
 
 
 def warp_blend(
@@ -29,6 +43,7 @@ def warp_blend(
     head: Any = None,
     bias: Any = None,
     post: Any = None,
+    colour: Colour | None = None,
     want_warped: bool = True,
     out: Warped | None = None,
 ) -> Warped:
@@ -45,7 +60,8 @@ def warp_blend(
     previous: (B, 3, H/2, W/2) float32, any strides: the logits this function returned for the coarser level.
     align_corners: as in `grid_sample`; False for LIA, True for LIA-X.
     bias: (3) float32. post: (C) or (B, C) float32, the style of the next convolution.
-    want_warped: False saves writing `warped`. out: results to write into.
+    colour: makes the level's picture in the same pass. want_warped: False saves writing `warped`.
+    out: results to write into.
 
     Flow and mask are float32 throughout. A flow that is not a number shows nothing (warped = 0), a mask that is not
     a number keeps the trunk. Raises KernelError.
@@ -63,6 +79,8 @@ def warp_blend(
     weight = None
     if head is not None:
         weight = require(view(head, "head"), dtype="float32", shape=(b, 3, c), layout="contiguous")
+        if weight.ptr % 16:
+            raise KernelError("head must start at an address that is a multiple of 16 bytes")
     before = None
     if previous is not None:
         if height % 2 or width % 2:
@@ -70,14 +88,23 @@ def warp_blend(
         before = require(view(previous, "previous"), dtype="float32", shape=(b, 3, height // 2, width // 2))
     shift = None if bias is None else require(view(bias, "bias"), dtype="float32", shape=(3,), layout="contiguous")
     gain, gain_batch = arrays.per_channel(post, "post", b, c)
-    device = same_device(h, f, flow, weight, before, shift, gain)
+    heads = _colour_views(colour, b, c, height, width)
+    device = same_device(h, f, flow, weight, before, shift, gain, *heads)
     backend = backend_for(device)
     if backend is None:
         from kernels import reference
 
         return reference.copied(
             reference.warp_blend(
-                features, trunk, logits, previous, align_corners=align_corners, head=head, bias=bias, post=post
+                features,
+                trunk,
+                logits,
+                previous,
+                align_corners=align_corners,
+                head=head,
+                bias=bias,
+                post=post,
+                colour=colour,
             ),
             out,
             Warped,
@@ -90,13 +117,19 @@ def warp_blend(
             arrays.like(trunk, shape, h.dtype, channels_last=True) if want_warped else None,
             arrays.like(trunk, shape, h.dtype, channels_last=True),
             arrays.like(trunk, (b, 3, height, width), "float32"),
+            arrays.like(trunk, (b, 3, height, width), "float32") if colour else None,
         )
     warped = None
     if out.warped is not None:
         warped = require(view(out.warped, "out.warped"), dtype=h.dtype, shape=h.shape, layout="channels_last")
     blended = require(view(out.blended, "out.blended"), dtype=h.dtype, shape=h.shape, layout="channels_last")
     raw = require(view(out.logits, "out.logits"), dtype="float32", shape=(b, 3, height, width), layout="contiguous")
-    same_device(h, warped, blended, raw)
+    picture = None
+    if colour is not None:
+        picture = require(
+            view(out.picture, "out.picture"), dtype="float32", shape=(b, 3, height, width), layout="contiguous"
+        )
+    same_device(h, warped, blended, raw, picture)
 
     lanes, shift_x, rows = _tile(c // (8 if h.dtype == "float16" else 4), height, width, b)
     tiles = -(-width // (1 << shift_x)) * -(-height // rows)
@@ -117,10 +150,33 @@ def warp_blend(
         pointer(blended),
         pointer(raw),
         *(i32(n) for n in (c, height, width, align_corners, shift_x, rows)),
+        *(pointer(a) for a in heads),
+        pointer(picture),
+        f32(colour.slope if colour else 0.0),
     ]
-    name = f"{'flow_' if head is not None else ''}warp_blend_{suffix(h.dtype)}"
+    name = f"{'flow_' if head is not None else ''}warp_blend_{'colour_' if colour else ''}{suffix(h.dtype)}"
     backend.launch("warp", name, (tiles, b), (lanes, THREADS // lanes), args, device)
     return out
+
+
+def _colour_views(colour: Colour | None, b: int, c: int, height: int, width: int) -> list[Array | None]:
+    """weight, inner, outer and previous of a colour head, checked."""
+    if colour is None:
+        return [None] * 4
+    weight = require(view(colour.weight, "colour.weight"), dtype="float32", shape=(3, c), layout="contiguous")
+    if weight.ptr % 16:
+        raise KernelError("colour.weight must start at an address that is a multiple of 16 bytes")
+    inner, outer = (
+        require(view(v, f"colour.{name}"), dtype="float32", shape=(3,), layout="contiguous")
+        for v, name in ((colour.inner, "inner"), (colour.outer, "outer"))
+    )
+    before = None
+    if colour.previous is not None:
+        if height % 2 or width % 2:
+            raise KernelError(f"the previous picture is half as large, so {height} x {width} must be even")
+        shape = (b, 3, height // 2, width // 2)
+        before = require(view(colour.previous, "colour.previous"), dtype="float32", shape=shape, layout="contiguous")
+    return [weight, inner, outer, before]
 
 
 def _tile(vectors: int, height: int, width: int, batch: int) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 import kernels
 from kernels import backends, reference
 from kernels.camera import colour_constants
-from kernels.warp import Warped
+from kernels.warp import Colour, Warped
 
 Run = Callable[..., Any]
 HALF = {"float16": torch.float16, "float32": torch.float32}
@@ -25,8 +25,8 @@ HALF = {"float16": torch.float16, "float32": torch.float32}
 def to_device(x: Any, device: str) -> Any:
     if isinstance(x, torch.Tensor):
         return x.to(device, memory_format=torch.preserve_format)
-    if isinstance(x, Warped):
-        return Warped(*(to_device(v, device) for v in x))
+    if isinstance(x, Warped | Colour):
+        return type(x)(*(to_device(v, device) for v in x))
     return x
 
 
@@ -89,6 +89,7 @@ def check_warp(
     flow: str = "plain",
     planar: bool = True,
     extras: bool = True,
+    colour: bool = False,
 ) -> None:
     t = HALF[dtype]
     with seeded(seed):
@@ -99,6 +100,10 @@ def check_warp(
         even = height % 2 == 0 and width % 2 == 0
         previous = torch.randn(batch, 3, height // 2, width // 2) if even and extras else None
         bias, post = (torch.randn(3), torch.rand(batch, channels) + 0.5) if extras else (None, None)
+        rgb = None
+        if colour:
+            before = torch.randn(batch, 3, height // 2, width // 2) if even else None
+            rgb = Colour(torch.randn(3, channels) / channels**0.5, torch.randn(3), torch.randn(3), before)
         if flow == "wild":  # far out of range, infinite, not a number
             wild = torch.tensor([60.0, -60.0, float("inf"), -float("inf"), float("nan")])
             hit = torch.rand(logits.shape) < 0.3
@@ -109,19 +114,22 @@ def check_warp(
         logits = nhwc(logits)
     given = {"head": weight} if head else {"logits": logits}
     want = reference.warp_blend(
-        features, trunk, previous=previous, align_corners=align_corners, bias=bias, post=post, **given
+        features, trunk, previous=previous, align_corners=align_corners, bias=bias, post=post, colour=rgb, **given
     )
     out = Warped(
-        poisoned(trunk.shape, t, channels_last=True),
+        None if colour else poisoned(trunk.shape, t, channels_last=True),
         poisoned(trunk.shape, t, channels_last=True),
         poisoned(logits.shape, torch.float32),
+        poisoned(logits.shape, torch.float32) if colour else None,
     )
     got = run(
         kernels.warp_blend, features, trunk, previous=previous, align_corners=align_corners, bias=bias, post=post,
-        out=out, **given,
+        colour=rgb, out=out, **given,
     )  # fmt: skip
     close(got.logits, want[2], torch.float32, steep=2)
-    for mine, torchs in zip(got[:2], want[:2], strict=True):
+    if colour:
+        close(got.picture, want[3], torch.float32, steep=max(height, width))
+    for mine, torchs in list(zip(got[:2], want[:2], strict=True))[1 if colour else 0 :]:
         close(mine, torchs, t, steep=max(height, width) if t == torch.float32 else 2)
 
 

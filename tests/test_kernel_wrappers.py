@@ -135,7 +135,9 @@ def test_every_kernel_is_exported():
         assert host.kernels_of(module) == backends.kernel_names(module)
 
 
-ARCHITECTURES = ("75", "80", "89", "90", "100")
+ARCHITECTURES = ("75", "80", "90")
+if os.environ.get("AVATAR_ALL_ARCHITECTURES"):
+    ARCHITECTURES = ("75", "80", "86", "87", "88", "89", "90", "100", "103", "120")
 
 
 def test_nvcc_compiles_every_kernel_for_every_architecture(tmp_path):
@@ -163,7 +165,7 @@ def test_nvcc_compiles_every_kernel_for_every_architecture(tmp_path):
             spilled = [
                 line for line in done.stderr.splitlines() if "spill" in line and " 0 bytes spill stores" not in line
             ]
-            assert not spilled or arch == "100", f"{module} for sm_{arch}: {spilled}"
+            assert not spilled or int(arch) > 90, f"{module} for sm_{arch}: {spilled}"
 
 
 def test_kernel_sources_are_packaged():

@@ -45,11 +45,13 @@ def run(request):
 
 @few
 @given(seeds, dtypes, st.integers(1, 3), channels, sides, sides, flags, flags, flags,
-       st.sampled_from(["plain", "wild", "none"]), flags, flags)  # fmt: skip
-def test_warp_blend_is_grid_sample_and_blend(run, seed, dtype, b, c, h, w, align, head, shared, flow, planar, extras):
+       st.sampled_from(["plain", "wild", "none"]), flags, flags, flags)  # fmt: skip
+def test_warp_blend_is_grid_sample_and_blend(
+    run, seed, dtype, b, c, h, w, align, head, shared, flow, planar, extras, colour
+):
     checks.check_warp(
         run, seed, dtype=dtype, batch=b, channels=c, height=h, width=w, align_corners=align, head=head,
-        shared=shared, flow=flow, planar=planar, extras=extras,
+        shared=shared, flow=flow, planar=planar, extras=extras, colour=colour,
     )  # fmt: skip
 
 
@@ -58,6 +60,7 @@ def test_warp_blend_is_grid_sample_and_blend(run, seed, dtype, b, c, h, w, align
 def test_warp_blend_at_the_sizes_of_the_networks(run, align, dtype):
     checks.check_warp(run, 1, dtype=dtype, batch=1, channels=512, height=8, width=8, align_corners=align, head=True)
     checks.check_warp(run, 2, dtype=dtype, batch=1, channels=64, height=64, width=64, align_corners=align)
+    checks.check_warp(run, 5, dtype=dtype, batch=1, channels=768, height=16, width=16, head=True, colour=True)
     checks.check_warp(run, 3, dtype=dtype, batch=1, channels=512, height=32, width=32, align_corners=align, head=True)
 
 
@@ -208,8 +211,8 @@ def test_reference_follows_the_papers_formulas():
 
 @needs_compiler
 def test_results_do_not_depend_on_the_order_of_threads():
-    for head in (False, True):
-        checks.check_warp(host_run(falling=True), 4, channels=72, height=12, width=20, head=head, dtype="float16")
+    for kind in ({}, {"head": True}, {"head": True, "colour": True}, {"colour": True}):
+        checks.check_warp(host_run(falling=True), 4, channels=72, height=12, width=20, dtype="float16", **kind)
     checks.check_mesh(host_run(falling=True), 4)
 
 
@@ -224,6 +227,7 @@ MUTANTS = {
     "logits not upsampled by the filter": ("warp", "0.25f * nf", "0.f * nf", "warp"),
     "NaN flow kept": ("warp", "if (isnan(logit)) return OUTSIDE;", "", "wild"),
     "missing barrier": ("warp", "__syncthreads();\n    }", "}", "head"),
+    "colour of the trunk": ("warp", "sum[k] += w[i] * out.v[i]", "sum[k] += w[i] * h.v[i]", "colour"),
     "no leak": ("activation", "i] + a[i], slope)", "i] + a[i], 0.f)", "act"),
     "next style not applied": ("activation", "gain * q[i]", "gain", "act"),
     "wrong padding": ("fir", "const int iy = oy * DOWN - before + r;", "const int iy = oy * DOWN - 1 + r;", "blur"),
@@ -239,6 +243,7 @@ MUTANT_CHECKS = {
     "warp": lambda run: [checks.check_warp(run, 1, align_corners=a) for a in (False, True)],
     "wild": lambda run: checks.check_warp(run, 1, flow="wild"),
     "head": lambda run: checks.check_warp(run, 1, head=True),
+    "colour": lambda run: checks.check_warp(run, 1, head=True, colour=True),
     "act": lambda run: checks.check_bias_act(run, 1),
     "blur": lambda run: checks.check_blur(run, 1, pad=(2, 2)),
     "up": lambda run: checks.check_upsample(run, 1),
@@ -281,7 +286,7 @@ import ctypes, itertools, mmap, sys
 import numpy as np
 import kernels
 from kernels.backends import emulated
-from kernels.warp import Warped
+from kernels.warp import Colour, Warped
 libc = ctypes.CDLL(None)
 libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 PAGE = mmap.PAGESIZE
@@ -310,9 +315,10 @@ with emulated():
         p = a(normal(b, 3, h // 2, w // 2)) if even else None
         flows = a(normal(b, 3, h, w) * 9)
         for kw in ({"logits": flows}, {"head": a(normal(b, 3, c))}):
-            o = Warped(n(b, c, h, w), n(b, c, h, w), a(normal(b, 3, h, w)))
+            o = Warped(n(b, c, h, w), n(b, c, h, w), a(normal(b, 3, h, w)), a(normal(b, 3, h, w)))
+            rgb = Colour(a(normal(3, c)), a(normal(3)), a(normal(3)), p)
             kernels.warp_blend(n(b, c, h, w), n(b, c, h, w), previous=p, align_corners=False, bias=a(normal(3)),
-                               post=a(normal(b, c)), out=o, **kw)
+                               post=a(normal(b, c)), colour=rgb, out=o, **kw)
         kernels.bias_act(n(b, c, h, w), a(normal(c)), scale=a(normal(b, c)), post=a(normal(c)),
                          residual=n(b, c, h, w), out=n(b, c, h, w))
         for pad, down, act in (((2, 2), 1, "before"), ((2, 2), 1, "after"), ((1, 2), 1, None), ((2, 2), 2, None)):
