@@ -39,6 +39,11 @@ def _wide(x: Any) -> Tensor:
     return x.float() if x.dtype == torch.float16 else x
 
 
+def _last(x: Tensor, like: Any) -> Tensor:
+    """A wide map in the element type of `like`, channels-last as the kernels give it."""
+    return x.to(tensor(like).dtype).contiguous(memory_format=torch.channels_last)
+
+
 def _columns(p: Any) -> Any:
     """A per-channel parameter (C) or (B, C) as (1 or B, C, 1, 1); numbers pass."""
     return 1.0 if p is None else _wide(p).reshape(-1, tensor(p).shape[-1], 1, 1)
@@ -99,14 +104,14 @@ def warp_blend(
     sampled = F.grid_sample(f.expand(h.shape[0], -1, -1, -1), grid, "bilinear", "zeros", align_corners)
     warped = sampled * mask
     blended = (warped + (1 - mask) * h) * _columns(post)
-    half = tensor(trunk).dtype
     picture = None
     if colour is not None:
         picture = torch.einsum("kc,bchw->bkhw", tensor(colour.weight), warped) + _columns(colour.inner)
         picture = F.leaky_relu(picture, colour.slope) + _columns(colour.outer)
         if colour.previous is not None:
             picture = picture + up2(tensor(colour.previous))
-    return warped.to(half), blended.to(half), flow, picture
+        picture = picture.contiguous()
+    return _last(warped, trunk), _last(blended, trunk), flow.contiguous(), picture
 
 
 def bias_act(
@@ -127,7 +132,7 @@ def bias_act(
     y = F.leaky_relu(y, slope) * gain * _columns(post)
     if residual is not None:
         y = y + _wide(residual)
-    return (y * out_gain).to(tensor(x).dtype)
+    return _last(y * out_gain, x)
 
 
 def blur(
@@ -157,13 +162,13 @@ def blur(
     y = filtered(y, pad, down, gain)
     if act == "after":
         y = activated(y)
-    return y.to(tensor(x).dtype)
+    return _last(y, x)
 
 
 def upsample2(x: Any, *, add: Any = None) -> Tensor:
     """See `kernels.upsample2`."""
     y = up2(_wide(x))
-    return (y if add is None else y + _wide(add)).to(tensor(x).dtype)
+    return _last(y if add is None else y + _wide(add), x)
 
 
 def picture_skip(
@@ -175,7 +180,7 @@ def picture_skip(
         y = F.leaky_relu(y + _columns(act_bias), slope) * gain
     if bias is not None:
         y = y + _columns(bias)
-    return y if previous is None else y + up2(tensor(previous))
+    return (y if previous is None else y + up2(tensor(previous))).contiguous()
 
 
 def resampling(count: int, start: float, ratio: float, n: int) -> Tensor:
