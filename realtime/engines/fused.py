@@ -1,4 +1,4 @@
-"""LIA and LIA-X on our own kernels: the convolutions stay with the library, everything around them becomes few passes.
+"""LIA and LIA-X on our own kernels: convolutions stay with the library, all around them becomes few passes.
 
 Against `prepared`, the form this is made from: activation and blur of the encoder are one pass; blur, demodulation,
 activation and the next convolution's style are one pass; flow head, warp, blend, colour head and the next style are
@@ -16,6 +16,7 @@ eighth of a pixel off and rounds neighbouring logits together, level upon level)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -242,7 +243,7 @@ class FusedLiaX(Fused):
 class _Block:
     """Flow residual block: u = styled(h); u + gamma * styled(group_norm(u))."""
 
-    def __init__(self, block) -> None:
+    def __init__(self, block: Any) -> None:
         self.conv1, self.conv2 = FusedModulated(block.conv1), FusedModulated(block.conv2)
         self.gamma = block.gamma.float().flatten().contiguous()
         self.norm = (block.groups, block.scale, block.shift, block.eps)
@@ -260,7 +261,7 @@ def _styled(x: Tensor, styles: Sequence[Tensor], layer: FusedModulated) -> Tenso
 class _Level:
     """One level of LIA-X's decoder."""
 
-    def __init__(self, level) -> None:
+    def __init__(self, level: Any) -> None:
         self.up = FusedModulated(level.up)
         self.trunk = [_Block(block) for block in level.trunk]
         self.flow = FusedFlow(level.flow, None)
