@@ -7,6 +7,7 @@ hold no code. Everything that can be wrong with a file is one sentence (`BadFile
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -74,14 +75,16 @@ def _first_bytes(path: Path) -> bytes:
 
 def _read_torch(path: Path, mmap: bool) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols: the sentences below say it
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
-        if "weights only" in str(error).lower() or "unsupported" in str(error).lower():
+        if "GLOBAL" in str(error):
             reason = "asks to run code when it is opened, which weights never need: refused"
         else:
-            reason = "is damaged: it is not a complete PyTorch file"
+            reason = "is not a plain PyTorch weight file, and another one could run code: refused"
         raise BadFile(path, reason) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError) as error:
         raise BadFile(path, "is damaged: it is not a complete PyTorch file") from error
 
 
