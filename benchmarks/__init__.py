@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, str] = {
     "latency": "benchmarks.latency",
     "stages": "benchmarks.stages",
     "glass": "benchmarks.glass",
+    "sessions": "benchmarks.sessions",
     "startup": "benchmarks.startup",
     "vcam": "benchmarks.vcam",
     "quality": "benchmarks.quality",

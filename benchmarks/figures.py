@@ -128,3 +128,27 @@ def glass_figure(result: Result) -> Any:
     axes[0, 1].set_xlabel("pictures", fontsize=8)
     axes[0, 0].legend(fontsize=7, frameon=False, ncols=2, markerscale=3)
     return figure
+
+
+def sessions_figure(result: Result) -> Any:
+    """Rate, latency and processor time over the number of sessions."""
+    figure, axes = canvas(1, 3, height=2.6)
+    counts = result.settings["counts"]
+
+    def line(axis: Any, key: str, color: str, label: str) -> None:
+        values = [f.value if (f := result.get(f"{n}.{key}")) is not None else None for n in counts]
+        axis.plot(counts, values, "o-", color=color, label=label, markersize=4)
+
+    for axis, unit, lines in (
+        (axes[0, 0], "fps", (("fps", BLUE, "mean"), ("fps least", GREY, "least"))),
+        (axes[0, 1], "ms", (("latency.p50", BLUE, "p50"), ("latency.p95", GREY, "p95"))),
+        (axes[0, 2], "% of a core", (("server cpu", BLUE, "server"), ("clients cpu", GREY, "clients"))),
+    ):
+        for key, color, label in lines:
+            line(axis, key, color, label)
+        axis.set_ylim(bottom=0)
+        axis.set_xticks(counts)
+        axis.set_xlabel("sessions", fontsize=8)
+        axis.set_ylabel(unit, fontsize=8)
+        axis.legend(fontsize=7, frameon=False)
+    return figure
