@@ -99,7 +99,6 @@ class Performer:
         self._shown = AvatarClock()
         self._driver = Driver(engine)
         self._calibrated = False
-        self._sample = Sample(engine)
         self._guard = Guard()
         self._edited_for: Live | None = None
         self._edits = Edits(())
@@ -109,6 +108,7 @@ class Performer:
         self._choices = 0
         self._still = np.zeros((engine.size, engine.size, 3), np.uint8)
         self._set_portrait(0, self.portrait, self.background, self.portrait.ready_for(engine, self.background))
+        self._sample = Sample(engine)  # which asks for the portrait's code
 
     # --- called from the event loop
 
