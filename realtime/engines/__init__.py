@@ -19,6 +19,7 @@ ENGINES: dict[str, str] = {
     "mesh": "realtime.engines.mesh:MeshEngine",
     "lia": "realtime.engines.lia:LiaEngine",
     "lia-x": "realtime.engines.lia_x:LiaXEngine",
+    "motrans": "realtime.engines.motrans:MotransEngine",
 }
 
 

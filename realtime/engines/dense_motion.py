@@ -18,6 +18,7 @@ from realtime.engines.part_motion import (
     PartMotion,
     SmoothDown,
     coordinate_grid,
+    dtype_of,
     gaussian_maps,
     inverse_2x2,
     sample,
@@ -84,7 +85,12 @@ class MaskPredictor(nn.Module):
         background: Tensor | None = None,
     ) -> DenseMotion:
         """portrait: (B, 3, H, W) in 0..1. background: (B, 2, 3), the affine motion of a background that moves."""
-        small = self.down(portrait)
+        return self.predict(self.down(portrait), source, driving, background)
+
+    def predict(
+        self, small: Tensor, source: PartMotion, driving: PartMotion, background: Tensor | None = None
+    ) -> DenseMotion:
+        """`forward` from the portrait at a quarter of its size, `down(portrait)`, which a live engine keeps."""
         batch, _, h, w = small.shape
         source, driving = (PartMotion(m.points.float(), m.affine.float()) for m in (source, driving))
         grid = coordinate_grid(h, w, driving.points)
@@ -94,7 +100,7 @@ class MaskPredictor(nn.Module):
         heat = gaussian_maps(driving.points, grid, VARIANCE) - gaussian_maps(source.points, grid, VARIANCE)
         heat = torch.cat([torch.zeros_like(heat[:, :1]), heat], dim=1)  # the background has no keypoint
         seen = torch.cat([heat.to(warped.dtype).unsqueeze(2), warped], dim=2).flatten(1, 2)  # (B, 4 (K+1), h, w)
-        features = self.hourglass(seen)
+        features = self.hourglass(seen.to(dtype_of(self.hourglass)))
         masks = torch.softmax(self.mask(features).float(), dim=1)
         occlusion = torch.sigmoid(self.occlusion(features).float())
         return DenseMotion(blend_flows(masks, flows), masks, occlusion, flows)

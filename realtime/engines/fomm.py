@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from realtime.engines.part_motion import Hourglass, PartMotion, SmoothDown, coordinate_grid
+from realtime.engines.part_motion import Hourglass, PartMotion, SmoothDown, coordinate_grid, dtype_of
 
 
 def heat_mean(heat: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class HeatMaps(nn.Module):
         self.down = SmoothDown(3, 4)
 
     def heat(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.predictor(self.down(picture))
+        features = self.predictor(self.down(picture).to(dtype_of(self.predictor)))
         raw = self.get_submodule(self.head)(features).float()
         heat = torch.softmax(raw.flatten(2) / self.temperature, dim=2).view_as(raw)
         return heat, features

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realtime.engines.dense_motion import DenseMotion, MaskPredictor
-from realtime.engines.part_motion import DownBlock, PartMotion, ResBlock, SameBlock, UpBlock, resize_flow, sample
+from realtime.engines.part_motion import (
+    DownBlock,
+    PartMotion,
+    ResBlock,
+    SameBlock,
+    UpBlock,
+    dtype_of,
+    resize_flow,
+    sample,
+)
 
 
 class Generator(nn.Module):
@@ -53,7 +62,7 @@ class Generator(nn.Module):
 
     def encode(self, portrait: Tensor) -> list[Tensor]:
         """Feature maps of `portrait` (B, 3, H, W) in 0..1, the largest first."""
-        maps = [self.first(portrait)]
+        maps = [self.first(portrait.to(dtype_of(self.first)))]
         for block in self.down_blocks:
             maps.append(block(maps[-1]))
         return maps

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realtime.engines.hrnet import make_backbone
-from realtime.engines.part_motion import PartMotion
+from realtime.engines.part_motion import PartMotion, dtype_of
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -139,6 +139,7 @@ class MotionTransformer(nn.Module):
         self.project = nn.Linear(self.backbone.width * config.patch**2, config.dim)
         self.motion_tokens = nn.Parameter(torch.randn(config.parts, config.dim) * 0.02)
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.layers))
+        self._tables: dict[tuple[int, int, torch.dtype, torch.device], Tensor] = {}
         self.head = nn.Linear(config.dim, 6)
         nn.init.normal_(self.head.weight, std=0.02)
         with torch.no_grad():
@@ -146,15 +147,23 @@ class MotionTransformer(nn.Module):
 
     def tokens(self, picture: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """F_0 (B, K + N, d): the motion tokens, then the N = rows * columns image tokens; and (rows, columns)."""
-        features = self.backbone((picture - self.mean) / self.std)  # (B, C, H/4, W/4)
+        normal = (picture - self.mean) / self.std
+        features = self.backbone(normal.to(dtype_of(self.backbone)))  # (B, C, H/4, W/4)
         side = self.config.patch
         rows, columns = features.shape[2] // side, features.shape[3] // side
         patches = F.unfold(features, side, stride=side).transpose(1, 2)  # (B, N, C side^2)
-        image = self.project(patches)  # (B, N, d)
+        image = self.project(patches.to(dtype_of(self.project)))  # (B, N, d)
         if self.config.position:
-            image = image + sine_positions(rows, columns, self.config.dim).to(image)
+            image = image + self._positions(rows, columns, image)
         motion = self.motion_tokens.to(image.dtype).expand(len(image), -1, -1)
         return torch.cat([motion, image], dim=1), (rows, columns)
+
+    def _positions(self, rows: int, columns: int, like: Tensor) -> Tensor:
+        """The position encoding with the dtype and device of `like`, made once per size."""
+        key = (rows, columns, like.dtype, like.device)
+        if key not in self._tables:
+            self._tables[key] = sine_positions(rows, columns, self.config.dim).to(like)
+        return self._tables[key]
 
     def forward(self, picture: Tensor) -> PartMotion:
         tokens, _ = self.tokens(picture)

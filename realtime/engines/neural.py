@@ -114,6 +114,18 @@ class NeuralEngine:
         """The prepared form of a loaded network."""
         raise NotImplementedError
 
+    def read(self, path: Path) -> LatentAnimator:
+        """The network in a weight file. Raises BadFile."""
+        from realtime.engines.weights import load_network  # it imports the networks, and they this
+
+        return load_network(path, self.kind)[0]
+
+    def invent(self, seed: int, size: int, scale: int) -> LatentAnimator:
+        """A network with recipe weights."""
+        from realtime.engines.weights import recipe_network
+
+        return recipe_network(self.kind, seed, size, scale)
+
     @property
     def portrait_code(self) -> MotionCode:
         """The portrait's own code, a_p. Raises EngineError before the first portrait."""
@@ -156,9 +168,13 @@ class NeuralEngine:
             )
         if self.reference is None:
             self.reference = code
-        change = torch.from_numpy(np.asarray(code.values - self.reference.values, np.float32)[None])
+        return self._finish(self._draw(code, self.reference, shown), shown)
+
+    def _draw(self, code: MotionCode, reference: MotionCode, shown: Portrait) -> Tensor:
+        """The picture of `code`, (1, 3, S, S) in [-1, 1]."""
+        change = torch.from_numpy(np.asarray(code.values - reference.values, np.float32)[None])
         z = shown.latent + self.net.move(change.to(self._device) + shown.code)
-        return self._finish(self.net.decode(z, shown.feats), shown)
+        return self.net.decode(z, shown.feats)
 
     @torch.inference_mode()
     def flow(self, code: MotionCode) -> np.ndarray:
@@ -189,8 +205,6 @@ class NeuralEngine:
     # Loading -----------------------------------------------------------------------------------------------------
 
     def _load(self, weights: str | Path | None, size: int | None, scale: int) -> Prepared:
-        from realtime.engines.weights import load_network, recipe_network  # it imports the networks, and they this
-
         key: tuple
         if self.trained:
             path = find_weights(self.kind, weights)
@@ -198,14 +212,14 @@ class NeuralEngine:
             key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size)
 
             def load() -> LatentAnimator:
-                return load_network(path, self.kind)[0]
+                return self.read(path)
         else:
             seed = recipe.parse_seed(str(weights))
             side = size if size in (64, 128, 256) else 256
             key = (self.kind, seed, side, scale)
 
             def load() -> LatentAnimator:
-                return recipe_network(self.kind, seed, side, scale)
+                return self.invent(seed, side, scale)
 
         with _cache_lock:
             found = _cache.get((*key, self._device, self._dtype))

@@ -42,6 +42,11 @@ class PartMotion(NamedTuple):
         return PartMotion(self.points.detach(), self.affine.detach())
 
 
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """What the weights of a module are stored in: its input must have the same."""
+    return next(module.parameters()).dtype
+
+
 def coordinate_grid(height: int, width: int, like: Tensor) -> Tensor:
     """(height, width, 2): the (x, y) of every pixel centre in -1..1, with the dtype and device of `like`."""
     y = torch.linspace(-1, 1, height, dtype=like.dtype, device=like.device)
