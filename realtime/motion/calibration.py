@@ -51,6 +51,7 @@ class Calibration:
         self._last = 0.0
         self._settled = False
         self._first = True
+        self._heading: np.ndarray | None = None
 
     def reset(self) -> None:
         """Forget the driver altogether: the next code is the reference until more is seen."""
@@ -103,8 +104,13 @@ class Calibration:
         weights = np.exp(-(scores - scores.min()) / SELECTIVE)
         wanted = weights @ seen / weights.sum()
         held = self._reference.values.astype(np.float64)
-        eased = held + smoothing(EASE_CUTOFF, step) * (wanted - held) if step > 0 else held
-        self._reference = self._reference.with_values(eased)
+        if self._heading is None:
+            self._heading = held
+        share = smoothing(EASE_CUTOFF, step)  # Twice a first-order filter: it also sets out and arrives softly.
+        self._heading = self._heading + share * (wanted - self._heading)
+        eased = held + share * (self._heading - held)
+        if share > 0:
+            self._reference = self._reference.with_values(eased)
         near = np.abs((wanted - eased)[self._index] / self._range).max(initial=0.0) < 0.01
         calm = float(np.sort(scores)[: max(1, len(scores) // 4)].mean()) < CALM
         self._settled = self._elapsed >= LONGEST or (self._elapsed >= PERIOD and calm and near)

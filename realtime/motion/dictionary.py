@@ -10,6 +10,7 @@ preferred side. The irises are no part of it: where they look is measured apart 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -124,12 +125,20 @@ class ExpressionDictionary:
         """Displacement (478, 3) of the face, in face heights, for values (K,)."""
         return (values @ self.decode).reshape(fm.LANDMARKS, 3)
 
-    def complete(self, wanted: dict[str, float]) -> np.ndarray:
-        """The likeliest values (K,) among those with the wanted ones: the mean of the fitted Gaussian given them."""
+    def complete(self, wanted: dict[str, float], groups: Iterable[Group] | None = None) -> np.ndarray:
+        """The likeliest values (K,) among those with the wanted ones: the mean of the fitted Gaussian given them.
+
+        groups: which groups of measurements may go along with the wanted ones; None: all.
+        """
         index = [INDEX[name] for name in wanted]
         sigma = self.covariance[np.ix_(index, index)]
         sigma = sigma + 1e-3 * np.diag(np.diag(sigma))
-        return self.covariance[:, index] @ np.linalg.solve(sigma, np.array(list(wanted.values())))
+        values = self.covariance[:, index] @ np.linalg.solve(sigma, np.array(list(wanted.values())))
+        if groups is not None:
+            allowed = set(groups)
+            values[[k for k, m in enumerate(MEASUREMENTS) if m.group not in allowed]] = 0.0
+        values[index] = list(wanted.values())
+        return values
 
 
 INDEX = {m.name: k for k, m in enumerate(MEASUREMENTS)}

@@ -19,7 +19,7 @@ import numpy as np
 LANDMARKS = 478
 SKIN = 468
 
-FOREHEAD, CHIN, NOSE_TIP = 10, 152, 1
+FOREHEAD, CHIN, NOSE_TIP = 10, 152, 4
 EARS = (234, 454)
 
 # fmt: off

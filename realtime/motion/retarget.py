@@ -13,7 +13,7 @@ import numpy as np
 
 from realtime.motion import face_model as fm
 from realtime.motion import mesh_code as mc
-from realtime.motion.composites import composite_matrices
+from realtime.motion.composites import composite_tables
 from realtime.motion.dictionary import load_dictionary
 from realtime.motion.filters import smoothstep, soft_limit
 from realtime.motion.pose import HeadPose, angles, fit_pose, rotation_matrix
@@ -24,7 +24,7 @@ CLOSED_LIDS = 0.11
 """Lid gap over open gap at which an eye is closed: the tracker never reports less of a closed one."""
 PROPORTIONAL_LIDS = 0.45
 """Lid gap over open gap above which the lids are carried over one to one."""
-WIDEST_EYE = 1.45
+WIDEST_EYE = 1.4
 USUAL_GAZE = (0.0, -0.065)
 """Gaze code of a face that looks into the camera."""
 GAZE_TOLERANCE = 0.03
@@ -93,7 +93,7 @@ class Retargeter:
     def __init__(self, portrait: PortraitGeometry) -> None:
         self.portrait = portrait
         self._dictionary = load_dictionary()
-        self._composites, self._composite_lids = composite_matrices()
+        self._composites = composite_tables()
         self._base: _Base | None = None
 
     def target(self, values: np.ndarray, reference: np.ndarray | None = None) -> Target:
@@ -105,10 +105,10 @@ class Retargeter:
         base = self._prepare(self.portrait.values if reference is None else reference)
         moved = values - base.reference
         composites = moved[mc.COMPOSITE]
-        amounts = self._limited(moved[mc.EXPRESSION] + composites @ self._composites, base.absolute)
+        amounts = self._limited(moved[mc.EXPRESSION] + self._composites.expression(composites), base.absolute)
         face = base.face + base.stretch * self._dictionary.displacement(amounts)
         self._close_lips(face)
-        self._set_lids(face, values[mc.EYE_OPEN], base, 1 + composites @ self._composite_lids)
+        self._set_lids(face, values[mc.EYE_OPEN], base, self._composites.opening(composites))
         self._set_gaze(face, values, base)
         return Target(face, self._pose(values, moved, base))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from realtime.motion import mesh_code as mc
-from realtime.motion.composites import COMPOSITES, both_sides, composite_matrices
+from realtime.motion.composites import COMPOSITES, both_sides, composite_tables
 from realtime.motion.curves import blink, breath, minimum_jerk
 from realtime.motion.dictionary import INDEX, MEASUREMENTS, load_dictionary
 from realtime.motion.motion_track import MotionTrack, names_of
@@ -241,7 +241,7 @@ def perform() -> MotionTrack:
     times = np.arange(round(SECONDS * FPS) + 1) / FPS
     mouth, stress = speech(times)
     amounts = composites(times)
-    faces, lids = composite_matrices()
+    tables = composite_tables()
     look = gaze(times)
     neutral = np.zeros(mc.LENGTH)
     neutral[mc.GAZE_X : mc.GAZE_Y + 1] = NEUTRAL_GAZE
@@ -249,10 +249,10 @@ def perform() -> MotionTrack:
     values = np.tile(neutral, (len(times), 1))
     values[:, mc.YAW : mc.ZOOM + 1] += head(times, stress)
     values[:, mc.GAZE_X : mc.GAZE_Y + 1] += look
-    values[:, mc.EXPRESSION] += mouth + amounts @ faces
+    values[:, mc.EXPRESSION] += mouth + tables.expression(amounts)
     # Upper lids follow the eyes down and up.
-    opening = 1 + amounts @ lids - 1.1 * look[:, 1:] * (1 - np.clip(amounts @ -lids, 0, 1))
-    values[:, mc.EYE_OPEN] *= np.maximum(opening, 0.0)
+    opening = tables.opening(amounts)
+    values[:, mc.EYE_OPEN] *= opening * (1 - 1.1 * look[:, 1:])
     values[[0, -1]] = neutral
     # What half a float can tell is more than an eye can see, and packs to half the size.
     values = values.astype(np.float16).astype(np.float32)

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from realtime.motion.filters import OneEuro, smoothing, smoothstep, soft_limit
+
+
+def settle(fps: float, seconds: float = 1.0) -> float:
+    """Where a slow filter stands `seconds` after a step from 0 to 1."""
+    low_pass = OneEuro(cutoff=1.0, beta=0.0)
+    value = low_pass(np.zeros(1), 0.0)
+    for n in range(round(seconds * fps)):
+        value = low_pass(np.ones(1), (n + 1) / fps)
+    return float(value[0])
+
+
+def test_the_same_at_every_frame_rate():
+    answers = [settle(fps, 0.3) for fps in (10, 25, 30, 60)]
+    assert max(answers) - min(answers) < 0.1
+    assert settle(60, 0.3) == pytest.approx(1 - np.exp(-2 * np.pi * 0.3), abs=0.03)
+
+
+def test_still_at_rest_and_prompt_in_motion():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.05, (200, 50))
+    low_pass = OneEuro(cutoff=1.0, beta=1.0)
+    out = np.array([low_pass(row, n / 30) for n, row in enumerate(noise)])
+    assert out[20:].std() < 0.5 * noise.std()
+    ramp = np.arange(60)[:, None] * 8.0  # 240 units a second
+    low_pass.reset()
+    out = np.array([low_pass(row, n / 30) for n, row in enumerate(ramp)])
+    assert abs(out[-1] - ramp[-1])[0] < 0.5  # less than a tenth of a frame behind
+
+
+def test_first_value_passes_and_time_that_stands_changes_nothing():
+    low_pass = OneEuro()
+    np.testing.assert_array_equal(low_pass(np.array([3.0]), 5.0), [3.0])
+    np.testing.assert_array_equal(low_pass(np.array([9.0]), 5.0), [3.0])
+
+
+@pytest.mark.parametrize("later", [4.0, 5.6])
+def test_starts_afresh_after_a_pause_or_when_time_runs_back(later):
+    low_pass = OneEuro(pause=0.5)
+    low_pass(np.array([0.0]), 5.0)
+    np.testing.assert_array_equal(low_pass(np.array([9.0]), later), [9.0])
+
+
+def test_repeated_frames_only_bring_it_nearer():
+    low_pass = OneEuro(cutoff=1.0, beta=0.0)
+    low_pass(np.zeros(1), 0.0)
+    seen = [float(low_pass(np.ones(1), n / 30)[0]) for n in range(1, 20)]
+    assert seen == sorted(seen)
+    assert seen[-1] <= 1
+
+
+def test_results_are_not_shared_with_the_caller():
+    low_pass = OneEuro()
+    first = low_pass(np.zeros(2), 0.0)
+    first[:] = 100
+    assert abs(low_pass(np.zeros(2), 0.1)).max() == 0
+
+
+def test_smoothing_and_smoothstep():
+    assert smoothing(1.0, 0.0) == 0
+    assert smoothing(1000.0, 1.0) == pytest.approx(1, abs=1e-3)
+    assert [smoothstep(1, 3, x) for x in (0, 1, 2, 3, 4)] == [0, 0, 0.5, 1, 1]
+
+
+def test_soft_limit_is_the_identity_inside_and_never_passes_the_limit():
+    x = np.linspace(-200, 200, 4001)
+    y = soft_limit(x, 30, 42)
+    np.testing.assert_array_equal(y[abs(x) <= 30], x[abs(x) <= 30])
+    assert abs(y).max() <= 42
+    assert (np.diff(y) >= 0).all()
+    np.testing.assert_allclose(y, -y[::-1], atol=1e-9)
+    assert np.diff(y)[2340:2345] == pytest.approx(0.1, abs=0.02)  # no kink at the knee
