@@ -23,7 +23,7 @@ ENCODERS = ("libx264", "h264_videotoolbox", "h264_mf", "libopenh264", "mpeg4")
 
 TIME_BASE = Fraction(1, 90_000)  # divides the periods of 24, 25, 30, 50, 60 and (30000/1001) fps exactly
 _BT709, _LIMITED = 1, 1
-_BICUBIC_EXACT = 0x4 | 0x40000 | 0x2000 | 0x4000   # swscale: bicubic chroma, exact rounding
+_BICUBIC_EXACT = 0x4 | 0x40000 | 0x2000 | 0x4000  # swscale: bicubic chroma, exact rounding
 
 
 class FileSink(SinkBase):

@@ -23,7 +23,7 @@ class PreviewSink(SinkBase):
     """Shows each picture. The window's close button ends the session."""
 
     name = "preview"
-    on_main_thread = True   # macOS allows windows there only
+    on_main_thread = True  # macOS allows windows there only
 
     def __init__(self, argument: str, options: SinkOptions) -> None:
         super().__init__(options)

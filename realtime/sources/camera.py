@@ -114,7 +114,7 @@ def _cameras_of_ffmpeg(platform: str) -> list[CameraInfo]:
     import av
 
     listing = getattr(av, "enumerate_input_devices", None)
-    if listing is None:   # an older PyAV: the first camera can be opened all the same
+    if listing is None:  # an older PyAV: the first camera can be opened all the same
         return [CameraInfo(0, "default", "0" if platform == "darwin" else "video=default")]
     try:
         devices = listing(input_format(platform))

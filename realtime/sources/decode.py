@@ -59,5 +59,5 @@ def to_rgb(frame: av.VideoFrame, reformatter: Any, max_side: int, exact: bool = 
         interpolation=(_BILINEAR if (width, height) == (frame.width, frame.height) else _AREA) | (_EXACT * exact),
     )
     image = converted.to_ndarray()
-    turns = round(frame.rotation / 90) % 4   # rotation: degrees counter-clockwise that set the picture upright
+    turns = round(frame.rotation / 90) % 4  # rotation: degrees counter-clockwise that set the picture upright
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else np.ascontiguousarray(image)

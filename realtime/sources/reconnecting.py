@@ -82,7 +82,7 @@ class ReconnectingSource(SourceBase):
             raise ConnectionLost(self.name, "holds no video")
         self._container = container
         stream = container.streams.video[0]
-        stream.thread_type = "SLICE"   # frame threads would hold frames back
+        stream.thread_type = "SLICE"  # frame threads would hold frames back
         rate = stream.average_rate or stream.guessed_rate
         self.fps = float(rate) if rate and 1 <= rate <= 240 else None
         self._packets = self._decode(container, stream)

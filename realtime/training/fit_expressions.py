@@ -32,20 +32,49 @@ def displacements(track: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> n
 def fit_dictionary(moves: Sequence[np.ndarray], mirror: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays of expressions.npz from displacements (N, 478, 3), one array per clip."""
     both = np.concatenate([m for move in moves for m in (move, (move * (-1.0, 1.0, 1.0))[:, mirror])])
+    both[:, fm.SKIN :] = 0.0
     functionals = np.array([m.vector().reshape(-1) for m in MEASUREMENTS])
     flat = both.reshape(len(both), -1)
     measured = flat @ functionals.T
     noise = np.diag((RIDGE * measured.std(axis=0)) ** 2 * len(measured))
     decode = np.linalg.solve(measured.T @ measured + noise, measured.T @ flat)
-    decode = decode.astype(np.float16).astype(np.float64)
-    values = flat @ encoder(decode)
+    follow = followers(np.cov((flat @ encoder(decode)).T)).astype(np.float32)
+    decode = (follow @ decode).astype(np.float16)
+    values = flat @ encoder(decode.astype(np.float64))
     return {
         "names": np.array([m.name for m in MEASUREMENTS]),
-        "decode": decode.astype(np.float16),
+        "decode": decode,
+        "follow": follow,
         "covariance": np.cov(values.T).astype(np.float32),
         "lo": np.percentile(values, 0.2, axis=0).astype(np.float32),
         "hi": np.percentile(values, 99.8, axis=0).astype(np.float32),
     }
+
+
+def followers(covariance: np.ndarray) -> np.ndarray:
+    """How the measurements follow those of lower levels, of their group and side: (K, K), unit triangular by level.
+
+    Row k says what all measurements do when the value k grows by one and the other values stay.
+    """
+
+    def side(k: int) -> str:
+        end = MEASUREMENTS[k].name.rpartition("_")[2]
+        return end if end in ("right", "left") else ""
+
+    count = len(MEASUREMENTS)
+    slopes = np.zeros((count, count))  # [leader, follower]
+    for k, m in enumerate(MEASUREMENTS):
+        leaders = [
+            n
+            for n, other in enumerate(MEASUREMENTS)
+            if other.group == m.group and other.level < m.level and (not side(k) or side(n) in ("", side(k)))
+        ]
+        if leaders:
+            own = covariance[np.ix_(leaders, leaders)]
+            own = own + 0.02 * np.diag(np.diag(own))
+            slopes[leaders, k] = np.linalg.solve(own, covariance[leaders, k])
+    # A value counts what its measurement does beyond its leaders, and they beyond theirs.
+    return np.linalg.inv(np.eye(count) - slopes)
 
 
 REGIONS = {
