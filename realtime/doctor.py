@@ -227,7 +227,7 @@ def avatar_home() -> Path:
 
 LOOKS: tuple[Callable[[], Check | list[Check]], ...] = (
     python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, server, ports, home,
-)   # fmt: skip
+)  # fmt: skip
 """All checks, in the order in which they matter."""
 
 

@@ -154,7 +154,7 @@ class ListSource(SourceBase):
                 pts = self._index / (self.fps or 30.0)
                 item = Frame(item, time.monotonic(), self._index, pts)
             self._index += 1
-            return item   # type: ignore[return-value]
+            return item  # type: ignore[return-value]
         return None
 
     def close(self) -> None:

@@ -1,5 +1,7 @@
 """Finding the neutral face with a fake clock and made-up drivers."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -88,7 +90,7 @@ def test_a_bad_first_frame_is_forgotten():
 def test_the_reference_never_jumps():
     calibration, clock = Calibration(DIRECTIONS), FakeClock()
     references = run(calibration, clock, talker, 12.0)
-    assert max(distance(a, b) for a, b in zip(references, references[1:], strict=False)) < 0.03
+    assert max(distance(a, b) for a, b in pairwise(references)) < 0.03
 
 
 def test_a_still_driver_is_settled_after_the_period_and_then_left_alone():
@@ -109,7 +111,7 @@ def test_calibrating_again_follows_the_new_face_without_a_jump():
     references = run(calibration, clock, lambda t: moved, 6.0)
     assert distance(references[0]) < 0.01
     assert distance(references[-1], moved) < 0.02
-    assert max(distance(a, b) for a, b in zip(references, references[1:], strict=False)) < 0.03
+    assert max(distance(a, b) for a, b in pairwise(references)) < 0.03
 
 
 def test_repeated_times_and_pauses_do_no_harm():

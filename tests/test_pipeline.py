@@ -36,7 +36,7 @@ def test_lossless_gives_every_frame_in_order() -> None:
 
 def test_overload_drops_frames_and_keeps_latency_bounded() -> None:
     engine, sink = FakeEngine(), ListSink()
-    engine.render_seconds = 0.03   # three times the period of the source
+    engine.render_seconds = 0.03  # three times the period of the source
     pipeline = Pipeline(ListSource(grey(100), fps=100), engine, [sink])
     asyncio.run(pipeline.run())
     counts = pipeline.stats.counts
@@ -45,7 +45,7 @@ def test_overload_drops_frames_and_keeps_latency_bounded() -> None:
     assert counts.delivered + counts.dropped == counts.captured
     real = [p for p in sink.pictures if p.index >= 0]
     ages = [p.stamps["render"] - p.captured for p in real]
-    assert np.median(ages[-10:]) < 3 * 0.03 + 0.01   # in flight, waiting, and being rendered: never a queue
+    assert np.median(ages[-10:]) < 3 * 0.03 + 0.01  # in flight, waiting, and being rendered: never a queue
     assert [p.index for p in real] == sorted(p.index for p in real)
 
 
@@ -59,7 +59,7 @@ def test_stats_file_has_the_documented_keys(tmp_path) -> None:
     assert set(stats) == {"frames", "fps", "latency_ms", "engine", "device", "size"}
     assert stats["frames"] == {
         "captured": 6, "encoded": 6, "rendered": 6, "delivered": 6, "dropped": 0, "no_face": 1
-    }   # fmt: skip
+    }  # fmt: skip
     assert set(stats["latency_ms"]) == {"total", "capture", "encode", "render", "deliver"}
     assert all(set(v) == {"p50", "p95", "p99"} for v in stats["latency_ms"].values())
     assert (stats["engine"], stats["device"], stats["size"]) == ("fake", "cpu", 64)
@@ -179,9 +179,7 @@ def test_stop_ends_a_session_without_end() -> None:
 
 
 def test_duration_ends_a_live_session() -> None:
-    pipeline = Pipeline(
-        ListSource(grey(100_000), fps=50), FakeEngine(), [ListSink()], PipelineSettings(duration=0.4)
-    )
+    pipeline = Pipeline(ListSource(grey(100_000), fps=50), FakeEngine(), [ListSink()], PipelineSettings(duration=0.4))
     started = time.monotonic()
     asyncio.run(pipeline.run())
     assert 0.3 < time.monotonic() - started < 5

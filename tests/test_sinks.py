@@ -60,7 +60,7 @@ def test_a_copied_frame_comes_back_in_its_colours(tmp_path, suffix) -> None:
     images, _ = read_back(written(tmp_path / f"clip{suffix}", [picture] * 5))
     error = images[3].astype(float) - picture
     assert len(images) == 5
-    assert np.abs(error.mean((0, 1))).max() < 0.7   # no channel grows darker or lighter
+    assert np.abs(error.mean((0, 1))).max() < 0.7  # no channel grows darker or lighter
     assert 10 * np.log10(255**2 / (error**2).mean()) > 40
 
 
@@ -91,7 +91,7 @@ def test_odd_sizes_lose_their_last_row_and_other_sizes_are_fitted_in(tmp_path) -
     sink.close()
     images, _ = read_back(sink.path)
     assert [image.shape for image in images] == [(74, 100, 3)] * 3
-    assert images[1][37, 50, 0] > 180   # the tall picture stands in the middle
+    assert images[1][37, 50, 0] > 180  # the tall picture stands in the middle
     assert images[1][37, 2, 0] < 30
 
 

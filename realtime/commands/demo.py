@@ -52,7 +52,7 @@ def _film(path: Path, size: int, quiet: bool) -> None:
     from realtime.film import make_film
     from realtime.sinks import open_sink
 
-    open_sink(f"file:{path}")   # a bad name is told before any work
+    open_sink(f"file:{path}")  # a bad name is told before any work
     engine = o.make_engine(EngineSettings(size=size), o.read_portrait(o.BUILTIN))
     try:
         made = make_film(engine, path.expanduser())

@@ -93,4 +93,4 @@ def encode_track(
         times.append(item.pts)
         on_frame()
     track = MotionTrack.of_codes(codes, source.fps or 30.0, engine.directions, calibration.reference)
-    return MotionTrack(track.kind, track.fps, track.names, times, track.values, track.reference)   # type: ignore[arg-type]
+    return MotionTrack(track.kind, track.fps, track.names, times, track.values, track.reference)  # type: ignore[arg-type]

@@ -116,7 +116,7 @@ class ExpressionDictionary:
     encode: float64 (1434, K), values per displacement.
     follow: float64 (K, K), the measurements that go along with each value; its diagonal is 1.
     covariance: float64 (K, K), how values vary together in the clips it was fitted from.
-    lo, hi: float64 (K,), the range of values seen there (offset from the person's median face).
+    lo, hi: float64 (K,), the range of values seen there (offset from the person's median face), at least -2 and 2.
     """
 
     decode: np.ndarray

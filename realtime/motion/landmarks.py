@@ -20,6 +20,8 @@ FULL_SIZE_FACE = 200
 """Face height in pixels that FaceMesh can make use of; a frame is halved while its face stays above this."""
 SEARCH_HEIGHT = 480
 """Frames are halved down to about this height while a face is sought."""
+SETTLING_PASSES = 3
+"""Further readings of the frame in which a face is found; each starts from the one before."""
 PATIENCE = 20
 """Frames for which a face that was lost may come back before another one is followed."""
 DARK = 6
@@ -65,7 +67,7 @@ class FaceTracker:
     def reset(self) -> None:
         """Forget the face followed so far."""
         self._last: np.ndarray | None = None  # Corners and height of the face last seen, in shares of the picture.
-        self._missed = 0
+        self._missed = 1
         self._face_pixels = 0.0
         if self._mesh is not None:
             with silenced():
@@ -89,6 +91,10 @@ class FaceTracker:
             landmarks = self._process(_cover(small, landmarks))
             if landmarks is not None and (not _plausible(landmarks) or self._stranger(landmarks)):
                 landmarks = None
+        if landmarks is not None and self._missed:  # A first reading depends on the detector's box: let it settle.
+            for _ in range(SETTLING_PASSES):
+                again = self._process(small)
+                landmarks = again if again is not None and not self._stranger(again) else landmarks
         if landmarks is None:
             self._miss()
             return None

@@ -33,8 +33,9 @@ CLOSED_LIPS = 0.4
 """Lip gap, in hundredths of the face height, that still counts as closed."""
 # Angles in degrees up to which a pose is carried over one to one, and the one it never passes.
 YAW_LIMITS, PITCH_LIMITS = (30.0, 42.0), (22.0, 32.0)
-# Likewise for the shift of the head in face heights and the logarithm of its growth, in relative motion.
-SHIFT_LIMITS, ZOOM_LIMITS = (0.35, 0.7), (0.3, 0.6)
+# Likewise for the shift of the head in x and y, in face heights, and the logarithm of its growth, in relative motion:
+# a portrait has no more neck than its picture shows.
+SHIFT_LIMITS, ZOOM_LIMITS = (np.array([0.15, 0.08]), np.array([0.4, 0.22])), (0.2, 0.45)
 EXPRESSION_ROOM = 1.5
 """How far past the fitted range an expression value may go, as a factor of the range."""
 
@@ -48,7 +49,8 @@ _IRISES = np.array(fm.IRISES)  # (2 eyes, 5)
 class PortraitGeometry:
     """The face of a portrait.
 
-    face: (478, 3) in the face frame. pose: where it is in the portrait, pixels. values: its own motion code.
+    face: (478, 3) in the face frame. pose: where it is in the portrait, pixels. values: its own motion code, as an
+    encoder would read it off the picture the portrait was cropped from.
     """
 
     face: np.ndarray

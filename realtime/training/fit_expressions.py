@@ -13,6 +13,8 @@ from realtime.motion.pose import fit_pose
 FRAMES_PER_CLIP = 300
 RIDGE = 0.02
 """Noise of a measurement, as a share of its standard deviation."""
+LEAST_RANGE = 2.0
+"""A range reaches at least this far to either side, so that each name shows when it is edited."""
 
 
 def displacements(track: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -46,8 +48,8 @@ def fit_dictionary(moves: Sequence[np.ndarray], mirror: np.ndarray) -> dict[str,
         "decode": decode,
         "follow": follow,
         "covariance": np.cov(values.T).astype(np.float32),
-        "lo": np.percentile(values, 0.2, axis=0).astype(np.float32),
-        "hi": np.percentile(values, 99.8, axis=0).astype(np.float32),
+        "lo": np.minimum(np.percentile(values, 0.2, axis=0), -LEAST_RANGE).astype(np.float32),
+        "hi": np.maximum(np.percentile(values, 99.8, axis=0), LEAST_RANGE).astype(np.float32),
     }
 
 

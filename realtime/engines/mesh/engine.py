@@ -71,8 +71,7 @@ class MeshEngine:
             expected = f"it was prepared for another size than {self.width}x{self.height}"
             raise BadValue("portrait", f"{portrait.width}x{portrait.height}", expected)
         was_absolute = self._retargeter is not None and self._is_own(self.reference)
-        geometry = PortraitGeometry.from_landmarks(portrait.landmarks, portrait.width, portrait.height)
-        self._retargeter = Retargeter(geometry)
+        self._retargeter = Retargeter(PortraitGeometry(portrait.shape, portrait.pose, portrait.values))
         self._portrait = portrait
         if was_absolute:
             self.reference = self.portrait_code

@@ -11,6 +11,7 @@ import numpy as np
 from realtime.errors import BadFile, BadPortrait, BadValue
 from realtime.motion.face_model import CHIN, FOREHEAD, OVAL, load_face_model
 from realtime.motion.landmarks import find_faces
+from realtime.motion.mesh_code import code_values
 from realtime.motion.pose import HeadPose, angles, fit_pose
 
 SMALLEST_SIZE, LARGEST_SIZE = 64, 2160
@@ -39,7 +40,8 @@ TURNED, VERY_TURNED = 30.0, 55.0
 class FramedPortrait:
     """picture: uint8 (H, W, 3), what will be shown at rest. canvas: the same with `margin` pixels more on each side.
     real: (x0, y0, x1, y1), the part of the canvas that the given picture covers. landmarks: float32 (478, 3), pixels
-    of `picture`. pose: of the mean face. warnings: sentences for the user."""
+    of `picture`. pose: of the mean face. values: the face's motion code as an encoder would read it off the picture
+    as given, before it was cropped. warnings: sentences for the user."""
 
     picture: np.ndarray
     canvas: np.ndarray
@@ -47,6 +49,7 @@ class FramedPortrait:
     real: tuple[int, int, int, int]
     landmarks: np.ndarray
     pose: HeadPose
+    values: np.ndarray
     warnings: tuple[str, ...]
 
 
@@ -119,7 +122,10 @@ def frame_portrait(image: np.ndarray, size: int | tuple[int, int] = 512) -> Fram
     framed[:, :2] = (framed[:, :2] + 0.5 - box[:2]) * scale - 0.5
     framed[:, 2] *= scale
     pose = fit_pose(load_face_model().mean, framed)
-    return FramedPortrait(picture, canvas, margin, real, framed.astype(np.float32), pose, _warnings(pose))
+    place = np.append((pose.translation[:2] + 0.5) / scale + box[:2] - 0.5, pose.translation[2] / scale)
+    given = HeadPose(pose.scale / scale, pose.rotation, place)
+    values = code_values(pose.to_face(framed), given, image.shape[1], image.shape[0])
+    return FramedPortrait(picture, canvas, margin, real, framed.astype(np.float32), pose, values, _warnings(pose))
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

@@ -24,7 +24,8 @@ class PreparedPortrait:
     """What the renderer needs of a portrait. Coordinates are pixels of the picture shown (the window).
 
     picture: uint8 (H, W, 3), the portrait as framed. landmarks: float64 (478, 3) in it. pose, shape: the head's pose
-    and the face in the face frame, `pose.to_picture(shape) == landmarks`. texture: uint8 (h, w, 4), the person times
+    and the face in the face frame, `pose.to_picture(shape) == landmarks`. values: its motion code in the picture as
+    given. texture: uint8 (h, w, 4), the person times
     the matte and the matte, also beyond the window. uv: float32 (n, 2), texture coordinates of the face's 478
     landmarks and the outer points. triangles: int32 (m, 3). background: uint8 (H, W, 3).
     """
@@ -33,6 +34,7 @@ class PreparedPortrait:
     landmarks: np.ndarray
     pose: HeadPose
     shape: np.ndarray
+    values: np.ndarray
     texture: np.ndarray
     uv: np.ndarray
     triangles: np.ndarray
@@ -74,6 +76,7 @@ def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
         landmarks=landmarks,
         pose=pose,
         shape=shape,
+        values=framed.values,
         texture=np.ascontiguousarray(texture),
         uv=np.ascontiguousarray((points + margin) * ZOOM, dtype=np.float32),
         triangles=np.concatenate([face_triangles(), outer.triangles]),
