@@ -6,7 +6,10 @@ A benchmark is one module and one line in `BENCHMARKS`. The module has
 - `add_options(parser)`: its own command line options (argparse),
 - `run(options) -> Result`: the measurement; `options.quick` asks for the short form,
 - `show(result, console)`: what a person reads in the terminal (optional: all figures are listed without it),
-- `plot(result, path)`: a picture of the result (optional).
+- `figure(result)`: a matplotlib figure, for `--plot` and the report; or `plot(result, path)`, for `--plot` alone,
+- `split(name)`: how the report lays the figures out (optional, see `page`).
+
+`report` alone has `main(options)` in place of all these.
 
 Targets are strings, so that listing the benchmarks imports none of them.
 """
@@ -21,4 +24,5 @@ BENCHMARKS: dict[str, str] = {
     "startup": "benchmarks.startup",
     "vcam": "benchmarks.vcam",
     "quality": "benchmarks.quality",
+    "report": "benchmarks.report",
 }

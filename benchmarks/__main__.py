@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from types import ModuleType
+from typing import Any
 
 from benchmarks import BENCHMARKS
 from realtime.errors import AvatarError, UnknownName
@@ -56,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise UnknownName("benchmark", name, BENCHMARKS)
         module = importlib.import_module(BENCHMARKS[name])
         options = parser_for(name, module).parse_args(rest)
+        if hasattr(module, "main"):
+            return module.main(options)
         return _measure(name, module, options, rest)
     except AvatarError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -76,10 +79,21 @@ def _measure(name: str, module: ModuleType, options: argparse.Namespace, rest: l
     getattr(module, "show", show_figures)(result, console)
     if options.json:
         result.save(options.json)
-    if options.plot and hasattr(module, "plot"):
-        module.plot(result, options.plot)
-        print(f"picture: {options.plot}")
+    if options.plot:
+        _draw(module, result, options.plot)
     return 0
+
+
+def _draw(module: ModuleType, result: Any, path: str) -> None:
+    if hasattr(module, "plot"):
+        module.plot(result, path)
+    elif hasattr(module, "figure"):
+        from benchmarks.figures import save
+
+        save(module.figure(result), path)
+    else:
+        return
+    print(f"picture: {path}")
 
 
 if __name__ == "__main__":

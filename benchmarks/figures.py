@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.result import Figure, Result
@@ -151,4 +152,22 @@ def sessions_figure(result: Result) -> Any:
         axis.set_xlabel("sessions", fontsize=8)
         axis.set_ylabel(unit, fontsize=8)
         axis.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def quality_figure(result: Result, turns: Sequence[tuple[int, int]]) -> Any:
+    """L1 and AKD of self-reenactment over the head's turn from the portrait, one line per engine."""
+    figure, axes = canvas(1, 2, height=2.8)
+    engines = list(dict.fromkeys(f.name.split(".")[1] for f in result.figures if f.name.startswith("turn.")))
+    colors = dict(zip(engines, (GREY, ORANGE, BLUE, GREEN, INK), strict=False))
+    for axis, key, label in ((axes[0, 0], "l1", "L1, 0 to 1"), (axes[0, 1], "akd", "AKD, px at 256")):
+        for engine in engines:
+            points = [(f"{lo}-{hi}", result.get(f"turn.{engine}.{lo}-{hi}.{key}")) for lo, hi in turns]
+            points = [(name, f.value) for name, f in points if f is not None and f.value is not None]
+            axis.plot(*zip(*points, strict=True), "o-", label=engine, color=colors.get(engine), markersize=4)
+        axis.set_xlabel("head turned from the portrait, degrees", fontsize=8)
+        axis.set_ylabel(label, fontsize=8)
+        axis.legend(fontsize=7, frameon=False)
+    axes[0, 0].set_ylim(bottom=0)
+    axes[0, 1].set_yscale("log")
     return figure

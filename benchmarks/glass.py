@@ -29,6 +29,7 @@ from rich.table import Table
 from benchmarks import stamp
 from benchmarks.browser import GEOMETRY, chromium, open_page, why_not, write_camera
 from benchmarks.loopback import child, free_port
+from benchmarks.page import by_case
 from benchmarks.result import Result
 from benchmarks.show import cell, show_notes, target
 from benchmarks.statistics import chunks
@@ -224,8 +225,11 @@ def show(result: Result, console: Console) -> None:
     show_notes(result, console)
 
 
-def plot(result: Result, path: str) -> None:
-    """Delay of every picture over time, and its distribution."""
-    from benchmarks.figures import glass_figure, save
+split = by_case
 
-    save(glass_figure(result), path)
+
+def figure(result: Result) -> Any:
+    """Delay of every picture over time, and its distribution."""
+    from benchmarks.figures import glass_figure
+
+    return glass_figure(result)

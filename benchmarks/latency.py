@@ -19,6 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.live import STAGES, Case, in_process, stage_times
+from benchmarks.page import by_case
 from benchmarks.result import Result
 from benchmarks.show import cell, number, show_notes, target
 from benchmarks.statistics import chunks, percentiles, slope
@@ -157,8 +158,11 @@ def show(result: Result, console: Console) -> None:
     show_notes(result, console)
 
 
-def plot(result: Result, path: str) -> None:
-    """Latency over time, one panel per case, and the share of each stage."""
-    from benchmarks.figures import latency_figure, save
+split = by_case
 
-    save(latency_figure(result), path)
+
+def figure(result: Result) -> Any:
+    """Latency over time, one panel per case, and the share of each stage."""
+    from benchmarks.figures import latency_figure
+
+    return latency_figure(result)

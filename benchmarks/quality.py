@@ -31,6 +31,7 @@ from benchmarks.media import (
     to_size,
     write_picture,
 )
+from benchmarks.page import by_group
 from benchmarks.reenactment import SIDE, Rows, at_rest, codes_of, correlation, cross_reenactment, self_reenactment
 from benchmarks.result import Result
 from benchmarks.sheets import sheet
@@ -283,6 +284,16 @@ def show(result: Result, console: Console) -> None:
     if scale and scale.value is not None:
         console.print(f"face descriptor distance between different people: {cell(scale)}", highlight=False)
     show_notes(result, console)
+
+
+split = by_group
+
+
+def figure(result: Result) -> Any:
+    """Error over the head's turn, one line per engine."""
+    from benchmarks.figures import quality_figure
+
+    return quality_figure(result, TURNS)
 
 
 def plot(result: Result, path: str) -> None:

@@ -89,7 +89,7 @@ class Result:
 
     def save(self, path: str | Path) -> None:
         """Write the JSON form."""
-        text = json.dumps(_plain(self.to_dict()), indent=1, allow_nan=False)
+        text = json.dumps(plain_json(self.to_dict()), indent=1, allow_nan=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
@@ -109,16 +109,16 @@ class Result:
             raise BadFile(path, "is not the JSON result of a benchmark") from error
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """Numpy numbers and NaN made fit for JSON."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain_json(v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain_json(value.tolist())
     if isinstance(value, float):
         return None if not math.isfinite(value) else round(value, 6)
     return value

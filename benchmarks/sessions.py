@@ -22,6 +22,7 @@ from rich.table import Table
 
 from benchmarks import glass
 from benchmarks.loopback import offer_loopback
+from benchmarks.page import by_case
 from benchmarks.peers import Stamped, SyntheticPeer, encode_clip
 from benchmarks.result import Result
 from benchmarks.show import cell, show_notes
@@ -146,8 +147,11 @@ def show(result: Result, console: Console) -> None:
     show_notes(result, console)
 
 
-def plot(result: Result, path: str) -> None:
-    """Rate, latency and cost over the number of sessions."""
-    from benchmarks.figures import save, sessions_figure
+split = by_case
 
-    save(sessions_figure(result), path)
+
+def figure(result: Result) -> Any:
+    """Rate, latency and cost over the number of sessions."""
+    from benchmarks.figures import sessions_figure
+
+    return sessions_figure(result)

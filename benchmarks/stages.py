@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.page import by_case
 from benchmarks.result import Result
 from benchmarks.show import cell, show_notes, target
 from benchmarks.statistics import chunks
@@ -125,8 +126,11 @@ def show(result: Result, console: Console) -> None:
     show_notes(result, console)
 
 
-def plot(result: Result, path: str) -> None:
-    """Bars of encode and render by size."""
-    from benchmarks.figures import save, stages_figure
+split = by_case
 
-    save(stages_figure(result), path)
+
+def figure(result: Result) -> Any:
+    """Bars of encode and render by size."""
+    from benchmarks.figures import stages_figure
+
+    return stages_figure(result)

@@ -188,12 +188,12 @@ def switch_portraits(engine_name: str, size: int, times: int) -> dict[str, Any]:
 show = show_figures
 
 
-def plot(result: Result, path: str) -> None:
+def figure(result: Result) -> Any:
     """Bars of the times."""
-    from benchmarks.figures import bars_figure, save
+    from benchmarks.figures import bars_figure
 
     names = ["import", "first picture", "switch.unprepared", "switch.prepared", "switch.gap"]
-    save(bars_figure([f for n in names if (f := result.get(n)) is not None], "seconds"), path)
+    return bars_figure([f for n in names if (f := result.get(n)) is not None], "seconds")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.live import Case, in_process, stage_times
+from benchmarks.page import by_case
 from benchmarks.result import Result
 from benchmarks.show import show_figures
 from benchmarks.statistics import chunks
@@ -73,8 +74,11 @@ def _figures(result: Result, fps: int, run: dict[str, Any]) -> None:
 show = show_figures
 
 
-def plot(result: Result, path: str) -> None:
-    """Intervals between pictures over time."""
-    from benchmarks.figures import save, vcam_figure
+split = by_case
 
-    save(vcam_figure(result), path)
+
+def figure(result: Result) -> Any:
+    """Intervals between pictures over time."""
+    from benchmarks.figures import vcam_figure
+
+    return vcam_figure(result)
