@@ -69,23 +69,24 @@ def direction_sheet(
     return np.hstack(parts[:-1])
 
 
-def face_box(engine: Engine, directions: Sequence[Direction], threshold: int = 24) -> tuple[slice, slice] | None:
-    """The square (rows, columns) of the picture in which these directions change something; None where none does."""
+def face_box(engine: Engine, directions: Sequence[Direction], threshold: int = 32) -> tuple[slice, slice] | None:
+    """The square (rows, columns) of the picture in which several of these directions change something; None where
+    there is no such place."""
     rest = edited_portrait(engine, {}).astype(np.int16)
-    changed = np.zeros(rest.shape[:2], bool)
+    votes = np.zeros(rest.shape[:2], np.int32)
     for direction in directions:
         for amount in (direction.lo, direction.hi):
             moved = edited_portrait(engine, {direction.name: amount})
-            changed |= np.abs(moved - rest).max(-1) > threshold
-    if not changed.any():
-        return None
-    rows, columns = (np.flatnonzero(changed.sum(axis) > 2) for axis in (1, 0))
+            votes += np.abs(moved - rest).max(-1) > threshold
+    moving = votes >= min(4, len(directions))
+    rows, columns = (np.flatnonzero(moving.sum(axis) > 2) for axis in (1, 0))
     if not (rows.size and columns.size):
         return None
-    middle_y, middle_x = (rows[0] + rows[-1]) / 2, (columns[0] + columns[-1]) / 2
-    half = 0.6 * max(rows[-1] - rows[0], columns[-1] - columns[0], 8)
-    top, left = max(0, int(middle_y - half)), max(0, int(middle_x - half))
-    return slice(top, int(middle_y + half) + 1), slice(left, int(middle_x + half) + 1)
+    height, width = moving.shape
+    side = min(int(1.25 * max(rows[-1] - rows[0], columns[-1] - columns[0], 16)), height, width)
+    top = int(np.clip((rows[0] + rows[-1] - side) // 2, 0, height - side))
+    left = int(np.clip((columns[0] + columns[-1] - side) // 2, 0, width - side))
+    return slice(top, top + side), slice(left, left + side)
 
 
 def contact_row(pictures: Sequence[np.ndarray], words: str) -> np.ndarray:
