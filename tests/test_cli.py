@@ -241,7 +241,8 @@ def test_every_command_has_help_with_examples(name, capsys, monkeypatch) -> None
 
 def test_the_program_itself(place: Path) -> None:
     """In a process of its own: a mistake, with nothing of native libraries on stderr."""
-    command = [sys.executable, *["-m", "realtime", "run", "--source", "clip.mp4", "--portrait", "black.png", "--sink", "null"]]
+    arguments = ["run", "--source", "clip.mp4", "--portrait", "black.png", "--sink", "null"]
+    command = [sys.executable, "-m", "realtime", *arguments]
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=120, env=_environment(), cwd=place, check=False
     )
