@@ -134,24 +134,30 @@ def test_rate_drops_tenfold_at_the_papers_epochs():
 def test_a_clip_is_cut_where_the_face_is_lost_or_wanders_off():
     here, there = np.array([100.0, 100, 50]), np.array([190.0, 100, 50])
     boxes = [here] * 6 + [None] + [here] * 5 + [there] * 5
-    pieces = cut(boxes, 5, 85, margin=2.0)
+    pieces = cut(boxes, 5, 85, margin=2.0, width=250, height=200)
     assert [(p.first, p.last) for p in pieces] == [(0, 29), (35, 59), (60, 84)]
     assert pieces[0].square == (50, 50, 100)
     assert pieces[2].square == (140, 50, 100)
 
 
 def test_short_pieces_and_growing_faces_are_left_out():
-    assert cut([np.array([50.0, 50, 40])] * 3, 5, 15, 2.0) == []
+    assert cut([np.array([50.0, 50, 40])] * 3, 5, 15, 2.0, 100, 100) == []
     growing = [np.array([50.0, 50, 40.0 + 4 * n]) for n in range(12)]
-    assert len(cut(growing, 5, 60, 2.0)) == 2
+    assert len(cut(growing, 5, 60, 2.0, 300, 300)) == 2
 
 
-def test_crop_repeats_the_border_outside():
+def test_the_square_stays_inside_the_frame():
+    near_the_corner = [np.array([10.0, 90, 40])] * 5
+    assert cut(near_the_corner, 5, 25, 2.0, 200, 100)[0].square == (0, 20, 80)
+    assert cut(near_the_corner, 5, 25, 9.0, 200, 100)[0].square == (0, 0, 100)
+
+
+def test_crop_is_the_square_at_the_wanted_size():
     image = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
-    out = crop(image, (-4, 2, 8), 8)
-    assert out.shape == (8, 8, 3)
-    np.testing.assert_array_equal(out[:, :4], np.repeat(image[2:10, :1], 4, axis=1))
-    np.testing.assert_array_equal(out[:, 4:], image[2:10, :4])
+    np.testing.assert_array_equal(crop(image, (4, 2, 8), 8), image[2:10, 4:12])
+    flat = np.full((16, 16, 3), 77, np.uint8)
+    for size in (4, 32):
+        np.testing.assert_array_equal(crop(flat, (0, 0, 16), size), np.full((size, size, 3), 77))
 
 
 def test_shards_are_web_dataset_tars_and_the_index_points_into_them(data):

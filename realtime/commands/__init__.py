@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "directions": ("realtime.commands.directions", "What can be edited: the motion dictionary, as table or sheet."),
     "encode": ("realtime.commands.encode", "Turn a clip into a motion track: motion codes, no pictures."),
     "train": ("realtime.commands.train", "Train an engine's weights from videos."),
+    "evaluate": ("realtime.commands.evaluate", "Measure an engine as the papers do: L1, AKD, MKR, AED."),
     "doctor": ("realtime.commands.doctor", "What works on this machine, what does not, and what mends it."),
 }
 """Name to (module, one line of help), in the order in which the help lists them."""

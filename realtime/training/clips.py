@@ -33,7 +33,7 @@ LOOK_EVERY = 5
 @dataclass(frozen=True)
 class Piece:
     """A run of frames with one crop. first, last: frame numbers, `last` included. square: left, top and side of the
-    crop in pixels of the video; it may reach beyond the frame, where the border is repeated."""
+    crop in pixels of the video."""
 
     first: int
     last: int
@@ -93,12 +93,15 @@ def find_videos(folder: str | Path) -> list[Path]:
     return found
 
 
-def cut(boxes: Sequence[np.ndarray | None], every: int, frames: int, margin: float) -> list[Piece]:
+def cut(
+    boxes: Sequence[np.ndarray | None], every: int, frames: int, margin: float, width: int, height: int
+) -> list[Piece]:
     """Where to cut a clip, and each piece's square.
 
     boxes: per looked-at frame (every `every`-th) the face as (centre x, centre y, height) in pixels, None where
     there is none. margin: side of the square in face heights. A piece ends where the face is lost, where it leaves
-    the middle of the square by more than a fifth of its side, or where its height changes by more than half.
+    the middle of the square by more than a fifth of its side, or where its height changes by more than half. The
+    square is pushed into the frame of width x height pixels, and made smaller only where it does not fit.
     """
     pieces: list[Piece] = []
     run: list[tuple[int, np.ndarray]] = []
@@ -106,11 +109,12 @@ def cut(boxes: Sequence[np.ndarray | None], every: int, frames: int, margin: flo
     def close() -> None:
         if run:
             at = np.array([box for _, box in run])
-            side = max(16, round(float(np.median(at[:, 2])) * margin))
+            side = min(max(16, round(float(np.median(at[:, 2])) * margin)), width, height)
             middle = (at[:, :2].min(0) + at[:, :2].max(0)) / 2
             first, last = run[0][0] * every, min(frames, (run[-1][0] + 1) * every) - 1
             if last - first + 1 >= SHORTEST:
-                left, top = (round(float(v) - side / 2) for v in middle)
+                left = min(max(0, round(float(middle[0]) - side / 2)), width - side)
+                top = min(max(0, round(float(middle[1]) - side / 2)), height - side)
                 pieces.append(Piece(first, last, (left, top, side)))
         run.clear()
 
@@ -129,19 +133,19 @@ def cut(boxes: Sequence[np.ndarray | None], every: int, frames: int, margin: flo
     return pieces
 
 
-def crop(image: np.ndarray, square: tuple[int, int, int], size: int) -> np.ndarray:
-    """The `square` (left, top, side) of `image`, its border repeated where it reaches outside, at size x size."""
+def fitted(image: np.ndarray, size: int) -> np.ndarray:
+    """A square picture at size x size."""
+    if image.shape[:2] == (size, size):
+        return image
     import cv2
 
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC)
+
+
+def crop(image: np.ndarray, square: tuple[int, int, int], size: int) -> np.ndarray:
+    """The `square` (left, top, side) of `image` at size x size."""
     left, top, side = square
-    height, width = image.shape[:2]
-    before = (max(0, -top), max(0, -left))
-    after = (max(0, top + side - height), max(0, left + side - width))
-    if any(before + after):
-        image = cv2.copyMakeBorder(image, before[0], after[0], before[1], after[1], cv2.BORDER_REPLICATE)
-    part = image[top + before[0] : top + before[0] + side, left + before[1] : left + before[1] + side]
-    shrink = side > size
-    return cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+    return fitted(image[top : top + side, left : left + side], size)
 
 
 def face_box(landmarks: np.ndarray) -> np.ndarray:
@@ -261,14 +265,15 @@ def _add_video(writer: ShardWriter, video: Path, size: int, margin: float) -> No
     from realtime.motion.landmarks import FaceTracker
 
     boxes: list[np.ndarray | None] = []
-    frames = 0
+    frames = width = height = 0
     with FaceTracker() as tracker:
         for frame in decoded(video):
+            height, width = frame.shape[:2]
             if frames % LOOK_EVERY == 0:
                 face = tracker.track(frame)
                 boxes.append(None if face is None else face_box(face))
             frames += 1
-    pieces = cut(boxes, LOOK_EVERY, frames, margin)
+    pieces = cut(boxes, LOOK_EVERY, frames, margin, width, height)
     if not pieces:
         raise BadFile(video, f"no face for {SHORTEST} frames on end" if frames else "holds no frames")
     pictures: list[list[bytes]] = [[] for _ in pieces]

@@ -21,7 +21,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
 from realtime.errors import BadFile
-from realtime.training.clips import Index, IndexedClip
+from realtime.training.clips import Index, IndexedClip, fitted
 from realtime.training.config import DataConfig
 
 ATTEMPTS = 20
@@ -143,15 +143,6 @@ class PairSet(Dataset[torch.Tensor]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
-
-
-def fitted(image: np.ndarray, size: int) -> np.ndarray:
-    """`image` at size x size."""
-    if image.shape[:2] == (size, size):
-        return image
-    import cv2
-
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC)
 
 
 class StepSampler(Sampler[list[int]]):

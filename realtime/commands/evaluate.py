@@ -1,0 +1,135 @@
+"""`avatar evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from realtime.commands import options as o
+from realtime.commands.terminal import progress, say
+from realtime.errors import BadValue
+from realtime.pictures import check_folder_of, check_picture_target, write_picture
+
+if TYPE_CHECKING:
+    from realtime.training.evaluate import Table
+
+
+def command(
+    clips: Annotated[list[Path] | None, typer.Argument(help="Clips of faces, each its own ground truth.")] = None,
+    engine: o.EngineName = "mesh",
+    weights: o.Weights = None,
+    portrait: Annotated[
+        list[Path] | None, typer.Option(help="Also drive this portrait by every clip (cross-reenactment). Repeats.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="A training run: measure it on the frames that it held out.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The run's cropped frames, if not in its folder.")] = None,
+    frames: Annotated[int, typer.Option(min=0, help="Frames compared per clip, spread evenly; 0: all.")] = 0,
+    size: o.Size = 256,
+    device: o.Device = "auto",
+    still: Annotated[bool, typer.Option("--still/--no-still", help="Beside it, a portrait that never moves.")] = True,
+    output: Annotated[Path | None, typer.Option("--json", help="Write the tables here.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet here: true frames above made ones.")
+    ] = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Measure an engine as the papers do: L1, AKD, MKR and AED, per clip and in all.
+
+    Reconstruction: the first frame of a clip is the portrait, the clip drives it, and its own frames are what should
+    come out. Cross-reenactment (--portrait): a clip drives somebody else, relative to its first frame; there is no
+    true picture, so head turn, mouth, eyes and identity are compared.
+
+    [b]Examples[/b]
+
+      avatar evaluate clips/*.mp4 --engine mesh --frames 32
+
+      avatar evaluate a.mp4 --engine motrans --weights runs/face/weights.safetensors --portrait p.png
+
+      avatar evaluate --run runs/face --json held-out.json --sheet held-out.png
+    """
+    if not clips and run is None:
+        raise BadValue("CLIPS", "", "give clips to measure on, or a training run with --run")
+    if output is not None:
+        check_folder_of(output)
+    if sheet is not None:
+        check_picture_target(sheet)
+    from benchmarks.faces import FaceReader
+
+    shown: list[list[Any]] = []
+    with FaceReader() as reader, progress(quiet) as bar:
+        task = bar.add_task("measuring", total=None, speed="")
+
+        def tick() -> None:
+            bar.advance(task)
+
+        if run is not None:
+            tables = _of_run(run, data, frames, reader, tick, shown)
+        else:
+            settings = o.engine_settings(engine, size, weights, device)
+            names = ["still"] if still else []
+            tables = _of_engine(clips or [], portrait or [], settings, names, frames, reader, tick, shown)
+    _print(tables)
+    if output is not None:
+        output.write_text(json.dumps([t.plain() for t in tables], indent=1) + "\n", encoding="utf-8")
+    if sheet is not None and shown:
+        from benchmarks.sheets import sheet as page
+
+        write_picture(sheet, page(shown, 160))
+
+
+def _of_run(run: Path, data: Path | None, frames: int, reader: Any, tick: Any, shown: list[list[Any]]) -> list[Table]:
+    from realtime.errors import MissingExtra
+
+    try:
+        from realtime.training import evaluate
+
+        ours, still, rows = evaluate.held_out(run, data, frames, reader, tick)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtra("a training run", "torch", "train") from error
+    shown += rows
+    return [still, ours]
+
+
+def _of_engine(
+    paths: list[Path], portraits: list[Path], settings: Any, baselines: list[str], frames: int, reader: Any,
+    tick: Any, shown: list[list[Any]],
+) -> list[Table]:  # fmt: skip
+    from benchmarks.baselines import StillEngine
+    from realtime.training import evaluate
+
+    clips = evaluate.open_clips(paths)
+    tables = []
+    if baselines:
+        tables.append(evaluate.reconstruct(StillEngine(settings.size), clips, frames, reader, tick, []))
+    made = o.make_engine(settings)
+    try:
+        tables.append(evaluate.reconstruct(made, clips, frames, reader, tick, shown))
+        if portraits:
+            tables.append(evaluate.cross(made, clips, portraits, frames, reader, tick, shown))
+    finally:
+        made.close()
+    return tables
+
+
+def _print(tables: list[Table]) -> None:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    from benchmarks.show import number
+
+    console = Console()
+    for table in tables:
+        shown = RichTable("", "frames", *table.columns, title=table.title, title_justify="left")
+        for name, frames, values in table.rows:
+            cells = [number(None if v != v else v) for v in (values[c] for c in table.columns)]
+            shown.add_row(name, str(frames), *cells, style="bold" if name == "all" else None)
+        console.print(shown)
+        for note in table.notes:
+            say(f"! {note}")
