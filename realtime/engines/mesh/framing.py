@@ -24,8 +24,8 @@ SEARCH_SIDE = 1600
 """Faces are sought in a copy of the picture no larger than this."""
 FACE_SHARE = 0.40
 """Height of the face over the height of the frame, where there is room to choose."""
-SHARE_KEPT = (0.16, 0.66)
-"""A picture of the right proportions whose face has a share within these limits is taken whole."""
+LEAST_SHARE_KEPT = 0.16
+"""A picture of the right proportions whose face has at least this share is taken whole."""
 TIGHTEST_SHARE = 0.56
 """How tight the frame may become before the picture is continued beyond its edges."""
 FACE_HEIGHT_IN_FRAME = 0.46
@@ -184,8 +184,7 @@ def choose_frame(landmarks: np.ndarray, picture: tuple[int, int], aspect: float)
     fh = _face_height(landmarks)
     x, y = landmarks[list(OVAL), :2].mean(axis=0)
     near_aspect = abs(width / height / aspect - 1.0) < 0.02
-    inside = 0.1 * width < x < 0.9 * width and 0.1 * height < y < 0.8 * height
-    if near_aspect and SHARE_KEPT[0] <= fh / height <= SHARE_KEPT[1] and inside:
+    if near_aspect and fh / height >= LEAST_SHARE_KEPT:
         return 0.0, 0.0, float(width), float(height)
     tall = fh / FACE_SHARE
     # first tighten until the frame fits, but no further than a head needs; a wide output may go on being wide
