@@ -65,7 +65,8 @@ class Opening:
 def opening(ring: np.ndarray, upper_inset: float = 0.0, lower_inset: float = 0.0) -> Opening:
     """The opening inside a ring of points (n, 2): corner, upper edge, corner, lower edge backwards.
 
-    upper_inset, lower_inset: pixels by which each edge moves into the opening, at most half of it.
+    upper_inset, lower_inset: pixels by which each edge moves into the opening, at most half of it. Negative ones
+    move outwards, less where it is narrow.
     """
     half = len(ring) // 2
     start, end = ring[0], ring[half]
@@ -80,8 +81,7 @@ def opening(ring: np.ndarray, upper_inset: float = 0.0, lower_inset: float = 0.0
     order = np.r_[0, len(ring) - 1 : half - 1 : -1]
     _tabulate(_rising(u[order]), np.ascontiguousarray(v[order]), lower)
     gap = np.maximum(lower - upper, 0.0)
-    total = upper_inset + lower_inset
-    share = np.minimum(1.0, gap / max(2.0 * total, 1e-6))
+    share = np.minimum(1.0, gap / max(2.0 * (abs(upper_inset) + abs(lower_inset)), 1e-6))
     middle = (upper + lower) / 2.0
     upper = np.where(lower < upper, middle, upper) + share * upper_inset
     lower = np.maximum(upper, np.where(lower < upper, middle, lower) - share * lower_inset)

@@ -15,6 +15,7 @@ import numpy as np
 from realtime.engines.mesh.curves import SAMPLES, Opening, opening
 from realtime.engines.mesh.inpaint import fill_smooth
 from realtime.engines.mesh.jit import compiled
+from realtime.engines.mesh.topology import smoothstep
 from realtime.motion.face_model import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
 from realtime.motion.pose import HeadPose
 
@@ -25,6 +26,8 @@ UPPER_INSET, LOWER_INSET = 0.10, 0.04
 """How far the lashes reach into the opening, as a share of its height."""
 MIN_OPENING = 0.008
 """Eyes that open less than this (face heights) are taken as closed: there is no eyeball to show."""
+LASHES = 0.20
+"""How far the upper lashes and the lid's line reach beyond the opening, in eye widths."""
 ZOOM = 2
 """Texels per pixel of the portrait, so that bilinear sampling stays sharp."""
 
@@ -34,14 +37,16 @@ class Eye:
     """One eye of a portrait.
 
     ring, iris: landmark indices. seen, ball: uint8 (h, w, 3), the picture around the eye, and the same with a whole
-    eyeball. corner: (x, y) of texel (0, 0) in the portrait, pixels. centre, radius: of the iris, pixels of the
-    portrait. width, height: of the opening, pixels. rest: the ring in the face frame, (16, 3).
+    eyeball. lid: uint8 (h, w, 3), the skin that a closing lid brings down, without lashes. corner: (x, y) of texel
+    (0, 0) in the portrait, pixels. centre, radius: of the iris, and width, height: of the opening, in pixels of the
+    portrait. rest: the ring in the face frame, (16, 3). gaze: the iris from the middle of the corners, face frame.
     """
 
     ring: tuple[int, ...]
     iris: tuple[int, ...]
     seen: np.ndarray
     ball: np.ndarray
+    lid: np.ndarray
     corner: tuple[int, int]
     centre: np.ndarray
     radius: float
@@ -58,9 +63,6 @@ class Eye:
         growth = pose.scale / start.scale
         lids = shape[list(self.ring)]
         window = self.window(pose.to_picture(lids)[:, :2], growth)
-        box = window.box(2.0, out.shape[1], out.shape[0])
-        if box is None:
-            return
         # the eyeball lies in a plane of the face frame: two affine views of it make one map, target to portrait
         depth = self.rest[:, 2].mean()
         view = start.scale * start.rotation[:2, :2]
@@ -72,6 +74,14 @@ class Eye:
         lid_change = float(np.abs((lids - self.rest)[:, 1]).mean()) * start.scale / max(1.0, self.height)
         gaze_change = float(np.abs(shift).max()) / self.radius
         rest = float(np.exp(-((lid_change / 0.06) ** 2) - (gaze_change / 0.08) ** 2))
+        opened = opening(pose.to_picture(self.rest)[:, :2])
+        lashes = LASHES * self.width * growth
+        boxes = [b for o in (window, opened) if (b := o.box(2.0 + lashes, out.shape[1], out.shape[0])) is not None]
+        if not boxes:
+            return
+        box = [*np.min(boxes, axis=0)[:2], *np.max(boxes, axis=0)[2:]]
+        open_height = max(1e-6, float((opened.lower - opened.upper).max()))
+        closing = 1.0 - float((window.lower - window.upper).max()) / open_height
         _draw_eye(
             out,
             np.array(box, np.int64),
@@ -80,9 +90,11 @@ class Eye:
             window.lower,
             self.seen,
             self.ball,
+            self.lid,
+            opened.upper,
             np.array([*back[0], offset[0] - self.corner[0], *back[1], offset[1] - self.corner[1]]) * ZOOM,
             np.array([*((self.centre - self.corner) * ZOOM), *(shift * ZOOM), self.radius * ZOOM]),
-            np.array([max(0.7, 0.016 * self.width * growth), rest]),
+            np.array([max(0.7, 0.016 * self.width * growth), rest, float(smoothstep(0.25, 0.75, closing))]),
         )
 
     def window(self, ring: np.ndarray, growth: float) -> Opening:
@@ -120,6 +132,7 @@ def _prepare_eye(
         return None
     crop = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
     ball = _whole_eyeball(crop, lids - low, centre - low, radius, height)
+    lid = _lid_skin(crop, lids - low, width)
     rest = pose.to_face(landmarks[list(ring)])
     gaze = pose.to_face(landmarks[iris[0]])[:2] - (rest[0, :2] + rest[8, :2]) / 2.0
     return Eye(
@@ -127,6 +140,7 @@ def _prepare_eye(
         iris=iris,
         seen=magnify(crop, ZOOM),
         ball=magnify(ball, ZOOM),
+        lid=magnify(lid, ZOOM),
         corner=(int(low[0]), int(low[1])),
         centre=centre,
         radius=max(1.0, radius),
@@ -167,6 +181,24 @@ def _whole_eyeball(
     return np.clip(image * keep + ball * (1.0 - keep) + 0.5, 0, 255).astype(np.uint8)
 
 
+def _lid_skin(crop: np.ndarray, lids: np.ndarray, width: float) -> np.ndarray:
+    """`crop` with the eye and its lashes replaced by the skin around them: uint8 (h, w, 3)."""
+    image = crop.astype(np.float32)
+    hole = np.zeros(crop.shape[:2], np.uint8)
+    reach = LASHES * width
+    upper = lids[:9] + np.array([0.0, -reach])
+    cv2.fillPoly(hole, [np.round(np.concatenate([upper, lids[8:], lids[:1]])).astype(np.int32)], (1.0,))
+    around = 2 * max(1, round(0.05 * width)) + 1
+    grown = cv2.dilate(hole, np.ones((around, around), np.uint8))
+    skin = cv2.dilate(grown, np.ones((2 * around + 1, 2 * around + 1), np.uint8)).astype(bool) & (grown == 0)
+    skin[lids[:, 1].mean().astype(int) :] = False  # the colour comes from above: below lie shadows and liner
+    if not skin.any():
+        return crop
+    filled = fill_smooth(image, skin.astype(np.float32))
+    soft = cv2.GaussianBlur(grown.astype(np.float32), (0, 0), max(0.8, 0.04 * width))[..., None]
+    return np.clip(image * (1.0 - soft) + filled * soft + 0.5, 0, 255).astype(np.uint8)
+
+
 def magnify(image: np.ndarray, zoom: int) -> np.ndarray:
     """`image` enlarged so that texel (zoom x, zoom y) is exactly pixel (x, y): cubic between, the edge repeated."""
     size = (image.shape[1] * zoom, image.shape[0] * zoom)
@@ -199,11 +231,37 @@ def cover(x: float, y: float, frame: np.ndarray, upper: np.ndarray, lower: np.nd
     top = upper[k] + t * (upper[k + 1] - upper[k])
     bottom = lower[k] + t * (lower[k + 1] - lower[k])
     gap = bottom - top
-    if v < top - soft or v > bottom + soft or gap <= 0.0:
+    # a steep edge is nearer than it looks from above
+    rise = (upper[k + 1] - upper[k]) * (SAMPLES - 1) / frame[4]
+    fall = (lower[k + 1] - lower[k]) * (SAMPLES - 1) / frame[4]
+    above = soft * np.sqrt(1.0 + min(rise * rise, 16.0))
+    below = soft * np.sqrt(1.0 + min(fall * fall, 16.0))
+    if v < top - above or v > bottom + below or gap <= 0.0:
         return 0.0
-    inside = min(1.0, max(0.0, (v - top) / soft + 0.5)) * min(1.0, max(0.0, (bottom - v) / soft + 0.5))
+    inside = min(1.0, max(0.0, (v - top) / above + 0.5)) * min(1.0, max(0.0, (bottom - v) / below + 0.5))
     open_ = min(1.0, gap / (1.5 * soft))
     return inside * open_
+
+
+@compiled("void(uint8[:,:,::1], int64[::1], float64[::1], float64[::1], float64[::1], float64)")
+def soften_seam(
+    out: np.ndarray, box: np.ndarray, frame: np.ndarray, upper: np.ndarray, lower: np.ndarray, amount: float
+) -> None:
+    """Blend the pixels along a closed opening with those above and below it: two lips meet without a staircase."""
+    for y in range(max(1, box[1]), min(out.shape[0] - 1, box[3])):
+        for x in range(box[0], box[2]):
+            u = ((x - frame[0]) * frame[2] + (y - frame[1]) * frame[3]) / frame[4]
+            if u <= 0.0 or u >= 1.0:
+                continue
+            v = (y - frame[1]) * frame[2] - (x - frame[0]) * frame[3]
+            k = min(SAMPLES - 1, int(u * (SAMPLES - 1) + 0.5))
+            gap = lower[k] - upper[k]
+            off = abs(v - 0.5 * (upper[k] + lower[k]))
+            if gap < 2.0 and off < 1.5:
+                share = 0.6 * amount * min(1.0, 2.0 - gap) * min(1.0, 1.5 - off)
+                for c in range(3):
+                    beside = 0.5 * (np.float64(out[y - 1, x, c]) + np.float64(out[y + 1, x, c]))
+                    out[y, x, c] = np.uint8(out[y, x, c] * (1.0 - share) + beside * share + 0.5)
 
 
 @compiled("void(float32[:,::1], int64[::1], float64[::1], float64[::1], float64[::1], float64)")
@@ -232,7 +290,7 @@ def texel(texture: np.ndarray, x: float, y: float, channel: int) -> float:
 
 @compiled(
     "void(uint8[:,:,::1], int64[::1], float64[::1], float64[::1], float64[::1], uint8[:,:,::1], uint8[:,:,::1],"
-    " float64[::1], float64[::1], float64[::1])"
+    " uint8[:,:,::1], float64[::1], float64[::1], float64[::1], float64[::1])"
 )
 def _draw_eye(
     out: np.ndarray,
@@ -242,22 +300,45 @@ def _draw_eye(
     lower: np.ndarray,
     seen: np.ndarray,
     ball: np.ndarray,
+    lid: np.ndarray,
+    opened: np.ndarray,
     back: np.ndarray,
     iris: np.ndarray,
     look: np.ndarray,
 ) -> None:
-    """back: affine map target to texel, row by row. iris: x, y, shift x, shift y, radius; texels.
-    look: width of the soft edge in pixels, nearness to rest 0..1."""
+    """opened: the upper curve of the open eye. back: affine map target to texel, row by row. iris: x, y, shift x,
+    shift y, radius; texels. look: width of the soft edge in pixels, nearness to rest 0..1, how closed 0..1."""
     soft = look[0]
     rest = look[1]
+    closed = look[2]
+    lash = LASHES * frame[4]
+    line = max(0.8, 0.018 * frame[4])
     shade_reach = 0.07 * frame[4]
     for y in range(box[1], box[3]):
         for x in range(box[0], box[2]):
+            sx = back[0] * x + back[1] * y + back[2]
+            sy = back[3] * x + back[4] * y + back[5]
+            u = ((x - frame[0]) * frame[2] + (y - frame[1]) * frame[3]) / frame[4]
+            v = (y - frame[1]) * frame[2] - (x - frame[0]) * frame[3]
+            if closed > 0.01 and 0.0 < u < 1.0:
+                k = min(SAMPLES - 1, int(u * (SAMPLES - 1) + 0.5))
+                # the skin of the lid comes down with it, smooth, and ends in the line of the lashes
+                ends = min(1.0, 8.0 * u, 8.0 * (1.0 - u))
+                top = opened[k] - lash
+                if v > top and v < upper[k]:
+                    cover_lid = min(1.0, (v - top) / lash) * min(1.0, (upper[k] - v) / (0.5 * lash))
+                    cover_lid = 0.85 * closed * ends * cover_lid * cover_lid * (3.0 - 2.0 * cover_lid)
+                    for c in range(3):
+                        skin = texel(lid, sx, sy, c)
+                        out[y, x, c] = np.uint8(out[y, x, c] * (1.0 - cover_lid) + skin * cover_lid + 0.5)
+                off = (v - 0.5 * (upper[k] + lower[k])) / line
+                shut = min(1.0, max(0.0, 1.5 - (lower[k] - upper[k]) / line))
+                dark = 0.45 * closed * ends * shut * np.exp(-off * off)
+                for c in range(3):
+                    out[y, x, c] = np.uint8(out[y, x, c] * (1.0 - dark) + 0.5)
             cov = cover(float(x), float(y), frame, upper, lower, soft)
             if cov <= 0.002:
                 continue
-            sx = back[0] * x + back[1] * y + back[2]
-            sy = back[3] * x + back[4] * y + back[5]
             dx = sx - iris[0] - iris[2]
             dy = sy - iris[1] - iris[3]
             t = (np.sqrt(dx * dx + dy * dy) / iris[4] - 1.2) / 1.4
@@ -266,8 +347,6 @@ def _draw_eye(
             bx = sx - iris[2] * near
             by = sy - iris[3] * near
             # the upper lid's shadow on the ball, where the picture's own shadow has moved away with the lid
-            u = ((x - frame[0]) * frame[2] + (y - frame[1]) * frame[3]) / frame[4]
-            v = (y - frame[1]) * frame[2] - (x - frame[0]) * frame[3]
             below = max(0.0, v - upper[min(SAMPLES - 1, max(0, int(u * (SAMPLES - 1))))])
             light = 1.0 - (1.0 - rest) * 0.32 * np.exp(-below / shade_reach)
             for c in range(3):

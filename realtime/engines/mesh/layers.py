@@ -58,7 +58,7 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
     matte = np.maximum(smoothstep(0.25, 0.95, soft).astype(np.float32), surely)
 
     # around the person lies a band in which the mask cannot be trusted (stray hair): no colour is taken from it
-    band = max(3, int(0.045 * fh))
+    band = max(3, int(0.13 * fh))
     person = cv2.dilate((matte > 0.5).astype(np.uint8), _disc(band)).astype(bool)
     known = ~person & (matte < 0.3)
     if known.sum() < 50:

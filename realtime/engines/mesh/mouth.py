@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtime.engines.mesh.curves import SAMPLES, Opening, opening
-from realtime.engines.mesh.eyes import ZOOM, cover, coverage, magnify, texel
-from realtime.engines.mesh.inpaint import fill_smooth
+from realtime.engines.mesh.curves import SAMPLES, opening
+from realtime.engines.mesh.eyes import ZOOM, cover, coverage, magnify, soften_seam, texel
 from realtime.engines.mesh.jit import compiled
 from realtime.engines.mesh.teeth import EDGE, ROW_HEIGHT, ROW_WIDTH, Teeth, draw_teeth
 from realtime.engines.mesh.topology import smoothstep
@@ -24,8 +23,10 @@ CHEEKS = (50, 280, 101, 330, 205, 425)
 LOWER_LIP = (16, 15, 85, 315, 86, 316)
 NOSE_BASE = 2
 CLOSED = 0.004
-"""Lips nearer than this (face heights) are closed: nothing is drawn."""
-OWN_FROM, OWN_FULL = 0.012, 0.03
+"""Lips nearer than this (face heights) are closed: no inside is drawn."""
+OUTSET = 0.004
+"""How far the inside is drawn beyond the lips' landmarks (face heights), which lie a little inside the opening."""
+OWN_FROM, OWN_FULL = 0.028, 0.045
 """Opening of the portrait's mouth (face heights) from which, and at which fully, its own interior is used."""
 TOOTH_SHOW = 0.022
 """How far the upper teeth reach below the resting upper lip, in face heights."""
@@ -37,11 +38,12 @@ UPPER_TEETH_DEPTH, LOWER_TEETH_DEPTH, THROAT_DEPTH = 0.035, 0.045, 0.10
 class Mouth:
     """The mouth of a portrait.
 
-    rest: (478, 3), the portrait's face in the face frame. seen, own: uint8 (h, w, 3), the picture around the mouth,
-    and the same with the interior spread over the lips. corner: (x, y) of texel (0, 0) in the portrait, pixels.
-    own_weight: 0..1, how much the portrait's own interior counts. split: y in the face frame of the upper teeth's
-    edge in it. lip_rest: y of the upper lip's edge with the mouth closed. colours: float64 (3, 3): the dark of the
-    mouth, the tongue, the lips.
+    rest: (478, 3), the portrait's face in the face frame. start: its pose. teeth: both rows. colours: float64 (3, 3):
+    the dark of the mouth, the tongue, the lips. lip_rest: y (face frame) of the upper lip's edge with the mouth
+    closed. teeth_edge: y of the upper teeth's edge. seen: uint8 (h, w, 3), the picture around the mouth. own: uint8
+    (h, w, 4), the same times how far it is inside the mouth, and that. corner: (x, y) of texel (0, 0) in the
+    portrait, pixels. own_weight: 0..1, how much the portrait's own interior counts. split: y of the line in it below
+    which things move with the jaw.
     """
 
     rest: np.ndarray
@@ -49,6 +51,7 @@ class Mouth:
     teeth: Teeth
     colours: np.ndarray
     lip_rest: float
+    teeth_edge: float
     seen: np.ndarray
     own: np.ndarray
     corner: tuple[int, int]
@@ -60,11 +63,16 @@ class Mouth:
         upper_lip, lower_lip = shape[LIP_MIDDLE[0]], shape[LIP_MIDDLE[1]]
         ring = shape[list(LIPS_INNER)]
         gap = float(lower_lip[1] - upper_lip[1])
-        if max(gap, float((ring[:10:-1, 1] - ring[1:10, 1]).max())) < CLOSED:
-            return
-        window = mouth_window(pose.to_picture(ring)[:, :2], gap * pose.scale)
+        outset = -OUTSET * pose.scale
+        window = opening(pose.to_picture(ring)[:, :2], outset, outset)
         box = window.box(3.0, out.shape[1], out.shape[0])
         if box is None:
+            return
+        frame = np.array([*window.origin, *window.along, window.length])
+        moved = float(np.abs(ring - self.rest[list(LIPS_INNER)])[:, :2].mean())
+        rest = float(np.exp(-((moved / 0.007) ** 2)))
+        soften_seam(out, np.array(box, np.int64), frame, window.upper, window.lower, 1.0 - rest)
+        if max(gap, float((ring[:10:-1, 1] - ring[1:10, 1]).max())) < CLOSED:
             return
         depth = (upper_lip[2] + lower_lip[2]) / 2.0
         planes = [_plane(pose, depth + d) for d in (0.0, UPPER_TEETH_DEPTH, LOWER_TEETH_DEPTH, THROAT_DEPTH)]
@@ -75,17 +83,14 @@ class Mouth:
         rest_middle = float(self.rest[list(INNER_CORNERS), 0].mean())
         middle_teeth = float(self.rest[[*LIP_MIDDLE, NOSE_BASE], 0].mean())
         lower_lip_fall = float((shape[[CHIN, LIP_MIDDLE[1]], 1] - self.rest[[CHIN, LIP_MIDDLE[1]], 1]).mean())
-        moved = float(np.abs(ring - self.rest[list(LIPS_INNER)])[:, :2].mean())
-        rest = float(np.exp(-((moved / 0.004) ** 2))) if self.own_weight > 0 else 0.0
-        own = self.own_weight + (1.0 - self.own_weight) * float(np.exp(-(((gap - rest_gap) / 0.012) ** 2)))
-        lower_edge = max(self.lip_rest + 0.012 + 0.97 * drop, float(lower_lip[1]) - 0.045)
+        lower_edge = max(self.lip_rest + 0.024 + drop, float(lower_lip[1]) - 0.024)
         view = self.start.scale * self.start.rotation[:2, :2]
         rest_depth = float(self.rest[list(LIP_MIDDLE), 2].mean())
         origin = self.start.to_picture(np.array([0.0, 0.0, rest_depth]))[:2] - self.corner
         _draw_mouth(
             out,
             np.array(box, np.int64),
-            np.array([*window.origin, *window.along, window.length]),
+            frame,
             window.upper,
             window.lower,
             np.array(planes),
@@ -103,10 +108,10 @@ class Mouth:
                     float(upper_lip[1]),
                     float(lower_lip[1]),
                     middle_teeth,
-                    self.lip_rest + TOOTH_SHOW,
+                    self.teeth_edge,
                     lower_edge,
                     self.teeth.density,
-                    own if self.own_weight > 0 else 0.0,
+                    self.own_weight,
                     self.split,
                     lower_lip_fall,
                     rest_middle,
@@ -114,12 +119,6 @@ class Mouth:
                 ]
             ),
         )
-
-
-def mouth_window(ring: np.ndarray, gap: float) -> Opening:
-    """The opening between the lips at `ring` (20, 2; pixels); gap: its height in pixels."""
-    inset = min(0.06 * max(1.0, gap), 1.2)
-    return opening(ring, inset, inset)
 
 
 def _plane(pose: HeadPose, depth: float) -> tuple[float, ...]:
@@ -137,10 +136,11 @@ def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) ->
     lip = _median_colour(picture, landmarks, LOWER_LIP)
     luminance = float(skin @ (0.299, 0.587, 0.114)) / 255.0
     tint = skin / max(1.0, float(skin.mean()))
-    tone = np.array([1.0, 0.97, 0.92]) * (0.7 + 0.3 * tint)
-    tooth = 248.0 * min(0.97, 0.40 + 0.62 * luminance) * tone / tone.max()
+    tone = np.array([1.0, 0.955, 0.87]) * (0.8 + 0.2 * tint)
+    tooth = 255.0 * float(np.clip(0.12 + 1.12 * luminance, 0.25, 0.94)) * tone / tone.max()
+    flesh = 0.65 * lip + 0.35 * skin
     warmth = lip / max(1.0, float(lip.mean()))
-    colours = np.array([np.clip(0.20 * lip * warmth**0.8, 0, 70), np.clip(0.88 * lip * warmth**0.25, 0, 235), lip])
+    colours = np.array([np.clip(0.26 * lip * warmth**0.6, 0, 80), np.clip(0.92 * flesh, 0, 235), lip])
     mean = load_face_model().mean
     closed_lip = rest[NOSE_BASE, 1] + (mean[LIP_MIDDLE[0], 1] - mean[NOSE_BASE, 1]) + 0.01
 
@@ -152,22 +152,28 @@ def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) ->
     high = np.ceil(np.minimum(ring.mean(axis=0) + width, last)).astype(int) + 1
     high = np.maximum(high, low + 4)
     crop = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
-    own, own_weight, split = crop, 0.0, float(rest[LIP_MIDDLE[1], 1])
+    lip_rest = float(min(rest[LIP_MIDDLE[0], 1], closed_lip))
+    own, own_weight = np.zeros((*crop.shape[:2], 4), np.uint8), 0.0
+    split = float(rest[LIP_MIDDLE[1], 1])
+    edge = lip_rest + TOOTH_SHOW
     if gap > CLOSED:
         height = gap * pose.scale
-        inside = coverage(opening(ring - low, 0.12 * height, 0.12 * height), crop.shape[:2], 1.0) > 0.6
-        if inside.sum() >= 12:
+        window = opening(ring - low, 0.10 * height, 0.10 * height)
+        inside = coverage(window, crop.shape[:2], max(1.0, 0.12 * height))
+        if (inside > 0.6).sum() >= 12:
             own_weight = float(smoothstep(OWN_FROM, OWN_FULL, np.array(gap)))
-            image = crop.astype(np.float32)
-            spread = fill_smooth(image, inside.astype(np.float32))
-            own = np.clip(np.where(inside[..., None], image, spread) + 0.5, 0, 255).astype(np.uint8)
-            split = _teeth_edge(crop, inside, low, rest, pose)
+            own = np.clip(np.dstack([crop * inside[..., None], 255.0 * inside]) + 0.5, 0, 255).astype(np.uint8)
+            split, bright = _teeth_edge(crop, inside > 0.6, low, rest, pose)
+            if bright is not None and own_weight > 0.3:
+                tooth = bright
+                edge = split + 0.004
     return Mouth(
         rest=rest,
         start=pose,
         teeth=draw_teeth(tooth, np.clip(0.85 * lip, 0, 255), pose.scale),
         colours=np.ascontiguousarray(colours, np.float64),
-        lip_rest=float(min(rest[LIP_MIDDLE[0], 1], closed_lip)),
+        lip_rest=lip_rest,
+        teeth_edge=edge,
         seen=magnify(crop, ZOOM),
         own=magnify(own, ZOOM),
         corner=(int(low[0]), int(low[1])),
@@ -183,11 +189,14 @@ def _median_colour(picture: np.ndarray, landmarks: np.ndarray, indices: tuple[in
     return np.median(picture[y, x].astype(np.float64), axis=0)
 
 
-def _teeth_edge(crop: np.ndarray, inside: np.ndarray, low: np.ndarray, rest: np.ndarray, pose: HeadPose) -> float:
-    """Where, between the lips, the upper teeth end and the dark begins: y in the face frame.
+def _teeth_edge(
+    crop: np.ndarray, inside: np.ndarray, low: np.ndarray, rest: np.ndarray, pose: HeadPose
+) -> tuple[float, np.ndarray | None]:
+    """Where, between the lips, the upper teeth end and the dark begins (y in the face frame), and their colour.
 
     Rows of the interior's middle are averaged; the darkest row, when it is much darker than the brightest, is the
-    opening between the teeth. Without such a row all that shows belongs to the head (or is one tooth row).
+    opening between the teeth. Without such a row all that shows belongs to the head. The colour is None where nothing
+    bright shows.
     """
     ys, xs = np.nonzero(inside)
     a, b, c, d, e, f = _plane(pose, float(rest[list(LIP_MIDDLE), 2].mean()))
@@ -200,10 +209,16 @@ def _teeth_edge(crop: np.ndarray, inside: np.ndarray, low: np.ndarray, rest: np.
     rows = 8
     row = np.floor((fy[central] - top) / (bottom - top) * rows).astype(int)
     means = np.array([light[central][row == k].mean() if (row == k).any() else np.nan for k in range(rows)])
+    bright = None
+    if light.max() > 90.0:
+        middling = (light >= np.percentile(light, 50)) & (light <= np.percentile(light, 90))
+        colour = np.median(crop[ys, xs][middling].astype(np.float64), axis=0)
+        if colour.min() > 0.66 * colour.max():  # white, not lip
+            bright = np.minimum(1.06 * colour, 250.0)
     if np.isfinite(means).sum() < 2 or np.nanmin(means) > 0.62 * np.nanmax(means):
-        return bottom
+        return bottom, bright
     darkest = int(np.nanargmin(means))
-    return top + (bottom - top) * (0.15 if darkest <= 1 else (darkest + 0.5) / rows)
+    return top + (bottom - top) * (0.15 if darkest <= 1 else (darkest + 0.5) / rows), bright
 
 
 @compiled(
@@ -231,7 +246,7 @@ def _draw_mouth(
     own_weight, split, fall, rest_middle, rest = p[9], p[10], p[11], p[12], p[13]
     gap = max(lip_bottom - lip_top, 1e-3)
     tongue_half = max(0.075, 0.80 * half)
-    tongue_top = lip_top + 0.42 * gap + 0.01
+    tongue_top = lip_top + 0.28 * gap + 0.015
     tongue_bottom = lower_edge + 0.02
     value = np.empty(3)
     for y in range(box[1], box[3]):
@@ -257,8 +272,8 @@ def _draw_mouth(
             tongue = min(1.0, max(0.0, 4.0 * (1.0 - abs(rx) ** 3)))
             tongue *= min(1.0, max(0.0, (ry - 0.18 * rx * rx) / 0.30 + 0.2))
             rise = min(1.0, max(0.0, ry))
-            light = 0.50 + 0.45 * rise - 0.13 * np.exp(-((rx / 0.10) ** 2)) - 0.28 * rx * rx
-            light = min(1.0, max(0.2, light - 0.3 * max(0.0, ry - 0.75)))
+            light = 0.60 + 0.36 * rise - 0.09 * np.exp(-((rx / 0.09) ** 2)) - 0.20 * rx * rx
+            light = min(1.0, max(0.25, light - 0.25 * max(0.0, ry - 0.75)))
             wall = 0.45 * side * side * (1.0 - tongue)
             for c in range(3):
                 deep = colours[0, c] + (0.45 * colours[1, c] - colours[0, c]) * wall
@@ -272,44 +287,42 @@ def _draw_mouth(
                 if row == 0:
                     texture = lower_teeth
                     ay = (ty - lower_edge + ROW_HEIGHT - EDGE) * density
-                    dark = 0.55 + 0.35 * min(1.0, above_lip / 0.02)
+                    dark = 0.58 + 0.27 * min(1.0, above_lip / 0.015)
                     dark *= 1.0 - 0.35 * np.exp(-below_lip / 0.03)
                 else:
                     texture = upper_teeth
                     ay = (ty - upper_edge + EDGE) * density
-                    dark = 1.0 - 0.45 * np.exp(-below_lip / 0.012)
+                    dark = 1.0 - 0.34 * np.exp(-below_lip / 0.010)
                 ax = (arc + ROW_WIDTH / 2.0) * density
+                # beyond the row's own height the gum goes on
+                ay = min(ay, texture.shape[0] - 1.0) if row == 0 else max(ay, 0.0)
                 if ax < 0.0 or ay < 0.0 or ax > texture.shape[1] - 1 or ay > texture.shape[0] - 1:
                     continue
                 alpha = texel(texture, ax, ay, 3) / 255.0
-                dark *= max(0.15, 1.0 - 22.0 * tx * tx)
+                dark *= max(0.25, 1.0 - 17.0 * tx * tx)
                 for c in range(3):
                     value[c] = value[c] * (1.0 - alpha) + texel(texture, ax, ay, c) * dark
-            corner_dark = max(0.25, 1.0 - side**4) * min(1.0, 0.75 + 0.25 * below_lip / 0.015)
-            # the portrait's own interior: upper part with the head, lower part with the jaw
+            corner_dark = (1.0 - 0.6 * side**5) * min(1.0, 0.82 + 0.18 * below_lip / 0.012)
+            # the portrait's own interior, where it shows: what lies above the split goes with the head, the rest with
+            # the jaw
             mine = 0.0
             own_x = 0.0
             own_y = 0.0
             if own_weight > 0.0:
-                sx = lx - centre + rest_middle
-                opened = max(fall, 0.0)
-                if ly <= split:
-                    sy = ly
-                    mine = own_weight
-                else:
-                    sy = max(ly - fall, split) if fall > 0.0 else ly - fall
-                    between = 0.0
-                    if fall > 0.003:
-                        a = min(1.0, max(0.0, (ly - split) / (0.006 + 0.3 * opened)))
-                        b = min(1.0, max(0.0, (split + 0.6 * opened + 0.4 * opened - ly) / (0.006 + 0.4 * opened)))
-                        between = a * a * (3 - 2 * a) * b * b * (3 - 2 * b)
-                    mine = own_weight * (1.0 - between)
-                own_x = view[0] * sx + view[1] * sy + view[2]
-                own_y = view[3] * sx + view[4] * sy + view[5]
+                sy = ly
+                mine = own_weight
+                if ly > split:
+                    sy = ly - fall
+                    mine *= min(1.0, max(0.0, (sy - split) / 0.006 + 1.0)) if fall > 0.002 else 1.0
+                    sy = max(sy, split)
+                own_x = view[0] * (lx - centre + rest_middle) + view[1] * sy + view[2]
+                own_y = view[3] * (lx - centre + rest_middle) + view[4] * sy + view[5]
+                mine *= texel(own, own_x, own_y, 3) / 255.0
             for c in range(3):
                 shown = value[c] * corner_dark
-                if mine > 0.0:
-                    shown = shown * (1.0 - mine) + texel(own, own_x, own_y, c) * mine
+                if mine > 0.004:
+                    alpha = texel(own, own_x, own_y, 3) / 255.0
+                    shown = shown * (1.0 - mine) + texel(own, own_x, own_y, c) * (mine / alpha)
                 if rest > 0.01:
                     rx0 = view[0] * lx + view[1] * ly + view[2]
                     ry0 = view[3] * lx + view[4] * ly + view[5]

@@ -18,6 +18,9 @@ from realtime.engines.mesh.topology import face_triangles
 from realtime.motion.face_model import LIPS_INNER, OVAL
 from realtime.motion.pose import HeadPose
 
+HEAD_RADIUS = 0.62
+"""Radius of a head with its hair, in face heights."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedPortrait:
@@ -55,13 +58,13 @@ class PreparedPortrait:
 
 def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
     """Take a framed portrait apart. Deterministic; some tenths of a second."""
-    canvas, margin = framed.canvas, framed.margin
+    margin = framed.margin
     height, width = framed.picture.shape[:2]
     landmarks, pose = framed.landmarks.astype(np.float64), framed.pose
     shape = pose.to_face(landmarks)
     on_canvas = landmarks + np.array([margin, margin, 0.0])
 
-    mask = _canvas_mask(framed)
+    mask, canvas = _beyond_the_picture(framed)
     layers = split_layers(canvas, mask, _inside_face(on_canvas, canvas.shape[:2], pose.scale), pose.scale)
     person = _behind_openings(layers.person, canvas, on_canvas, pose.scale)
     texture = np.dstack([person, 255.0 * layers.matte])
@@ -88,12 +91,48 @@ def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
     )
 
 
-def _canvas_mask(framed: FramedPortrait) -> np.ndarray:
-    """The person's mask on the whole canvas; beyond the true picture it is continued as the canvas itself is."""
+def _beyond_the_picture(framed: FramedPortrait) -> tuple[np.ndarray, np.ndarray]:
+    """The person's mask on the canvas, and the canvas with a crown for a head that the picture's top cuts off.
+
+    To the sides and below the mask is mirrored as the canvas itself is. Above, hair is continued as a round head
+    would end: by as much as a chord of this length lacks of a circle.
+    """
     x0, y0, x1, y1 = framed.real
-    mask = person_mask(framed.canvas[y0:y1, x0:x1])
     height, width = framed.canvas.shape[:2]
-    return cv2.copyMakeBorder(mask, y0, height - y1, x0, width - x1, cv2.BORDER_REPLICATE)
+    real = person_mask(framed.canvas[y0:y1, x0:x1])
+    pads = (y0, height - y1, x0, width - x1)
+    room = (real.shape[0] - 1, real.shape[0] - 1, real.shape[1] - 1, real.shape[1] - 1)
+    if any(pad > most for pad, most in zip(pads, room, strict=True)):
+        return cv2.copyMakeBorder(real, *pads, cv2.BORDER_REPLICATE), framed.canvas
+    mask = cv2.copyMakeBorder(real, *pads, cv2.BORDER_REFLECT_101)
+    if y0 == 0:
+        return mask, framed.canvas
+    mirrored = mask[:y0].copy()
+    mask[:y0] = 0.0
+    above = (y0 - np.arange(y0, dtype=np.float32))[:, None]  # (y0, 1) rows above the picture's edge
+    columns = np.arange(width, dtype=np.float32)
+    touching = np.flatnonzero(np.diff(np.concatenate([[0], (mask[y0 : y0 + 2].min(axis=0) > 0.5).astype(int), [0]])))
+    for start, end in touching.reshape(-1, 2):
+        half = (end - start) / 2.0
+        if half < 0.05 * framed.pose.scale:
+            continue
+        radius = max(HEAD_RADIUS * framed.pose.scale, half)
+        offset = np.clip(np.abs(columns - (start + end - 1) / 2.0), 0.0, radius)
+        crown = np.sqrt(np.maximum(radius**2 - offset**2, 0.0)) - np.sqrt(radius**2 - half**2)
+        mask[:y0] = np.maximum(mask[:y0], np.clip(crown - above + 0.5, 0.0, 1.0))
+    canvas = framed.canvas.copy()
+    zone = slice(0, min(height, 2 * y0 + 8))
+    stray = cv2.dilate(mirrored, np.ones((9, 9), np.uint8))
+    for wrong, right in (
+        ((mask[:y0] > 0.02) & (mirrored < 0.9), mask[zone] > 0.9),  # the mirror image shows background in the crown
+        ((mask[:y0] <= 0.02) & (stray > 0.01), mask[zone] < 0.01),  # and hair beside it
+    ):
+        known = right.astype(np.float32)
+        known[:y0][wrong] = 0.0
+        if wrong.any() and known.any():
+            filled = fill_smooth(canvas[zone].astype(np.float32), known)[:y0]
+            canvas[:y0][wrong] = np.clip(filled[wrong] + 0.5, 0, 255).astype(np.uint8)
+    return mask, canvas
 
 
 def _inside_face(landmarks: np.ndarray, shape: tuple[int, ...], fh: float) -> np.ndarray:

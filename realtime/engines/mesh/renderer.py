@@ -5,10 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from realtime.engines.mesh.eyes import ZOOM
 from realtime.engines.mesh.portrait import PreparedPortrait
-from realtime.engines.mesh.raster import composite, rasterise
+from realtime.engines.mesh.raster import composite, rasterise, soften_folds
 from realtime.motion.face_model import OVAL
 from realtime.motion.pose import HeadPose
+
+FOLD = 5.0
+"""Neighbours that come from farther apart than this (pixels of the portrait) lie on either side of a fold."""
 
 
 class MeshRenderer:
@@ -33,6 +37,7 @@ class MeshRenderer:
         )
         out = np.empty((portrait.height, portrait.width, 3), np.uint8)
         composite(self._front, portrait.background, out)
+        soften_folds(self._map_x, self._map_y, FOLD * ZOOM, out)
         for eye in portrait.eyes:
             eye.draw(out, shape, portrait.pose, pose)
         portrait.mouth.draw(out, shape, pose)

@@ -54,27 +54,21 @@ def _row(
             u = (side * xx - (ends[i] + ends[i + 1]) / 2.0) / (width / 2.0)  # -1 inner side .. 1 outer side
             neck = EDGE - height
             v = (yy - neck) / height  # 0 at the gum .. 1 at the biting edge
-            narrow = 1.0 - 0.10 * np.clip(1.0 - v, 0, 1) ** 2  # teeth taper towards the gum
-            bite = 0.22 * np.abs(u) ** 1.5 if i == CANINE else 0.05 * np.abs(u) ** 4 + 0.05 * np.clip(u, 0, 1) ** 6
-            bite = bite * height + (0.0015 if i == 1 else 0.0)  # lateral incisors are a little shorter
-            edge_y = EDGE - bite
-            across = np.clip((narrow - np.abs(u)) * width / 2.0 * fine * 0.0006 + 0.5, 0, 1)
-            down = np.clip((edge_y - yy) * fine / 2.5 + 0.5, 0, 1)
-            a = across * down
-            round_ = 1.0 - 0.16 * np.abs(u) ** 3 - 0.05 * np.clip(1.0 - v * 2.5, 0, 1)
-            glassy = np.clip((v - 0.82) / 0.18, 0, 1)[..., None] * (1.0 - np.abs(u)[..., None] * 0.3)
-            shine = np.exp(-(((u + 0.25) / 0.30) ** 2) - ((v - 0.45) / 0.28) ** 2)[..., None]
-            body = tooth * (round_ * (1.0 - 0.055 * i))[..., None]
-            body = body * (1.0 - 0.10 * glassy * np.array([1.0, 0.8, 0.6])) + 14.0 * shine
+            inside = np.clip((1.0 - np.abs(u)) * width / 2.0 * fine + 0.5, 0, 1)
+            bite = 0.16 * np.abs(u) ** 1.5 if i == CANINE else 0.04 * np.abs(u) ** 4 + 0.05 * np.clip(u, 0, 1) ** 6
+            edge = EDGE - bite * height - (0.0015 if i == 1 else 0.0)  # lateral incisors are a little shorter
+            a = inside * np.clip((edge - yy) * fine / 1.5 + 0.5, 0, 1)
+            rounded = 1.0 - 0.10 * np.abs(u) ** 4 - 0.06 * np.clip(1.0 - v * 2.5, 0, 1)
+            glassy = np.clip((v - 0.85) / 0.15, 0, 1)[..., None] * np.array([0.07, 0.05, 0.03])
+            shine = 10.0 * np.exp(-(((u + 0.2) / 0.35) ** 2) - ((v - 0.45) / 0.30) ** 2)[..., None]
+            body = tooth * (rounded * (1.0 - 0.05 * i))[..., None] * (1.0 - glassy) + shine
+            # a narrow shadow, not a hole, lies between two teeth, deeper towards the biting edge
+            line = np.exp(-(((np.abs(u) - 1.0) * width / 2.0 / 0.0018) ** 2))
+            body = body * (1.0 - 0.24 * line * (0.35 + 0.65 * np.clip(v, 0, 1)))[..., None]
+            # the gum ends in an arch over each tooth
+            arch = neck + 0.003 + 0.010 * np.abs(u) ** 3
+            flesh = np.clip((arch - yy) * fine / 3.0 + 0.5, 0, 1)[..., None]
+            body = body * (1.0 - flesh) + gum * flesh
             colour = colour * (1.0 - a[..., None]) + body * a[..., None]
             alpha = np.maximum(alpha, a)
-            # between two teeth lies a narrow shadow, not a hole
-            gap = np.exp(-(((np.abs(u) - 1.0) * width / 2.0 * fine / 3.0) ** 2)) * down * (v > 0.1)
-            shadow = (0.50 * gap * (0.45 + 0.55 * np.clip(v, 0, 1)))[..., None]
-            colour = colour * (1.0 - shadow)
-    extent = np.abs(xx) < ends[-1]
-    scallop = 0.006 * np.cos(2.0 * np.pi * xx / (2.0 * widths[0])) if widths[0] > 0.04 else 0.0
-    gums = np.clip((EDGE - heights[0] + 0.004 + scallop - yy) * fine / 6.0 + 0.5, 0, 1) * extent
-    colour = colour * (1.0 - gums[..., None]) + gum * gums[..., None]
-    alpha = np.maximum(alpha, gums)
     return np.dstack([colour, 255.0 * alpha]).astype(np.float32)

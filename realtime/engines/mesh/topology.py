@@ -50,7 +50,7 @@ def signed_distance(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     return np.where(inside, -distance, distance)
 
 
-def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
+def smoothstep(low: float, high: float, x: np.ndarray | float) -> np.ndarray:
     """0 below `low`, 1 above `high`, a smooth cubic between."""
     t = np.clip((np.asarray(x) - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)

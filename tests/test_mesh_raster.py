@@ -1,0 +1,124 @@
+"""The rasteriser against the definition, pixel by pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realtime.engines.mesh.raster import OUTSIDE, composite, rasterise, soften_folds
+
+SIZE = 16
+EDGE = 1e-3
+
+
+def draw(points, depth, uv, triangles, size=(SIZE, SIZE)):
+    x, y, z = (np.empty(size, np.float32) for _ in range(3))
+    arrays = (np.ascontiguousarray(a, np.float32) for a in (points, depth, uv))
+    rasterise(*arrays, np.ascontiguousarray(triangles, np.int32), x, y, z)
+    return x, y, z
+
+
+def weights(points, triangle, x, y):
+    """Barycentric weights of a pixel centre, None for a triangle without area."""
+    corners = np.column_stack([points[triangle].astype(np.float64), np.ones(3)])
+    if abs(np.linalg.det(corners)) < 1e-4:
+        return None
+    return np.linalg.solve(corners.T, np.array([x, y, 1.0]))
+
+
+coordinate = st.integers(0, 120).map(lambda n: n / 4 - 8)
+meshes = st.integers(3, 9).flatmap(
+    lambda n: st.tuples(
+        st.lists(st.tuples(coordinate, coordinate), min_size=n, max_size=n),
+        st.lists(st.integers(0, 50), min_size=n, max_size=n),
+        st.lists(st.tuples(*[st.integers(0, n - 1)] * 3), min_size=1, max_size=6),
+    )
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(meshes)
+def test_every_pixel_shows_the_nearest_triangle_it_lies_in(mesh):
+    points, depth, triangles = (np.array(a) for a in mesh)
+    points, depth = points.astype(np.float32), depth.astype(np.float32)
+    uv = np.column_stack([points[:, 0] * 2 + 3, depth - points[:, 1]]).astype(np.float32)
+    got_x, got_y, got_z = draw(points, depth, uv, triangles)
+    for y in range(SIZE):
+        for x in range(SIZE):
+            inside, near_edge = [], False
+            for triangle in triangles:
+                w = weights(points, triangle, x, y)
+                if w is None or w.min() < -EDGE:
+                    continue
+                near_edge |= w.min() < EDGE
+                inside.append((w @ depth[triangle], w @ uv[triangle]))
+            if near_edge:
+                continue  # on an outline both answers are right
+            if not inside:
+                assert got_x[y, x] == OUTSIDE
+                assert got_z[y, x] == np.inf
+                continue
+            nearest = min(z for z, _ in inside)
+            assert got_z[y, x] == pytest.approx(nearest, abs=0.02)
+            shown = [texture for z, texture in inside if z < nearest + 0.02]
+            assert any(np.allclose((got_x[y, x], got_y[y, x]), t, atol=0.1) for t in shown)
+
+
+@given(st.integers(0, 7), st.integers(2, 9))
+@settings(deadline=None)
+def test_triangles_that_share_edges_leave_no_gap(turn, cells):
+    """A turned grid of triangles covers each pixel inside its outline."""
+    side = np.linspace(-6, 6, cells + 1)
+    grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+    angle = turn * 0.37
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = grid @ rotation.T + 7.63
+    k = np.arange(cells * (cells + 1)).reshape(cells, cells + 1)[:, :-1].ravel()
+    below = k + cells + 1
+    triangles = np.concatenate([np.stack([k, k + 1, below], 1), np.stack([k + 1, below + 1, below], 1)])
+    x, _, _ = draw(points, np.zeros(len(points)), points, triangles)
+    yy, xx = np.mgrid[0:SIZE, 0:SIZE]
+    local = (np.stack([xx, yy], -1) - 7.63) @ rotation
+    within = (np.abs(local) < 5.99).all(-1)
+    assert (x[within] != OUTSIDE).all()
+    assert np.allclose(x[within], xx[within], atol=1e-3)
+    assert (x[(np.abs(local) > 6.01).any(-1)] == OUTSIDE).all()
+
+
+def test_of_equal_depths_the_earlier_triangle_wins():
+    points = np.array([[0, 0], [20, 0], [0, 20], [0, 0], [20, 0], [0, 20]])
+    uv = np.array([[1, 1]] * 3 + [[2, 2]] * 3)
+    x, _, _ = draw(points, np.zeros(6), uv, [[0, 1, 2], [3, 4, 5]])
+    assert x[5, 5] == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+def test_broken_points_draw_nothing_and_do_not_hang(bad):
+    points = np.array([[0, 0], [bad, 5], [5, bad], [1, 1], [6, 1], [1, 6]])
+    x, _, _ = draw(points, np.zeros(6), points, [[0, 1, 2], [3, 4, 5]])
+    assert x[2, 2] == pytest.approx(2, abs=1e-4)
+
+
+def test_composite_is_front_plus_what_shows_through_of_the_back():
+    rng = np.random.default_rng(0)
+    front = rng.integers(0, 256, (31, 17, 4), np.uint8)
+    front[:10, :, 3] = 255
+    back = rng.integers(0, 256, (31, 17, 3), np.uint8)
+    out = np.empty_like(back)
+    composite(front, back, out)
+    want = front[..., :3] + (255.0 - front[..., 3:]) * back / 255.0
+    assert np.abs(out - np.minimum(want, 255.0)).max() <= 0.5
+
+
+def test_folds_are_softened_and_nothing_else_is_touched():
+    yy, xx = np.mgrid[0:8, 0:8].astype(np.float32)
+    xx[:, 4:] += 50.0
+    out = np.zeros((8, 8, 3), np.uint8)
+    out[:, 4:] = 160
+    soften_folds(xx, yy, 10.0, out)
+    assert (out[:7, 3] == 50).all()
+    assert (out[:7, 4] == 110).all()
+    assert (out[:, :3] == 0).all()
+    assert (out[:, 5:] == 160).all()
