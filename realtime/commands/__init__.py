@@ -15,5 +15,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("realtime.commands.train", "Train an engine's weights from videos."),
     "evaluate": ("realtime.commands.evaluate", "Measure an engine as the papers do: L1, AKD, MKR, AED."),
     "doctor": ("realtime.commands.doctor", "What works on this machine, what does not, and what mends it."),
+    "models": ("realtime.commands.models", "Official weights of the neural engines: fetch, register, check."),
 }
 """Name to (module, one line of help), in the order in which the help lists them."""

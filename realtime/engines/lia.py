@@ -39,6 +39,7 @@ from realtime.engines.prepared import (
     PlainConv,
     Prepared,
     Styles,
+    part,
     plain_conv,
 )
 from realtime.types import Direction
@@ -154,23 +155,18 @@ class FastLia(Prepared):
     def __init__(self, net: Lia, place: Placement) -> None:
         super().__init__(net, place, net.enc.fc)
         first, *blocks, last = net.enc.net_app.convs
-        assert isinstance(last, EqualConv2d)
         self.first = plain_conv(place, first)
-        self.blocks = [Down(place, block) for block in blocks if isinstance(block, DownBlock)]
-        self.last = PlainConv(place, last, None)
+        self.blocks = [Down(place, part(DownBlock, block)) for block in blocks]
+        self.last = PlainConv(place, part(EqualConv2d, last), None)
         dec = net.dec
         self.styles = Styles(place)
         self.input4 = place.vector(dec.input.input).to(place.dtype, memory_format=torch.channels_last)
         self.conv1 = Modulated(place, self.styles, dec.conv1)
-        self.convs = [Modulated(place, self.styles, layer) for layer in dec.convs if isinstance(layer, StyledConv)]
-        flows = [layer for layer in dec.to_flows if isinstance(layer, ToFlow)]
+        self.convs = [Modulated(place, self.styles, part(StyledConv, layer)) for layer in dec.convs]
+        flows = [part(ToFlow, layer) for layer in dec.to_flows]
         self.flows = [FlowHead(place, self.styles, layer, 8 << k) for k, layer in enumerate(flows)]
-        self.rgbs = [ColourHead(place, layer) for layer in dec.to_rgbs if isinstance(layer, ToRgb)]
+        self.rgbs = [ColourHead(place, part(ToRgb, layer)) for layer in dec.to_rgbs]
         self.styles.close()
-
-    def latent(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) in [-1, 1] -> (B, 512), float32. The driving frame's features are not kept."""
-        return self.encode(x)[0]
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """As `Lia.encode`, for the portrait: latent in float32, and features for `decode`, coarse first."""

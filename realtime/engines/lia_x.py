@@ -42,6 +42,7 @@ from realtime.engines.prepared import (
     Prepared,
     Styles,
     double,
+    part,
     plain_conv,
 )
 from realtime.types import Direction, Group
@@ -231,13 +232,17 @@ class _FastLevel:
     """One level of the decoder."""
 
     def __init__(self, place: Placement, styles: Styles, dec: LiaXDecoder, name: str, side: int) -> None:
-        self.up = Modulated(place, styles, dec.get_submodule(f"conv{name}_1"))
-        self.trunk = [_FastFlowRes(place, styles, b) for b in dec.get_submodule(f"conv{name}_2").children()]
-        self.flow = FlowHead(place, styles, dec.get_submodule(f"flow{name}"), side)
+        self.up = Modulated(place, styles, part(StyledConv, dec.get_submodule(f"conv{name}_1")))
+        self.trunk = [
+            _FastFlowRes(place, styles, part(FlowResBlock, b)) for b in dec.get_submodule(f"conv{name}_2").children()
+        ]
+        self.flow = FlowHead(place, styles, part(ToFlow, dec.get_submodule(f"flow{name}")), side)
         raised = None if name == LEVELS[0] else dec.get_submodule(f"conv{name}_2_up")
         self.raise_w = None if raised is None else plain_conv(place, raised)
-        self.refine = [_FastRefine(place, b) for b in dec.get_submodule(f"conv{name}_2_rgb").children()]
-        self.colour = ColourHead(place, dec.get_submodule(f"rgb{name}"))
+        self.refine = [
+            _FastRefine(place, part(RefineBlock, b)) for b in dec.get_submodule(f"conv{name}_2_rgb").children()
+        ]
+        self.colour = ColourHead(place, part(ToRgb, dec.get_submodule(f"rgb{name}")))
 
 
 class FastLiaX(Prepared):
@@ -251,7 +256,7 @@ class FastLiaX(Prepared):
         tower, dec = net.enc.enc_2r, net.dec
         self.first = plain_conv(place, tower.block1)
         wrapped = (tower.block2, tower.block3, tower.block4, tower.block5, tower.block6, tower.block7)
-        self.blocks = [Down(place, part[0]) for part in wrapped]
+        self.blocks = [Down(place, part(DownBlock, block[0])) for block in wrapped]
         self.bottom = Down(place, tower.block_512)
         self.last = PlainConv(place, tower.block8, None)
         self.styles = Styles(place)
@@ -259,10 +264,6 @@ class FastLiaX(Prepared):
         self.conv1 = Modulated(place, self.styles, dec.conv1)
         self.levels = [_FastLevel(place, self.styles, dec, name, 8 << k) for k, name in enumerate(LEVELS)]
         self.styles.close()
-
-    def latent(self, x: Tensor) -> Tensor:
-        """(B, 3, 512, 512) in [-1, 1] -> (B, D), float32. The driving frame's features are not kept."""
-        return self.encode(x)[0]
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """As `LiaX.encode`, for the portrait: latent in float32, and features for `decode`, coarse first."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,7 @@ from realtime.engines.layers import (
     StyledConv,
     ToFlow,
     ToRgb,
+    Trace,
     fir_kernel,
     identity_grid,
 )
@@ -94,6 +96,15 @@ def double(x: Tensor) -> Tensor:
     h, w = x.shape[-2:]
     raised = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2.0, mode="bilinear", align_corners=False)
     return raised[..., 2 : 2 * h + 2, 2 : 2 * w + 2]
+
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+def part(kind: type[Part], module: nn.Module) -> Part:
+    """`module`, known to be of that kind."""
+    assert isinstance(module, kind)
+    return module
 
 
 class PlainConv:
@@ -255,7 +266,7 @@ class ColourHead:
     """`ToRgb`: leaky_relu of three weighted sums, plus the picture so far, in float32."""
 
     def __init__(self, place: Placement, layer: ToRgb) -> None:
-        conv, act = layer.conv
+        conv, act = part(EqualConv2d, layer.conv[0]), part(Activation, layer.conv[1])
         self.weight = place.vector(conv.weight[:, :, 0, 0], conv.scale * SQRT2)[None]  # (1, 3, C)
         self.inner = place.vector(act.bias.flatten(), SQRT2)  # (3,)
         self.bias = place.vector(layer.bias.flatten())[:, None, None]
@@ -290,6 +301,19 @@ class Prepared:
         self.q = place.vector(net.directions())
         matrix, offset = _one_affine_map(head)
         self.head_weight, self.head_bias = place.vector(matrix), place.vector(offset)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(B, 3, S, S) in [-1, 1] -> latent float32 (B, D), and feature maps, coarse first; see `features`."""
+        raise NotImplementedError
+
+    def decode(self, z: Tensor, feats: Sequence[Tensor], trace: Trace | None = None) -> Tensor:
+        """Latent (B, D) and `features(...)` of the portrait -> float32 (B, 3, S, S), not clamped. `trace` receives
+        the raw flow logits of the levels, "flowrawk_H"."""
+        raise NotImplementedError
+
+    def latent(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) in [-1, 1] -> (B, D), float32. The driving frame's features are not kept."""
+        return self.encode(x)[0]
 
     def alpha(self, z: Tensor) -> Tensor:
         """Motion code: (B, D) -> (B, M), float32."""
