@@ -20,7 +20,7 @@ FULL_SIZE_FACE = 200
 """Face height in pixels that FaceMesh can make use of; a frame is halved while its face stays above this."""
 SEARCH_HEIGHT = 480
 """Frames are halved down to about this height while a face is sought."""
-SETTLING_PASSES = 3
+SETTLING_PASSES = 5
 """Further readings of the frame in which a face is found; each starts from the one before."""
 PATIENCE = 20
 """Frames for which a face that was lost may come back before another one is followed."""
@@ -69,9 +69,9 @@ class FaceTracker:
         self._last: np.ndarray | None = None  # Corners and height of the face last seen, in shares of the picture.
         self._missed = 1
         self._face_pixels = 0.0
-        if self._mesh is not None:
-            with silenced():
-                self._mesh.reset()
+        if self._mesh is not None:  # Restarting its graph would take longer and speak on stderr.
+            for _ in range(2):
+                self._process(np.zeros((64, 64, 3), np.uint8))
 
     def track(self, image: np.ndarray) -> np.ndarray | None:
         """Landmarks of the face in the next frame: float32 (478, 3) in pixels of `image`; None where there is none.
@@ -88,7 +88,9 @@ class FaceTracker:
         if landmarks is not None and not _plausible(landmarks):
             landmarks = None
         if landmarks is not None and self._stranger(landmarks):
-            landmarks = self._process(_cover(small, landmarks))
+            covered = _cover(small, landmarks)
+            self._process(covered)  # Loses the stranger; only then another face is sought.
+            landmarks = self._process(covered)
             if landmarks is not None and (not _plausible(landmarks) or self._stranger(landmarks)):
                 landmarks = None
         if landmarks is not None and self._missed:  # A first reading depends on the detector's box: let it settle.
