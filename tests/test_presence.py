@@ -110,6 +110,17 @@ def test_before_the_first_face_the_portrait_rests_and_idles():
     assert abs(first[0, 0] - shown[-1, 0]) < 2
 
 
+def test_the_first_face_brings_another_neutral_code_without_a_jump():
+    """Before a driver is seen the portrait's own code is neutral; then the driver's, which is quite another."""
+    presence, clock = Presence(DIRECTIONS), FakeClock()
+    watch(presence, clock, None, 5.0)
+    driver = MotionCode("mesh", np.array([-15, 12, 0, 0.4], np.float32))
+    shown = presence.update(driver.with_values(driver.values + 1), driver, clock())
+    assert np.abs(shown.values - driver.values)[0] < 1
+    later = presence.update(driver.with_values(driver.values + 1), driver, clock.advance(RETURN + 0.01))
+    np.testing.assert_allclose(later.values - driver.values, 1, atol=1e-5)
+
+
 def test_engines_without_these_names_just_rest():
     presence, clock = Presence((Direction("0", 0, -1, 1, named=False),)), FakeClock()
     watch(presence, clock, LIVE, 0.5)

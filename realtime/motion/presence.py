@@ -1,5 +1,6 @@
 """What the avatar does while there is no face: hold, ease to neutral, then idle gently; never the camera's picture.
 
+What counts is how far a code is from neutral, so nothing jumps when the neutral code itself becomes better known.
 Lost: the last code is held for `HOLD` seconds (a hand passing by), then eases to neutral; after `GONE` seconds in all
 it is there and the avatar idles: it blinks and breathes. Found again: what is shown eases into what the face does.
 Pure: time is passed in. Works on any engine's codes; idle motion needs directions of the mesh engine's names.
@@ -40,7 +41,7 @@ class Presence:
     def reset(self) -> None:
         """As before the first face."""
         self._state = "unknown"
-        self._shown: np.ndarray | None = None
+        self._shown: np.ndarray | None = None  # From neutral, as are the next two.
         self._held: np.ndarray | None = None
         self._lost_at: float | None = None
         self._found_at: float | None = None
@@ -60,7 +61,7 @@ class Presence:
         if code is None:
             return self._without_face(neutral, now)
         if self._state not in ("tracked", "returning"):
-            self._begin_return(code, now)
+            self._begin_return(code, neutral, now)
         self._lost_at = self._idle_since = None
         values = code.values.astype(np.float64)
         if self._offset is not None and self._found_at is not None:
@@ -69,44 +70,43 @@ class Presence:
             if left <= 0:
                 self._offset = None
         self._state = "tracked" if self._offset is None else "returning"
-        self._shown = values
+        self._shown = values - neutral.values
         return code.with_values(values)
 
-    def _begin_return(self, code: MotionCode, now: float) -> None:
+    def _begin_return(self, code: MotionCode, neutral: MotionCode, now: float) -> None:
         self._found_at = now
         if self._shown is None or self._shown.shape != code.values.shape:
             self._offset = None
         else:
-            self._offset = self._shown - code.values
+            self._offset = self._shown - (code.values.astype(np.float64) - neutral.values)
 
     def _without_face(self, neutral: MotionCode, now: float) -> MotionCode:
-        rest = neutral.values.astype(np.float64)
         if self._lost_at is None:
             self._lost_at = now
             self._held = self._shown
         gone = now - self._lost_at
-        if self._held is None or self._held.shape != rest.shape:
-            values, self._state = rest, "idle" if self._idle_since is not None else "unknown"
-            values = values + self._idle(now, rest)
+        length = len(neutral.values)
+        if self._held is None or len(self._held) != length:
+            self._state = "idle" if self._idle_since is not None else "unknown"
+            away = self._idle(now, length)
         elif gone < HOLD:
-            values, self._state = self._held, "held"
+            away, self._state = self._held, "held"
         else:
-            way = minimum_jerk((gone - HOLD) / (GONE - HOLD))
-            values = self._held + way * (rest - self._held)
-            self._state = "leaving" if way < 1 else "idle"
-            if way >= 1:
-                values = values + self._idle(now, rest)
-        self._shown = values
-        return neutral.with_values(values)
+            left = 1.0 - minimum_jerk((gone - HOLD) / (GONE - HOLD))
+            away, self._state = left * self._held, "leaving"
+            if left <= 0:
+                away, self._state = self._idle(now, length), "idle"
+        self._shown = away
+        return neutral.with_values(neutral.values.astype(np.float64) + away)
 
-    def _idle(self, now: float, rest: np.ndarray) -> np.ndarray:
+    def _idle(self, now: float, length: int) -> np.ndarray:
         """What idling adds to the neutral code."""
         if self._idle_since is None:
             self._idle_since = now
             self._next_blink = now + 0.6
         wake = minimum_jerk((now - self._idle_since) / WAKE)
         since = now - self._idle_since
-        added = np.zeros_like(rest)
+        added = np.zeros(length)
         for name, amount in BREATH_MOTION.items():
             if name in self._named:
                 added[self._named[name]] += wake * amount * breath(since)
