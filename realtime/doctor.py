@@ -180,6 +180,14 @@ def cupy() -> Check:
     return Check("cupy", "ok", f"{library.__version__}, {count} GPU")
 
 
+def frame_path() -> Check:
+    """How a frame of LIA or LIA-X runs here: one CUDA graph, eagerly, or on the CPU; and why."""
+    from realtime.engines.gpu import describe_gpu
+
+    found = describe_gpu()[-1]
+    return Check(found.name, found.status, found.detail, found.cure)
+
+
 def server() -> Check:
     """What `avatar serve` needs."""
     lacking = [name for name in SERVER_PACKAGES if _version(name) is None]
@@ -226,7 +234,7 @@ def avatar_home() -> Path:
 
 
 LOOKS: tuple[Callable[[], Check | list[Check]], ...] = (
-    python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, server, ports, home,
+    python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, frame_path, server, ports, home,
 )  # fmt: skip
 """All checks, in the order in which they matter."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -267,8 +269,6 @@ def gpu():
 
 
 def test_waiting_frames_of_several_sessions_ride_in_one_batch(gpu):
-    import threading
-
     graph = graph_of(Immediate(), batches=(1, 2, 4))
     batcher = Batcher(graph, gpu)
     seats = [batcher.join(name).result(5) for name in "abc"]
@@ -285,8 +285,6 @@ def test_waiting_frames_of_several_sessions_ride_in_one_batch(gpu):
 
 
 def test_only_the_newest_waiting_frame_is_drawn(gpu):
-    import threading
-
     batcher = Batcher(graph_of(Immediate()), gpu)
     seat = batcher.join("a").result(5)
     gate = threading.Event()
@@ -303,7 +301,8 @@ def test_a_session_that_leaves_makes_room_and_the_others_keep_their_portraits(gp
     b.set_state(portrait=torch.full((2, 3), 70.0)).result(5)
     with pytest.raises(DeviceError, match="no room for the session c"):
         batcher.join("c").result(5)
-    a.leave().result(5)
+    a.leave()
+    a.leave()
     assert b.submit(frame(1)).result(5)["result"][0, 0] == 71
     c = batcher.join("c").result(5)
     c.set_state(portrait=torch.zeros(2, 3)).result(5)
@@ -316,6 +315,47 @@ def test_a_failing_frame_reaches_its_session_and_no_other(gpu):
     with pytest.raises(ValueError, match="lacks"):
         seat.submit({}).result(5)
     assert seat.submit(frame(3)).result(5)["result"][0, 0] == 3
+
+
+def test_memory_running_out_in_a_frame_sheds_the_newest_session_only(gpu):
+    class Full(Affine):
+        limit = 9
+
+        def run(self, inputs, state, outputs):
+            if inputs["frame"].shape[0] > self.limit:
+                raise OutOfMemoryError("full")
+            super().run(inputs, state, outputs)
+
+    program = Full()
+    batcher = Batcher(FrameGraph(program, Immediate(), batches=(1, 2, 4), eager="CPU"), gpu)
+    a, b, c = (batcher.join(name).result(5) for name in "abc")
+    for seat in (a, b, c):
+        seat.submit(frame(1)).result(5)
+    program.limit = 2
+    for value in (5, 6):
+        gate = threading.Event()
+        gpu.submit(gate.wait)
+        futures = [seat.submit(frame(value)) for seat in (a, b, c)]
+        gate.set()
+        assert [f.result(5)["result"][0, 0] for f in futures[:2]] == [value, value]
+        with pytest.raises(DeviceError, match="session c, the newest"):
+            futures[2].result(5)
+    program.limit = 0
+    with pytest.raises(DeviceError, match="session a"):
+        a.submit(frame(1)).result(5)
+
+
+def test_frames_go_on_when_the_oldest_session_leaves(gpu):
+    batcher = Batcher(graph_of(Immediate(), batches=(1, 2)), gpu)
+    a, b = (batcher.join(name).result(5) for name in "ab")
+    gate = threading.Event()
+    gpu.submit(gate.wait)
+    waits = b.submit(frame(4))
+    threading.Timer(0.05, gate.set).start()
+    a.leave()
+    assert waits.result(5)["result"][0, 0] == 4
+    with pytest.raises(DeviceError, match="session a is closed"):
+        a.submit(frame(1)).result(5)
 
 
 def test_frames_fail_once_the_thread_has_ended():
