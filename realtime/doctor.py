@@ -234,7 +234,8 @@ def avatar_home() -> Path:
 
 
 LOOKS: tuple[Callable[[], Check | list[Check]], ...] = (
-    python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, frame_path, server, ports, home,
+    python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, frame_path,
+    server, ports, home,
 )  # fmt: skip
 """All checks, in the order in which they matter."""
 
