@@ -32,6 +32,7 @@ from realtime.settings import Live, PipelineSettings
 from realtime.shelf import Shelf
 from realtime.sinks import Sink
 from realtime.sources import Item, Source
+from realtime.threads import one_core_per_stage
 from realtime.types import Frame, MotionCode, Picture
 
 PATIENCE = 5.0
@@ -115,6 +116,7 @@ class Pipeline:
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Prepare engine, source and sinks, then let them go. Raises AvatarError."""
+        one_core_per_stage()
         self._still = await loop.run_in_executor(None, self._rest)
         opened: asyncio.Future[None] = loop.create_future()
         self._start(lambda: self._read_stage(lambda: _from_thread(loop, _resolve, opened)), "source")
