@@ -14,7 +14,7 @@ What the text leaves open, and how it is settled here:
 - Equations 7 and 8 read literally have no shortcut around the attention and none around the feed-forward network:
   F = MSA(F), F = FFN(LN(F) + F). `layer="printed"` is exactly that; `layer="standard"`, the default, is the
   pre-norm layer F = F + MSA(LN(F)), F = F + FFN(LN(F)) that section 4's "standard transformer encoder" means.
-- The head has a bias here (6 numbers), so that an untrained network starts from the identity and not from
+- The head has a bias here (6 numbers), so that an untrained network starts near the identity and not from
   singular matrices.
 """
 
@@ -137,12 +137,15 @@ class MotionTransformer(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.backbone = make_backbone(config.backbone)
         self.project = nn.Linear(self.backbone.width * config.patch**2, config.dim)
-        self.motion_tokens = nn.Parameter(torch.randn(config.parts, config.dim) * 0.02)
+        self.motion_tokens = nn.Parameter(torch.randn(config.parts, config.dim))
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.layers))
         self._tables: dict[tuple[int, int, torch.dtype, torch.device], Tensor] = {}
         self.head = nn.Linear(config.dim, 6)
-        nn.init.normal_(self.head.weight, std=0.02)
         with torch.no_grad():
+            # Tokens of unit size start as keypoints apart (parts that begin in one place tend to stay there), with
+            # matrices near the identity.
+            spread = torch.tensor([0.4, 0.4, 0.05, 0.05, 0.05, 0.05]) / config.dim**0.5
+            self.head.weight.copy_(torch.randn(6, config.dim) * spread[:, None])
             self.head.bias.copy_(torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0, 1.0]))
 
     def tokens(self, picture: Tensor) -> tuple[Tensor, tuple[int, int]]:

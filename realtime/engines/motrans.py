@@ -29,7 +29,9 @@ from realtime.engines.dense_motion import DenseMotion
 from realtime.engines.motion_transformer import MotionTransformer, MotionTransformerConfig
 from realtime.engines.neural import NeuralEngine, Portrait
 from realtime.engines.part_motion import PartMotion, ResBlock, coordinate_grid, inverse_2x2, resize_flow
+from realtime.engines.part_views import PartViews
 from realtime.engines.prepared import Placement
+from realtime.errors import BadPortrait
 from realtime.types import Direction, MotionCode
 
 ENTRIES = (
@@ -183,6 +185,44 @@ class MotransEngine(NeuralEngine):
 
     def _draw(self, code: MotionCode, reference: MotionCode, shown: Portrait) -> Tensor:
         return self.net.draw(shown.feats, *self._moved(code, reference, shown))
+
+    @torch.inference_mode()
+    def look(self, frame: np.ndarray) -> PartViews:
+        """What the network sees in a driving frame, uint8 (H, W, 3) RGB, and the portrait moved by it (absolute).
+
+        Raises BadPortrait where the frame shows no face, EngineError before the first portrait."""
+        shown = self._shown()
+        self.reset()
+        square = self._driving_square(frame, 0.0)
+        if square is None:
+            raise BadPortrait("no face is found in the frame")
+        picture = self.net.latent(self._network_input(frame, square))
+        estimator, attention = self.net.network.estimator, None
+        if isinstance(estimator, MotionTransformer):
+            driving, maps = estimator.attention_maps(picture)
+            attention = maps[0].cpu().numpy()
+        else:
+            driving = estimator(picture)
+        home = PartMotion.from_flat(shown.code)
+        motion = self.net.dense(shown.feats, home, driving)
+        made = self.net.draw(shown.feats, home, driving)
+
+        def as_picture(x: Tensor) -> np.ndarray:
+            return (x[0].float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+        return PartViews(
+            frame=as_picture(picture),
+            portrait=as_picture(shown.latent),
+            made=as_picture((made + 1) / 2),
+            points=driving.points[0].cpu().numpy(),
+            affine=driving.affine[0].cpu().numpy(),
+            home_points=home.points[0].cpu().numpy(),
+            home_affine=home.affine[0].cpu().numpy(),
+            masks=motion.masks[0].cpu().numpy(),
+            occlusion=motion.occlusion[0, 0].cpu().numpy(),
+            flow=motion.flow[0].cpu().numpy(),
+            attention=attention,
+        )
 
     @torch.inference_mode()
     def flow(self, code: MotionCode) -> np.ndarray:

@@ -11,25 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from realtime.engines.dense_motion import DenseMotion
+from realtime.engines.part_views import mask_picture
 from realtime.errors import BadFile
 from realtime.training.pairs import PairSet, as_tensors
 from realtime.training.systems import TrainedSystem
 
 SHOWN = 6
 """Columns of a sample sheet."""
-
-
-def part_colours(count: int) -> np.ndarray:
-    """`count` colours, uint8 (count, 3) RGB: grey for the background, then hues evenly apart."""
-    import colorsys
-
-    hues = [colorsys.hsv_to_rgb(k / max(1, count - 1), 0.75, 1.0) for k in range(count - 1)]
-    return (np.array([(0.25, 0.25, 0.25), *hues]) * 255).round().astype(np.uint8)
-
-
-def mask_picture(masks: np.ndarray) -> np.ndarray:
-    """Masks (K + 1, h, w) that sum to 1, as a picture in which every part has its colour: uint8 (h, w, 3)."""
-    return np.einsum("khw,kc->hwc", masks, part_colours(len(masks)).astype(np.float32)).round().astype(np.uint8)
 
 
 def to_uint8(pictures: Tensor) -> np.ndarray:
