@@ -149,26 +149,26 @@ def test_a_prepared_residual_block_equals_the_block(wide_first: bool) -> None:
     assert torch.allclose(Down(CPU, block)(x), want, atol=1e-4)
 
 
-LEVELS = ("_512", "2", "3")
+LEVELS = ("_512", "2")
 
 
 @pytest.mark.parametrize("lean", [False, True], ids=["copied", "in place"])
 def test_prepared_lia_x_equals_the_network(lean: bool) -> None:
-    """The decoder's first three levels: the others repeat them, and one whole picture is 1.5 TFLOP."""
+    """The decoder's first two levels: the others repeat them, and one whole picture is 1.5 TFLOP."""
     net = LiaX(scale=1)
     recipe.fill(net, 3)
     generator = torch.Generator().manual_seed(5)
     z, code = torch.randn(1, 512, generator=generator), torch.full((1, 40), 0.2)
-    feats = [torch.randn(1, 512, 8 << k, 8 << k, generator=generator) for k in range(3)]
+    feats = [torch.randn(1, 512, 8 << k, 8 << k, generator=generator) for k in range(2)]
     wanted: dict = {}
     hooks = [getattr(net.dec, f"flow{n}").register_forward_hook(_keep(wanted, k)) for k, n in enumerate(LEVELS)]
-    hooks.append(net.dec.rgb3.register_forward_hook(_stop(wanted)))
+    hooks.append(net.dec.rgb2.register_forward_hook(_stop(wanted)))
     with pytest.raises(_Enough):
-        net.decode(net.navigate(z, target=code), [*feats, *feats[-1:] * 4])
+        net.decode(net.navigate(z, target=code), [*feats, *feats[-1:] * 5])
     want_code = net.alpha(z)
     fast = FastLiaX(net, Placement(torch.device("cpu"), torch.float32, lean=lean))
     assert torch.allclose(fast.alpha(z), want_code, atol=1e-5)
-    fast.levels = fast.levels[:3]
+    fast.levels = fast.levels[:2]
     got: dict = {}
     image = fast.decode(z + fast.move(code), fast.features(feats), got)
     for name in got:
