@@ -24,6 +24,9 @@ def command(
     only: Annotated[
         str | None, typer.Option(help="One part of the face: head, eyes, gaze, brows, mouth, cheeks.")
     ] = None,
+    flow: Annotated[
+        bool, typer.Option("--flow", help="With -o: heat maps of what each direction moves, and how much of it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     size: o.Size = 512,
     weights: o.Weights = None,
@@ -37,9 +40,13 @@ def command(
 
       avatar directions --only mouth --portrait me.jpg -o mouth.png
 
+      avatar directions --portrait me.jpg --flow -o flow.png
+
       avatar directions --json
     """
     settings = o.engine_settings(engine, size, weights, device)
+    if flow and output is None:
+        raise BadValue("--flow", "without -o", "name the picture to draw, as in -o flow.png")
     if output is not None:
         check_picture_target(output)
     picture = o.read_portrait(portrait) if output is not None else None
@@ -53,19 +60,23 @@ def command(
         else:
             _print_table(chosen)
         if output is not None:
-            _draw(loaded, [d for d in chosen if d.named] or chosen, output)
+            _draw(loaded, chosen if flow else [d for d in chosen if d.named] or chosen, output, flow)
     finally:
         loaded.close()
 
 
-def _draw(engine: o.Engine, directions: list[Direction], output: Path) -> None:
+def _draw(engine: o.Engine, directions: list[Direction], output: Path, flow: bool) -> None:
+    from realtime.flow_sheet import flow_sheet, measure
     from realtime.sheets import direction_sheet
 
     with progress() as bar:
         task = bar.add_task("drawing", total=len(directions), speed="")
-        sheet = direction_sheet(engine, directions, on_row=lambda: bar.advance(task))
+        if flow:
+            sheet = flow_sheet(engine, measure(engine, directions, on_one=lambda: bar.advance(task)))
+        else:
+            sheet = direction_sheet(engine, directions, on_row=lambda: bar.advance(task))
     write_picture(output, sheet)
-    print(f"{output}: {len(directions)} directions at five values")
+    print(f"{output}: {len(directions)} directions {'and what they move' if flow else 'at five values'}")
 
 
 def _as_json(direction: Direction) -> dict[str, object]:
