@@ -49,9 +49,12 @@ class Spec:
 class Program(Protocol):
     """What one frame does. All buffers have the batch as their first dimension."""
 
-    inputs: Mapping[str, Spec]
-    outputs: Mapping[str, Spec]
-    state: Mapping[str, Spec]
+    @property
+    def inputs(self) -> Mapping[str, Spec]: ...
+    @property
+    def outputs(self) -> Mapping[str, Spec]: ...
+    @property
+    def state(self) -> Mapping[str, Spec]: ...
 
     def run(self, inputs: Buffers, state: Buffers, outputs: Buffers) -> None:
         """Fill `outputs`. Enqueues work on the current stream and never waits for it; takes every value that may

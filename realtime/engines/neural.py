@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,10 @@ from realtime.engines.registry import find_weights
 from realtime.errors import BadPortrait, BadValue, DeviceError, EngineError
 from realtime.types import Direction, Frame, MotionCode
 
+if TYPE_CHECKING:
+    from realtime.engines.gpu_path import GpuPath
+
+T = TypeVar("T")
 CropMode = Literal["auto", "face", "centre", "none"]
 SMALLEST_FACE = 32
 """Pixels from chin to forehead below which a portrait's face is refused."""
@@ -101,10 +105,21 @@ class NeuralEngine:
         self.reference: MotionCode | None = None
         self._paste_back = paste_back
         self._portrait: Portrait | None = None
+        self._path = self._gpu_path()
         self._crop = _checked_crop(crop)
         self._follower = CropFollower(keep_position=keep_position, keep_scale=keep_scale)
         self._tracker: Any = None
         self._clock = 0.0
+
+    def _gpu_path(self) -> GpuPath | None:
+        """Captured frames on own kernels, where they can run (`avatar doctor` says why not)."""
+        import kernels
+
+        if self._device.type != "cuda" or self._dtype == torch.bfloat16 or not kernels.available():
+            return None
+        from realtime.engines.gpu_path import GpuPath
+
+        return GpuPath(self.net, self._device, self.name)
 
     def describe(self, motion_dim: int) -> Sequence[Direction]:
         """The motion dictionary of a network with that many directions."""
@@ -138,10 +153,12 @@ class NeuralEngine:
         if self._paste_back:
             image, square = self._scaled(image, square)
         x = self._network_input(image, square)
-        latent, feats = self.net.encode(x)
         side = int(square.side)
         edge = feather(side) if self._paste_back else None
-        self._portrait = Portrait(image, square, latent, self.net.alpha(latent), self.net.features(feats), edge)
+        if self._path is not None:
+            self._path.set_portrait(x)
+        latent, code, feats = self._on_device(lambda: self._encoded(x))
+        self._portrait = Portrait(image, square, latent, code, feats, edge)
 
     @torch.inference_mode()
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
@@ -153,8 +170,7 @@ class NeuralEngine:
         square = self._driving_square(image, now)
         if square is None:
             return None
-        code = self.net.alpha(self.net.latent(self._network_input(image, square)))
-        values = code[0].cpu().numpy().astype(np.float32)
+        values = self._code_of(image, square)
         if not isinstance(frame, Frame):
             return MotionCode(self.kind, values)
         return MotionCode(self.kind, values, frame.captured, frame.pts, frame.index)
@@ -168,7 +184,30 @@ class NeuralEngine:
             )
         if self.reference is None:
             self.reference = code
-        return self._finish(self._draw(code, self.reference, shown), shown)
+        if self._path is not None:
+            rgb = _as_network_output(self._path.render(code.values, self.reference.values))
+        else:
+            rgb = self._draw(code, self.reference, shown)
+        return self._finish(rgb, shown)
+
+    def _encoded(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Latent, code and feature maps of a network input."""
+        with torch.inference_mode():
+            latent, feats = self.net.encode(x)
+            return latent, self.net.alpha(latent), self.net.features(feats)
+
+    def _on_device(self, work: Callable[[], T]) -> T:
+        """`work`, on the thread that owns the device where there is one."""
+        return work() if self._path is None else self._path.call(work)
+
+    def _code_of(self, image: np.ndarray, square: Square) -> np.ndarray:
+        if self._path is None:
+            code = self.net.alpha(self.net.latent(self._network_input(image, square)))
+            return code[0].cpu().numpy().astype(np.float32)
+        side = square.side
+        if not side:  # the whole picture
+            return self._path.encode(image, (0.0, 0.0, float(image.shape[1]), float(image.shape[0])))
+        return self._path.encode(image, (square.left, square.top, square.left + side, square.top + side))
 
     def _draw(self, code: MotionCode, reference: MotionCode, shown: Portrait) -> Tensor:
         """The picture of `code`, (1, 3, S, S) in [-1, 1]."""
@@ -198,6 +237,8 @@ class NeuralEngine:
 
     def close(self) -> None:
         self._portrait = None
+        if self._path is not None:
+            self._path.close()
         if self._tracker is not None:
             self._tracker.close()
             self._tracker = None
@@ -307,6 +348,11 @@ class NeuralEngine:
             left, top = round(shown.square.left), round(shown.square.top)
             picture = paste(shown.image, picture, left, top, shown.soft_edge)
         return picture if self.trained else stamp(picture, recipe.NO_TRAINED_WEIGHTS)
+
+
+def _as_network_output(picture: np.ndarray) -> Tensor:
+    """A finished square, uint8 (S, S, 3), as (1, 3, S, S) in [-1, 1] on the CPU."""
+    return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1.0
 
 
 def has_face_finder() -> bool:
