@@ -58,7 +58,7 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
     matte = np.maximum(smoothstep(0.25, 0.95, soft).astype(np.float32), surely)
 
     # around the person lies a band in which the mask cannot be trusted (stray hair): no colour is taken from it
-    band = max(3, int(0.13 * fh))
+    band = max(3, int(0.11 * fh))
     person = cv2.dilate((matte > 0.5).astype(np.uint8), _disc(band)).astype(bool)
     known = ~person & (matte < 0.3)
     if known.sum() < 50:
@@ -70,9 +70,7 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
     weight = known.astype(np.float32)
     plain = np.clip(fill_smooth(picture, weight), 1.0, 254.0)
     needed = np.maximum((plain - picture) / plain, (picture - plain) / (255.0 - plain)).max(axis=2)
-    local = cv2.GaussianBlur(picture, (0, 0), 0.03 * fh)
-    grain = fill_smooth(np.abs(picture - local).mean(axis=2) / np.maximum(local.mean(axis=2), 16.0), weight)
-    least = 0.05 + 2.0 * grain
+    least = 0.05 + 2.5 * fill_smooth(_roughness(picture, known, 0.08 * fh), weight)
     hair = needed * np.clip((needed - least) / 0.12, 0.0, 1.0)
     in_band = cv2.GaussianBlur(person.astype(np.float32), (0, 0), 1.0) * person
     matte = np.maximum(matte * person, np.minimum(hair * in_band, 0.98)).astype(np.float32)
@@ -84,6 +82,16 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
     background = np.where(alpha < 0.004, picture, background)
     colour = np.where(alpha < 0.004, 0.0, colour)
     return Layers(matte, colour, background)
+
+
+def _roughness(picture: np.ndarray, known: np.ndarray, sigma: float) -> np.ndarray:
+    """How far known pixels differ from their surroundings, as a share of the brightness: float32 (H, W)."""
+    small = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    weight = cv2.resize(known.astype(np.float32), (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA)
+    spread = np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma / 2.0), 1e-4)
+    local = cv2.GaussianBlur(small * weight[..., None], (0, 0), sigma / 2.0) / spread[..., None]
+    rough = np.abs(small - local).max(axis=2) / np.maximum(local.mean(axis=2), 24.0)
+    return cv2.resize(rough, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def _disc(radius: int) -> np.ndarray:
