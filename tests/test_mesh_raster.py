@@ -13,10 +13,10 @@ SIZE = 16
 EDGE = 1e-3
 
 
-def draw(points, depth, uv, triangles, size=(SIZE, SIZE)):
+def draw(points, depth, uv, triangles, size=(SIZE, SIZE), top=0):
     x, y, z = (np.empty(size, np.float32) for _ in range(3))
     arrays = (np.ascontiguousarray(a, np.float32) for a in (points, depth, uv))
-    rasterise(*arrays, np.ascontiguousarray(triangles, np.int32), x, y, z)
+    rasterise(*arrays, np.ascontiguousarray(triangles, np.int32), top, x, y, z)
     return x, y, z
 
 
@@ -85,6 +85,16 @@ def test_triangles_that_share_edges_leave_no_gap(turn, cells):
     assert (x[within] != OUTSIDE).all()
     assert np.allclose(x[within], xx[within], atol=1e-3)
     assert (x[(np.abs(local) > 6.01).any(-1)] == OUTSIDE).all()
+
+
+def test_bands_of_rows_make_the_whole_picture():
+    rng = np.random.default_rng(6)
+    points, depth, uv = rng.uniform(-5, 25, (30, 2)), rng.uniform(0, 9, 30), rng.uniform(0, 99, (30, 2))
+    triangles = rng.integers(0, 30, (40, 3))
+    whole = draw(points, depth, uv, triangles)
+    parts = [draw(points, depth, uv, triangles, (4, SIZE), top) for top in range(0, SIZE, 4)]
+    for k in range(3):
+        assert np.allclose(whole[k], np.concatenate([part[k] for part in parts]), atol=1e-3)
 
 
 def test_of_equal_depths_the_earlier_triangle_wins():

@@ -114,7 +114,7 @@ def _landing(portrait: PreparedPortrait, shape: np.ndarray, pose: HeadPose, poin
     rest, _ = move_mesh(portrait, portrait.shape, portrait.pose)
     size = (portrait.height, portrait.width)
     x, y, z = (np.empty(size, np.float32) for _ in range(3))
-    rasterise(rest, depth, moved, portrait.triangles, x, y, z)
+    rasterise(rest, depth, moved, portrait.triangles, 0, x, y, z)
     at = points.astype(int)
     landed = np.stack([x[at[:, 1], at[:, 0]], y[at[:, 1], at[:, 0]]], axis=-1)
     return np.where(landed == OUTSIDE, -1.0, landed).astype(np.float64)

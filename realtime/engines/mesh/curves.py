@@ -40,19 +40,27 @@ def _tabulate(u: np.ndarray, v: np.ndarray, table: np.ndarray) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """origin: the first corner, (2,) pixels. along, down: unit vectors. length: pixels between the corners.
-    upper, lower: float64 (SAMPLES,), heights over u, pixels; lower is never above upper."""
+    """frame: float64 (5,): the first corner x, y, the unit vector towards the second one x, y, and how far it is, in
+    pixels. upper, lower: float64 (SAMPLES,), heights over u, pixels; lower is never above upper."""
 
-    origin: tuple[float, float]
-    along: tuple[float, float]
-    length: float
+    frame: np.ndarray
     upper: np.ndarray
     lower: np.ndarray
+
+    @property
+    def length(self) -> float:
+        """Pixels between the corners."""
+        return float(self.frame[4])
+
+    @property
+    def height(self) -> float:
+        """The widest gap, pixels."""
+        return float((self.lower - self.upper).max())
 
     def box(self, margin: float, width: int, height: int) -> tuple[int, int, int, int] | None:
         """Pixels (x0, y0, x1, y1) that the opening can touch in a picture of that size; None when outside."""
         top, bottom = float(self.upper.min()), float(self.lower.max())
-        (ox, oy), (ax, ay), n = self.origin, self.along, self.length
+        ox, oy, ax, ay, n = self.frame.tolist()
         xs = [ox + ax * u - ay * v for u in (0.0, n) for v in (top, bottom)]
         ys = [oy + ay * u + ax * v for u in (0.0, n) for v in (top, bottom)]
         if not all(map(math.isfinite, xs + ys)):
@@ -68,28 +76,46 @@ def opening(ring: np.ndarray, upper_inset: float = 0.0, lower_inset: float = 0.0
     upper_inset, lower_inset: pixels by which each edge moves into the opening, at most half of it. Negative ones
     move outwards, less where it is narrow.
     """
-    half = len(ring) // 2
-    start, end = ring[0], ring[half]
-    dx, dy = float(end[0] - start[0]), float(end[1] - start[1])
-    length = max(1e-3, math.hypot(dx, dy))
-    ax, ay = dx / length, dy / length
-    offset = ring - start
-    u = (offset[:, 0] * ax + offset[:, 1] * ay) / length
-    v = offset[:, 1] * ax - offset[:, 0] * ay
-    upper, lower = np.empty(SAMPLES), np.empty(SAMPLES)
-    _tabulate(_rising(u[: half + 1]), np.ascontiguousarray(v[: half + 1]), upper)
-    order = np.r_[0, len(ring) - 1 : half - 1 : -1]
-    _tabulate(_rising(u[order]), np.ascontiguousarray(v[order]), lower)
-    gap = np.maximum(lower - upper, 0.0)
-    share = np.minimum(1.0, gap / max(2.0 * (abs(upper_inset) + abs(lower_inset)), 1e-6))
-    middle = (upper + lower) / 2.0
-    upper = np.where(lower < upper, middle, upper) + share * upper_inset
-    lower = np.maximum(upper, np.where(lower < upper, middle, lower) - share * lower_inset)
-    return Opening((float(start[0]), float(start[1])), (ax, ay), length, upper, lower)
+    frame, upper, lower = np.empty(5), np.empty(SAMPLES), np.empty(SAMPLES)
+    _build(np.ascontiguousarray(ring, np.float64), upper_inset, lower_inset, frame, upper, lower)
+    return Opening(frame, upper, lower)
 
 
-def _rising(u: np.ndarray) -> np.ndarray:
-    """u clipped to 0..1 and never falling, as a table needs it."""
-    u = np.maximum.accumulate(np.clip(u, 0.0, 1.0))
-    u[0], u[-1] = 0.0, 1.0
-    return u
+@compiled("void(float64[:,::1], float64, float64, float64[::1], float64[::1], float64[::1])")
+def _build(
+    ring: np.ndarray,
+    upper_inset: float,
+    lower_inset: float,
+    frame: np.ndarray,
+    upper: np.ndarray,
+    lower: np.ndarray,
+) -> None:
+    n = len(ring)
+    half = n // 2
+    x0 = ring[0, 0]
+    y0 = ring[0, 1]
+    dx = ring[half, 0] - x0
+    dy = ring[half, 1] - y0
+    length = max(1e-3, np.sqrt(dx * dx + dy * dy))
+    ax = dx / length
+    ay = dy / length
+    frame[0], frame[1], frame[2], frame[3], frame[4] = x0, y0, ax, ay, length
+    us = np.empty(half + 1)
+    vs = np.empty(half + 1)
+    for side in range(2):
+        for i in range(half + 1):
+            k = i if side == 0 else (n - i) % n
+            ox = ring[k, 0] - x0
+            oy = ring[k, 1] - y0
+            u = min(1.0, max(0.0, (ox * ax + oy * ay) / length))
+            us[i] = max(u, us[i - 1]) if i > 0 else 0.0  # never falling, as a table needs it
+            vs[i] = oy * ax - ox * ay
+        us[half] = 1.0
+        _tabulate(us, vs, upper if side == 0 else lower)
+    most = 2.0 * (abs(upper_inset) + abs(lower_inset))
+    for i in range(len(upper)):
+        if lower[i] < upper[i]:
+            upper[i] = lower[i] = 0.5 * (upper[i] + lower[i])
+        share = min(1.0, (lower[i] - upper[i]) / max(most, 1e-6))
+        upper[i] += share * upper_inset
+        lower[i] = max(upper[i], lower[i] - share * lower_inset)

@@ -80,12 +80,11 @@ class Eye:
         if not boxes:
             return
         box = [*np.min(boxes, axis=0)[:2], *np.max(boxes, axis=0)[2:]]
-        open_height = max(1e-6, float((opened.lower - opened.upper).max()))
-        closing = 1.0 - float((window.lower - window.upper).max()) / open_height
+        closing = 1.0 - window.height / max(1e-6, opened.height)
         _draw_eye(
             out,
             np.array(box, np.int64),
-            np.array([*window.origin, *window.along, window.length]),
+            window.frame,
             window.upper,
             window.lower,
             self.seen,
@@ -123,7 +122,7 @@ def _prepare_eye(
     radius = float(np.linalg.norm(landmarks[list(iris[1:]), :2] - centre, axis=1).mean())
     width = float(np.linalg.norm(lids[8] - lids[0]))
     window = opening(lids)
-    height = float((window.lower - window.upper).max())
+    height = window.height
     reach = np.array([1.1 * width, 0.8 * width])
     middle = lids.mean(axis=0)
     low = np.floor(np.maximum(middle - reach, 0)).astype(int)
@@ -211,8 +210,7 @@ def coverage(window: Opening, shape: tuple[int, ...], soft: float) -> np.ndarray
     mask = np.zeros(shape, np.float32)
     box = window.box(2.0 + soft, shape[1], shape[0])
     if box is not None:
-        frame = np.array([*window.origin, *window.along, window.length])
-        _fill_coverage(mask, np.array(box, np.int64), frame, window.upper, window.lower, soft)
+        _fill_coverage(mask, np.array(box, np.int64), window.frame, window.upper, window.lower, soft)
     return mask
 
 
@@ -288,6 +286,27 @@ def texel(texture: np.ndarray, x: float, y: float, channel: int) -> float:
     return top * (1.0 - fy) + bottom * fy
 
 
+@compiled("UniTuple(float64, 3)(uint8[:,:,::1], float64, float64)")
+def colour(texture: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
+    """Bilinear sample of the first three channels, the edge repeated."""
+    h, w = texture.shape[:2]
+    x = min(max(x, 0.0), w - 1.001)
+    y = min(max(y, 0.0), h - 1.001)
+    i = int(y)
+    j = int(x)
+    fx = x - j
+    fy = y - i
+    a = (1.0 - fx) * (1.0 - fy)
+    b = fx * (1.0 - fy)
+    c = (1.0 - fx) * fy
+    d = fx * fy
+    return (
+        a * texture[i, j, 0] + b * texture[i, j + 1, 0] + c * texture[i + 1, j, 0] + d * texture[i + 1, j + 1, 0],
+        a * texture[i, j, 1] + b * texture[i, j + 1, 1] + c * texture[i + 1, j, 1] + d * texture[i + 1, j + 1, 1],
+        a * texture[i, j, 2] + b * texture[i, j + 1, 2] + c * texture[i + 1, j, 2] + d * texture[i + 1, j + 1, 2],
+    )
+
+
 @compiled(
     "void(uint8[:,:,::1], int64[::1], float64[::1], float64[::1], float64[::1], uint8[:,:,::1], uint8[:,:,::1],"
     " uint8[:,:,::1], float64[::1], float64[::1], float64[::1], float64[::1])"
@@ -328,9 +347,9 @@ def _draw_eye(
                 if v > top and v < upper[k]:
                     cover_lid = min(1.0, (v - top) / lash) * min(1.0, (upper[k] - v) / (0.5 * lash))
                     cover_lid = 0.85 * closed * ends * cover_lid * cover_lid * (3.0 - 2.0 * cover_lid)
+                    skin = colour(lid, sx, sy)
                     for c in range(3):
-                        skin = texel(lid, sx, sy, c)
-                        out[y, x, c] = np.uint8(out[y, x, c] * (1.0 - cover_lid) + skin * cover_lid + 0.5)
+                        out[y, x, c] = np.uint8(out[y, x, c] * (1.0 - cover_lid) + skin[c] * cover_lid + 0.5)
                 off = (v - 0.5 * (upper[k] + lower[k])) / line
                 shut = min(1.0, max(0.0, 1.5 - (lower[k] - upper[k]) / line))
                 dark = 0.45 * closed * ends * shut * np.exp(-off * off)
@@ -349,8 +368,8 @@ def _draw_eye(
             # the upper lid's shadow on the ball, where the picture's own shadow has moved away with the lid
             below = max(0.0, v - upper[min(SAMPLES - 1, max(0, int(u * (SAMPLES - 1))))])
             light = 1.0 - (1.0 - rest) * 0.32 * np.exp(-below / shade_reach)
+            made = colour(ball, bx, by)
+            own = colour(seen, sx, sy) if rest > 0.01 else made
             for c in range(3):
-                value = texel(ball, bx, by, c) * light
-                if rest > 0.01:
-                    value = value * (1.0 - rest) + rest * texel(seen, sx, sy, c)
+                value = made[c] * light * (1.0 - rest) + own[c] * rest
                 out[y, x, c] = np.uint8(min(255.0, out[y, x, c] * (1.0 - cov) + value * cov + 0.5))

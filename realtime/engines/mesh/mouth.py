@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtime.engines.mesh.curves import SAMPLES, opening
-from realtime.engines.mesh.eyes import ZOOM, cover, coverage, magnify, soften_seam, texel
+from realtime.engines.mesh.eyes import ZOOM, colour, cover, coverage, magnify, soften_seam, texel
 from realtime.engines.mesh.jit import compiled
 from realtime.engines.mesh.teeth import EDGE, ROW_HEIGHT, ROW_WIDTH, Teeth, draw_teeth
 from realtime.engines.mesh.topology import smoothstep
@@ -68,10 +68,9 @@ class Mouth:
         box = window.box(3.0, out.shape[1], out.shape[0])
         if box is None:
             return
-        frame = np.array([*window.origin, *window.along, window.length])
         moved = float(np.abs(ring - self.rest[list(LIPS_INNER)])[:, :2].mean())
         rest = float(np.exp(-((moved / 0.007) ** 2)))
-        soften_seam(out, np.array(box, np.int64), frame, window.upper, window.lower, 1.0 - rest)
+        soften_seam(out, np.array(box, np.int64), window.frame, window.upper, window.lower, 1.0 - rest)
         if max(gap, float((ring[:10:-1, 1] - ring[1:10, 1]).max())) < CLOSED:
             return
         depth = (upper_lip[2] + lower_lip[2]) / 2.0
@@ -90,7 +89,7 @@ class Mouth:
         _draw_mouth(
             out,
             np.array(box, np.int64),
-            frame,
+            window.frame,
             window.upper,
             window.lower,
             np.array(planes),
@@ -212,9 +211,9 @@ def _teeth_edge(
     bright = None
     if light.max() > 90.0:
         middling = (light >= np.percentile(light, 50)) & (light <= np.percentile(light, 90))
-        colour = np.median(crop[ys, xs][middling].astype(np.float64), axis=0)
-        if colour.min() > 0.66 * colour.max():  # white, not lip
-            bright = np.minimum(1.06 * colour, 250.0)
+        median = np.median(crop[ys, xs][middling].astype(np.float64), axis=0)
+        if median.min() > 0.66 * median.max():  # white, not lip
+            bright = np.minimum(1.06 * median, 250.0)
     if np.isfinite(means).sum() < 2 or np.nanmin(means) > 0.62 * np.nanmax(means):
         return bottom, bright
     darkest = int(np.nanargmin(means))
@@ -300,8 +299,10 @@ def _draw_mouth(
                     continue
                 alpha = texel(texture, ax, ay, 3) / 255.0
                 dark *= max(0.25, 1.0 - 17.0 * tx * tx)
-                for c in range(3):
-                    value[c] = value[c] * (1.0 - alpha) + texel(texture, ax, ay, c) * dark
+                if alpha > 0.0:
+                    tooth = colour(texture, ax, ay)
+                    for c in range(3):
+                        value[c] = value[c] * (1.0 - alpha) + tooth[c] * dark
             corner_dark = (1.0 - 0.6 * side**5) * min(1.0, 0.82 + 0.18 * below_lip / 0.012)
             # the portrait's own interior, where it shows: what lies above the split goes with the head, the rest with
             # the jaw
@@ -318,13 +319,17 @@ def _draw_mouth(
                 own_x = view[0] * (lx - centre + rest_middle) + view[1] * sy + view[2]
                 own_y = view[3] * (lx - centre + rest_middle) + view[4] * sy + view[5]
                 mine *= texel(own, own_x, own_y, 3) / 255.0
+            inside = (0.0, 0.0, 0.0)
+            share = 0.0
+            if mine > 0.004:
+                inside = colour(own, own_x, own_y)
+                share = 255.0 * mine / texel(own, own_x, own_y, 3)
+            at_rest = inside
+            if rest > 0.01:
+                at_rest = colour(
+                    seen, view[0] * lx + view[1] * ly + view[2], view[3] * lx + view[4] * ly + view[5]
+                )
             for c in range(3):
-                shown = value[c] * corner_dark
-                if mine > 0.004:
-                    alpha = texel(own, own_x, own_y, 3) / 255.0
-                    shown = shown * (1.0 - mine) + texel(own, own_x, own_y, c) * (mine / alpha)
-                if rest > 0.01:
-                    rx0 = view[0] * lx + view[1] * ly + view[2]
-                    ry0 = view[3] * lx + view[4] * ly + view[5]
-                    shown = shown * (1.0 - rest) + texel(seen, rx0, ry0, c) * rest
+                shown = value[c] * corner_dark * (1.0 - mine) + inside[c] * share
+                shown = shown * (1.0 - rest) + at_rest[c] * rest
                 out[y, x, c] = np.uint8(min(255.0, max(0.0, out[y, x, c] * (1.0 - cov) + shown * cov + 0.5)))

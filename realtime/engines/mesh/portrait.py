@@ -154,7 +154,7 @@ def _behind_openings(person: np.ndarray, canvas: np.ndarray, landmarks: np.ndarr
     for ring, dark in ((EYE_RINGS[0], 0.55), (EYE_RINGS[1], 0.55), (LIPS_INNER, 0.50)):
         points = landmarks[list(ring), :2]
         window = opening(points)
-        height = float((window.lower - window.upper).max())
+        height = window.height
         if height < 0.012 * fh:
             continue
         reach = int(np.ceil(0.35 * window.length + 4))

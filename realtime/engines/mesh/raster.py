@@ -16,18 +16,20 @@ OUTSIDE = -1.0e4
 
 
 @compiled(
-    "void(float32[:,::1], float32[::1], float32[:,::1], int32[:,::1], float32[:,::1], float32[:,::1], float32[:,::1])"
+    "void(float32[:,::1], float32[::1], float32[:,::1], int32[:,::1], int64, float32[:,::1], float32[:,::1],"
+    " float32[:,::1])"
 )
 def rasterise(
     points: np.ndarray,
     depth: np.ndarray,
     uv: np.ndarray,
     triangles: np.ndarray,
+    top: int,
     map_x: np.ndarray,
     map_y: np.ndarray,
     depth_buffer: np.ndarray,
 ) -> None:
-    """Draw `triangles` into `map_x`, `map_y`.
+    """Draw `triangles` into `map_x`, `map_y`, which hold the rows of the target from row `top` on.
 
     points: float32 (n, 2), pixels of the target; pixel (x, y) is drawn when its centre (x, y) is inside.
     depth: float32 (n,), smaller is nearer; of equal depths the earlier triangle wins.
@@ -45,12 +47,14 @@ def rasterise(
         a = triangles[k, 0]
         b = triangles[k, 1]
         c = triangles[k, 2]
+        ay = float(points[a, 1]) - top
+        by = float(points[b, 1]) - top
+        cy = float(points[c, 1]) - top
+        if (ay < -1.0 and by < -1.0 and cy < -1.0) or (ay > height and by > height and cy > height):
+            continue
         ax = float(points[a, 0])
-        ay = float(points[a, 1])
         bx = float(points[b, 0])
-        by = float(points[b, 1])
         cx = float(points[c, 0])
-        cy = float(points[c, 1])
         area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
         reach = max(abs(ax), abs(ay), abs(bx), abs(by), abs(cx), abs(cy))
         if not (abs(area) > 1e-6 and reach < 1e6):  # nor where a coordinate is not a number
