@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 
 from realtime.cli import run as avatar  # noqa: E402
 from realtime.engines.animator import load_animator  # noqa: E402
-from realtime.engines.part_motion import PartMotion  # noqa: E402
+from realtime.engines.part_motion import PartMotion, coordinate_grid  # noqa: E402
 from realtime.errors import BadFile, BadValue  # noqa: E402
 from realtime.training import losses  # noqa: E402
 from realtime.training.clips import (  # noqa: E402
@@ -538,10 +538,23 @@ def test_averaged_weights_follow():
     assert torch.allclose(dict(trainer.averaged.named_parameters())[name], expected, atol=1e-7)
 
 
-def test_mixed_precision_keeps_master_weights_in_float32():
-    trainer = trainer_of(micro(precision="bf16"))
-    assert not trainer.step(batch_of()).skipped
-    assert {p.dtype for p in trainer.system.network.parameters()} == {torch.float32}
+@pytest.mark.parametrize("system", ["motrans", "fomm", "mraa"])
+def test_mixed_precision_keeps_weights_and_geometry_in_float32(system):
+    trainer = trainer_of(micro(system, precision="bf16"))
+    batch = batch_of()
+    assert not trainer.step(batch).skipped
+    network = trainer.system.network.eval()
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        made, motion, source, driving = network(*batch.unbind(1))
+        assert made.dtype == torch.bfloat16  # the generator did run in half precision
+        rough = driving.points.bfloat16().float()
+        assert not torch.equal(driving.points, rough)  # and the keypoints have more digits than that
+        flows = motion.part_flows
+    from realtime.engines.dense_motion import part_flows
+
+    grid = coordinate_grid(*flows.shape[2:4], driving.points)
+    assert torch.equal(flows[:, 1:], part_flows(source, driving, grid))
 
 
 # Runs ----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from realtime.engines.part_motion import (
     SmoothDown,
     coordinate_grid,
     dtype_of,
+    full_precision,
     gaussian_maps,
     inverse_2x2,
     sample,
@@ -43,6 +44,7 @@ class DenseMotion(NamedTuple):
     part_flows: Tensor
 
 
+@full_precision
 def part_flows(source: PartMotion, driving: PartMotion, grid: Tensor) -> Tensor:
     """Equation 1: t_S + A_S A_Z^-1 (c - t_Z) for every part and coordinate.
 
@@ -58,6 +60,7 @@ def blend_flows(masks: Tensor, flows: Tensor) -> Tensor:
     return (masks.unsqueeze(-1) * flows).sum(1)
 
 
+@full_precision
 def background_flow(affine: Tensor | None, grid: Tensor, batch: int) -> Tensor:
     """(B, 1, H, W, 2): the background stays, or moves by `affine` (B, 2, 3)."""
     if affine is None:

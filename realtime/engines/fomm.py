@@ -10,9 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from realtime.engines.part_motion import Hourglass, PartMotion, SmoothDown, coordinate_grid, dtype_of
+from realtime.engines.part_motion import Hourglass, PartMotion, SmoothDown, coordinate_grid, dtype_of, full_precision
 
 
+@full_precision
 def heat_mean(heat: Tensor) -> Tensor:
     """Mean coordinate (B, K, 2) of heat maps (B, K, H, W) that each sum to 1."""
     grid = coordinate_grid(heat.shape[2], heat.shape[3], heat)
@@ -38,9 +39,15 @@ class HeatMaps(nn.Module):
 
     def heat(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         features = self.predictor(self.down(picture).to(dtype_of(self.predictor)))
-        raw = self.get_submodule(self.head)(features).float()
+        raw = self.read(self.head, features)
         heat = torch.softmax(raw.flatten(2) / self.temperature, dim=2).view_as(raw)
         return heat, features
+
+    @full_precision
+    def read(self, head: str, features: Tensor) -> Tensor:
+        """The maps that the convolution `head` sees in the features."""
+        conv = self.get_submodule(head)
+        return conv(features.to(dtype_of(conv)))
 
 
 class FommEstimator(HeatMaps):
@@ -71,6 +78,6 @@ class FommEstimator(HeatMaps):
 
     def forward(self, picture: Tensor) -> PartMotion:
         heat, features = self.heat(picture)
-        maps = self.jacobian(features).float().unflatten(1, (self.maps, 4))  # (B, 1 or K, 4, h, w)
-        affine = torch.einsum("bkhw,bkchw->bkc", heat, maps.expand(-1, self.parts, -1, -1, -1))
+        maps = self.read("jacobian", features).unflatten(1, (self.maps, 4))  # (B, 1 or K, 4, h, w)
+        affine = (heat.unsqueeze(2) * maps).sum((3, 4))  # (B, K, 4)
         return PartMotion(heat_mean(heat), affine.unflatten(2, (2, 2)))

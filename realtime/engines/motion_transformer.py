@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realtime.engines.hrnet import make_backbone
-from realtime.engines.part_motion import PartMotion, dtype_of
+from realtime.engines.part_motion import PartMotion, dtype_of, full_precision
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -155,10 +155,11 @@ class MotionTransformer(nn.Module):
         side = self.config.patch
         rows, columns = features.shape[2] // side, features.shape[3] // side
         patches = F.unfold(features, side, stride=side).transpose(1, 2)  # (B, N, C side^2)
-        image = self.project(patches.to(dtype_of(self.project)))  # (B, N, d)
+        # Tokens keep the precision of their parameters, also where mixed precision projects in less.
+        image = self.project(patches.to(dtype_of(self.project))).to(self.motion_tokens.dtype)  # (B, N, d)
         if self.config.position:
             image = image + self._positions(rows, columns, image)
-        motion = self.motion_tokens.to(image.dtype).expand(len(image), -1, -1)
+        motion = self.motion_tokens.expand(len(image), -1, -1)
         return torch.cat([motion, image], dim=1), (rows, columns)
 
     def _positions(self, rows: int, columns: int, like: Tensor) -> Tensor:
@@ -174,8 +175,9 @@ class MotionTransformer(nn.Module):
             tokens = layer(tokens)
         return self._read(tokens)
 
+    @full_precision
     def _read(self, tokens: Tensor) -> PartMotion:
-        six = self.head(tokens[:, : self.config.parts]).float()  # (B, K, 6)
+        six = self.head(tokens[:, : self.config.parts].to(dtype_of(self.head)))  # (B, K, 6)
         return PartMotion(six[..., :2], six[..., 2:].unflatten(2, (2, 2)))
 
     def attention_maps(self, picture: Tensor) -> tuple[PartMotion, Tensor]:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from realtime.engines.fomm import HeatMaps, heat_mean
-from realtime.engines.part_motion import PartMotion, coordinate_grid
+from realtime.engines.part_motion import PartMotion, coordinate_grid, full_precision
 
 
+@full_precision
 def heat_covariance(heat: Tensor, mean: Tensor) -> Tensor:
     """Covariance (B, K, 2, 2) of heat maps (B, K, H, W) around their means (B, K, 2)."""
     grid = coordinate_grid(heat.shape[2], heat.shape[3], heat)

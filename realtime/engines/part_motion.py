@@ -10,12 +10,17 @@ Transformer for Unsupervised Image Animation", ECCV 2022. Module names follow FO
 
 from __future__ import annotations
 
+import functools
 import itertools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class PartMotion(NamedTuple):
@@ -40,6 +45,18 @@ class PartMotion(NamedTuple):
 
     def detach(self) -> PartMotion:
         return PartMotion(self.points.detach(), self.affine.detach())
+
+
+def full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Keep `function` out of mixed precision: autocast would round coordinates and matrices to half precision in
+    every product, an eighth of a pixel and more, also those that come in as float32."""
+
+    @functools.wraps(function)
+    def wide(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return function(*args, **kwargs)
+
+    return wide
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from realtime.engines.part_motion import PartMotion, coordinate_grid, inverse_2x2
+from realtime.engines.part_motion import PartMotion, coordinate_grid, full_precision, inverse_2x2
 from realtime.training.config import WarpConfig
 
 
@@ -55,6 +55,7 @@ class ThinPlate:
         self.control = coordinate_grid(config.points, config.points, like).flatten(0, 1)  # (P, 2)
         self.bend = config.bending * normal(batch, config.points**2)
 
+    @full_precision
     def __call__(self, points: Tensor) -> Tensor:
         """T of `points` (B, N, 2)."""
         moved = torch.einsum("bij,bnj->bni", self.affine[:, :, :2], points) + self.affine[:, None, :, 2]
@@ -84,6 +85,7 @@ def equivariance(warp: ThinPlate, original: PartMotion, transformed: PartMotion)
     return (original.points - warp(transformed.points)).abs().mean()
 
 
+@full_precision
 def equivariance_affine(warp: ThinPlate, original: PartMotion, transformed: PartMotion) -> Tensor:
     """FOMM, equation 11: 1 = A^-1 T' A_T for the affine matrices of the two pictures."""
     brought_back = warp.jacobian(transformed.points) @ transformed.affine
@@ -96,6 +98,7 @@ def background_mask(masks: Tensor) -> Tensor:
     return (masks[:, :1] - 1).abs().mean() + masks[:, 1:].abs().mean((0, 2, 3)).sum()
 
 
+@full_precision
 def concentration(masks: Tensor) -> Tensor:
     """Equation 12: the variance of where each part's mask lies, summed over the parts (mean over the batch).
 

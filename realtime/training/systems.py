@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from realtime.engines.animator import Animator, save_animator
 from realtime.engines.dense_motion import DenseMotion
 from realtime.engines.layers import LatentAnimator
+from realtime.engines.part_motion import full_precision
 from realtime.errors import BadValue
 from realtime.training import losses
 from realtime.training.config import TrainConfig
@@ -126,8 +127,8 @@ class LatentSystem(TrainedSystem):
     def _moved(network: nn.Module, source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
         assert isinstance(network, LatentAnimator)
         z, maps = network.encode(source * 2 - 1)
-        code = network.alpha(network.encode(driving * 2 - 1)[0])
-        picture = network.decode(network.navigate(z, target=code), maps)  # type: ignore[operator]
+        moved, code = _navigated(network, z, network.encode(driving * 2 - 1)[0])
+        picture = network.decode(moved, maps)  # type: ignore[operator]
         return (picture.float() + 1) / 2, code
 
     @staticmethod
@@ -139,6 +140,13 @@ class LatentSystem(TrainedSystem):
 
         state = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
         save_file(state, str(path), metadata={"realtime-avatar.network": self.config.system, **notes})
+
+
+@full_precision
+def _navigated(network: LatentAnimator, z: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
+    """The portrait's latent moved by the driving one's motion code, and that code."""
+    code = network.alpha(driving.float())
+    return network.navigate(z.float(), target=code), code
 
 
 def _make_latent(config: TrainConfig) -> LatentAnimator:
