@@ -8,6 +8,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("realtime.commands.demo", "See it move, in the browser, with nothing set up."),
     "run": ("realtime.commands.run", "Be the portrait: camera to virtual camera, live."),
     "render": ("realtime.commands.render", "Animate a portrait with a clip: every frame, into a file."),
+    "send": ("realtime.commands.send", "Drive an avatar on another machine: motion codes in place of video."),
     "edit": ("realtime.commands.edit", "Change the expression or pose of one picture."),
     "serve": ("realtime.commands.serve", "Browsers drive avatars over WebRTC."),
     "directions": ("realtime.commands.directions", "What can be edited: the motion dictionary, as table or sheet."),

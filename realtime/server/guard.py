@@ -130,7 +130,7 @@ class Guard:
         with contextlib.suppress(_BodyRefused):
             await self.app(scope, counted, dressed)
         if refusal is not None and not started:
-            if refusal.status == 413:
+            if refusal.status == 413 and not finished:
                 await self._discard(receive)
             await self._refuse(refusal, send)
 

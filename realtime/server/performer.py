@@ -99,16 +99,15 @@ class Performer:
         self._shown = AvatarClock()
         self._driver = Driver(engine)
         self._calibrated = False
+        self._choices = 0
+        self._set_portrait(0, self.portrait, self.background, self.portrait.ready_for(engine, self.background))
+        self._sample = Sample(engine)
         self._guard = Guard()
         self._edited_for: Live | None = None
         self._edits = Edits(())
         self._last_driven = float("-inf")
         self._closed = False
         self._newest: Shown | None = None
-        self._choices = 0
-        self._still = np.zeros((engine.size, engine.size, 3), np.uint8)
-        self._set_portrait(0, self.portrait, self.background, self.portrait.ready_for(engine, self.background))
-        self._sample = Sample(engine)  # which asks for the portrait's code
 
     # --- called from the event loop
 
@@ -222,7 +221,8 @@ class Performer:
     @property
     def face(self) -> messages.Face:
         """What the driver's face does."""
-        return "tracking" if self.source == "sample" else FACES.get(self._driver.face, "resting")
+        playing = self.source == "sample" and not self.live.paused
+        return "tracking" if playing else FACES.get(self._driver.face, "resting")
 
     def state(self) -> messages.State:
         """What is shown now."""

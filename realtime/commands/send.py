@@ -1,0 +1,142 @@
+"""`avatar send`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from realtime.commands import options as o
+from realtime.commands.serve import need_serve_extra
+from realtime.commands.terminal import say
+from realtime.mailbox import Closed, Mailbox
+from realtime.settings import EngineSettings
+from realtime.sources import SourceOptions, open_source
+from realtime.types import Frame, MotionCode
+
+if TYPE_CHECKING:
+    from realtime.engines import Engine
+    from realtime.sources import Source
+
+
+def command(
+    to: Annotated[str, typer.Option(help="Link of the server: http://host:port, with ?token= where it needs one.")],
+    source: Annotated[
+        str, typer.Option(help="camera, camera:N, a clip, motion:PATH, or an rtsp/http address.")
+    ] = "camera",
+    engine: o.EngineName = "auto",
+    session: Annotated[str | None, typer.Option(help="Drive a session that exists, by its id.")] = None,
+    portrait: Annotated[str | None, typer.Option(help="Portrait of the server's gallery, by its id.")] = None,
+    fps: Annotated[float, typer.Option(help="Frames a second asked of the camera.")] = 30.0,
+    mirror: o.Mirror = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Start a clip or motion track again when it ends.")] = False,
+    duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Accept the server's own certificate.")] = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Drive an avatar on another machine: motion codes leave this one, never the camera's picture.
+
+    [b]Examples[/b]
+
+      avatar send --to http://192.168.1.7:8000/?token=...
+
+      avatar send --to http://127.0.0.1:8000 --source clip.mp4 --loop
+
+      avatar send --to http://127.0.0.1:8000 --source motion:builtin --duration 20
+    """
+    need_serve_extra()
+    from clients.motion_client import MotionClient, motion_url
+
+    url = motion_url(to, session, portrait)
+    driving = open_source(source, SourceOptions(fps=fps, loop=loop))
+    encoder = o.make_engine(EngineSettings(engine, 512))
+    client = MotionClient(url, insecure=insecure, heard=lambda message: _heard(message, quiet))
+    try:
+        asyncio.run(_send(client, driving, encoder, mirror, duration, to, quiet))
+    finally:
+        encoder.close()
+
+
+def _heard(message: dict[str, object], quiet: bool) -> None:
+    if message.get("type") in {"error", "ended"} and not quiet:
+        say(f"server: {message.get('error') or message.get('reason')}")
+
+
+async def _send(
+    client: object, driving: Source, encoder: Engine, mirror: bool, duration: float | None, to: str, quiet: bool
+) -> None:
+    from clients.motion_client import MotionClient, send_codes
+
+    assert isinstance(client, MotionClient)
+    async with client:
+        if not quiet:
+            base = to.partition("?")[0].rstrip("/")
+            say(f"{driving.name} drives {client.hello['engine']}; seen at {base}{client.view}; Ctrl-C ends it")
+        codes = _codes(driving, encoder, mirror)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(duration):
+                await send_codes(client, codes)
+        await codes.aclose()
+        if not quiet:
+            sent = client.sent
+            say(f"{sent.packets} codes sent, {sent.kilobits_per_s:.0f} kbit/s with all headers")
+
+
+async def _codes(driving: Source, encoder: Engine, mirror: bool) -> AsyncIterator[tuple[MotionCode | None, float]]:
+    """Codes of the source's frames, the newest only: reading and encoding have threads of their own."""
+    frames: Mailbox[Frame | MotionCode] = Mailbox()
+    codes: Mailbox[tuple[MotionCode | None, float]] = Mailbox()
+    failures: list[Exception] = []
+
+    def read() -> None:
+        try:
+            driving.open()
+            while (item := driving.read()) is not None and frames.put(item):
+                pass
+        except Exception as error:
+            failures.append(error)
+        finally:
+            frames.close()
+            driving.close()
+
+    def encode() -> None:
+        try:
+            while True:
+                item = frames.get()
+                if isinstance(item, MotionCode):
+                    codes.put((item, item.captured or time.monotonic()))
+                elif item is not None:
+                    image = np.ascontiguousarray(item.image[:, ::-1]) if mirror else item.image
+                    codes.put((encoder.encode(image), item.captured))
+        except Closed:
+            pass
+        except Exception as error:
+            failures.append(error)
+        finally:
+            codes.close()
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (read, encode)]
+    driving.stopping = lambda: codes_done.is_set()
+    codes_done = threading.Event()
+    for thread in threads:
+        thread.start()
+    try:
+        while True:
+            item = await codes.aget()
+            if item is not None:
+                yield item
+    except Closed:
+        if failures:
+            raise failures[0] from None
+    finally:
+        codes_done.set()
+        frames.close()
+        codes.close()
+        for thread in threads:
+            await asyncio.to_thread(thread.join, 3.0)
