@@ -19,6 +19,7 @@ from PIL import Image
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
+    "--enable-unsafe-swiftshader",  # WebGL without a GPU
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -127,7 +128,7 @@ RECORD = """async ([seconds, side]) => {
   const end = performance.now() + 1000 * seconds;
   while (performance.now() < end) {
     pairs.push([performance.now() / 1000, shot(a), shot(b)]);
-    await new Promise(r => setTimeout(r, 60));
+    await new Promise(r => setTimeout(r, 100));
   }
   return pairs;
 }"""

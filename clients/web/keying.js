@@ -23,7 +23,7 @@ void main() {
  * @returns {boolean} false where the browser has no WebGL
  */
 export function key(video, canvas) {
-  const gl = canvas.getContext("webgl", { premultipliedAlpha: true, alpha: true });
+  const gl = canvas.getContext("webgl", { premultipliedAlpha: true, alpha: true, preserveDrawingBuffer: true });
   if (!gl) return false;
   const program = gl.createProgram();
   for (const [kind, source] of /** @type {[number, string][]} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]])) {

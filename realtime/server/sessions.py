@@ -68,10 +68,10 @@ class Book:
         return entry
 
     def _retry_after(self, now: float) -> int:
-        """Until the first session could end by itself, 5 to 60 s."""
+        """Until the first session could end by itself, 5 to 10 s: people leave at any moment."""
         ends = [self._deadline(entry)[0] for entry in self.entries.values() if not entry.peers]
         ends += [entry.opened + self.limits.session_s for entry in self.entries.values()]
-        return int(min(60.0, max(5.0, min(ends, default=now) - now)))
+        return int(min(10.0, max(5.0, min(ends, default=now) - now)))
 
     def _deadline(self, entry: Entry) -> tuple[float, End]:
         """When a session without a peer ends, and why."""
