@@ -97,14 +97,12 @@ class Performer:
         self._changes: deque[Callable[[], None]] = deque()
         self._viewers: list[Mailbox[Shown]] = []
         self._shown = AvatarClock()
-        self._driver = Driver(engine)
         self._calibrated = False
         self._choices = 0
         self._set_portrait(0, self.portrait, self.background, self.portrait.ready_for(engine, self.background))
         self._sample = Sample(engine)
+        self._driver = Driver(engine, self._sample.reference)
         self._guard = Guard()
-        self._edited_for: Live | None = None
-        self._edits = Edits(())
         self._last_driven = float("-inf")
         self._closed = False
         self._newest: Shown | None = None
@@ -283,13 +281,7 @@ class Performer:
         """The code to render, and the neutral code that goes with it."""
         live = self.live
         if self.source == "sample":
-            if live.paused:
-                return self._driver.update(None, live, now)
-            drive = self._sample.at(now)
-            if live is not self._edited_for:
-                self._edited_for = live
-                self._edits = Edits(self.engine.directions, live.edits, live.amplitude, live.hold_gaze)
-            return replace(drive, code=self._edits.apply(drive.code, drive.reference))
+            return self._driver.update(None if live.paused else self._sample.at(now), live, now)
         code = None
         if driven.frame is not None:
             code = self._encode(driven.frame)
@@ -355,7 +347,7 @@ class Performer:
     def _driver_changed(self) -> None:
         """Another driver, or the same one seen otherwise: nothing that was learnt of the old one holds."""
         self.engine.reset()
-        self._driver = Driver(self.engine)
+        self._driver = Driver(self.engine, self._sample.reference if self.source == "sample" else None)
         self._calibrated = False
 
     def _set_source(self, source: messages.Source) -> None:

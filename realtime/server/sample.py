@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from realtime.driver import Drive
 from realtime.engines import Engine
 from realtime.motion.motion_track import MotionTrack, builtin_track
 from realtime.types import MotionCode
@@ -30,16 +29,21 @@ class Sample:
         """Begin at the beginning."""
         self._start = now
 
-    def at(self, now: float) -> Drive:
-        """The code at this time (monotonic seconds), and the neutral code that goes with it."""
+    @property
+    def reference(self) -> MotionCode:
+        """The neutral code that goes with `at`."""
+        own = self._track.reference_code if self._track is not None else None
+        return own or self._engine.portrait_code
+
+    def at(self, now: float) -> MotionCode:
+        """The code at this time (monotonic seconds)."""
         if self._start is None:
             self._start = now
         t = now - self._start
         if self._track is None:
             rest = self._engine.portrait_code
-            return Drive(rest.with_values(rest.values + self._sway(t)), rest)
-        reference = self._track.reference_code or self._engine.portrait_code
-        return Drive(MotionCode(self._engine.kind, _looped(self._track, t), captured=now, pts=t), reference)
+            return rest.with_values(rest.values + self._sway(t))
+        return MotionCode(self._engine.kind, _looped(self._track, t), captured=now, pts=t)
 
     def _sway(self, t: float) -> np.ndarray:
         added = np.zeros_like(self._engine.portrait_code.values)
