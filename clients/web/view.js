@@ -59,6 +59,6 @@ async function keep() {
 
 if (background === "transparent" && key(video, canvas)) {
   canvas.hidden = false;
-  video.hidden = true;
+  video.className = "source"; // not hidden: a video that is not shown is not decoded
 }
 void keep();
