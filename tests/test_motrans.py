@@ -149,6 +149,38 @@ def test_half_precision_stays_near_and_keeps_keypoints_wide():
     assert float((pictures[0] - pictures[1]).abs().mean()) < 0.02
 
 
+def test_frames_on_a_device_are_those_of_the_network():
+    """The program that is captured on a GPU, run with the CPU as the device: two sessions, each its own portrait."""
+    from realtime.engines.gpu_path import GpuPath
+    from realtime.engines.graph import Immediate
+
+    net = PreparedAnimator(recipe_animator(1, 64), Placement(torch.device("cpu")))
+    paths = [GpuPath(net, torch.device("cpu"), name, make_device=lambda device: Immediate()) for name in "ab"]
+    rng = np.random.default_rng(0)
+    try:
+        for n, path in enumerate(paths):
+            path.set_portrait(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(n)) * 2 - 1)
+        for n, path in enumerate(paths):
+            code = path.encode(face(3 * n), (0, 0, 64, 64))
+            picture = torch.from_numpy(face(3 * n)).permute(2, 0, 1)[None].float() / 255
+            with torch.inference_mode():
+                np.testing.assert_allclose(code, net.alpha(picture)[0], atol=1e-3)
+            reference = code + rng.normal(size=60).astype(np.float32) * 0.1
+            x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(n)) * 2 - 1
+            with torch.inference_mode():
+                inside, maps = net.encode(x)
+                home = PartMotion.from_flat(net.alpha(inside))
+                both = PartMotion.from_flat(torch.from_numpy(np.stack([code, reference])))
+                moved = relative_motion(
+                    *(PartMotion(both.points[i : i + 1], both.affine[i : i + 1]) for i in (0, 1)), home
+                )
+                expected = (net.draw(maps, home, moved)[0].permute(1, 2, 0) * 127.5 + 127.5).clamp(0, 255).round()
+            assert np.abs(path.render(code, reference).astype(int) - expected.numpy()).max() <= 1
+    finally:
+        for path in paths:
+            path.close()
+
+
 def test_saved_weights_run_without_the_note(tmp_path):
     path = tmp_path / "w.safetensors"
     save_animator(recipe_animator(2, 64), path)

@@ -64,11 +64,8 @@ class AnimatorProgram:
             self.outputs["code"] = codes
         if part != "encode":
             self.outputs["picture"] = Spec((side, side, 3), torch.uint8)
-            self.state = {"latent": Spec((net.dim,), torch.float32), "source": codes}
-            with torch.inference_mode():
-                feats = net.features(net.encode(torch.zeros(1, 3, side, side, device=device))[1])
-            for k, f in enumerate(feats):
-                self.state[f"feature{k}"] = Spec(tuple(f.shape[1:]), f.dtype, channels_last=True)
+            blank = self.portrait(torch.zeros(1, 3, side, side, device=device))
+            self.state = {k: Spec(tuple(v.shape[1:]), v.dtype, channels_last=v.ndim == 4) for k, v in blank.items()}
         self._device = device
         self._pixels: dict[int, Tensor] = {}
 
@@ -87,11 +84,15 @@ class AnimatorProgram:
             outputs["code"].copy_(code)
         if self.part == "encode":
             return
-        amount = code - inputs["reference"] + state["source"] + inputs["edits"]
-        feats = [state[f"feature{k}"] for k in range(len(state) - 2)]
-        rgb = self.net.decode(state["latent"] + self.net.move(amount), feats)
+        rgb = self._draw(code, inputs, state)
         for row in range(rgb.shape[0]):
             kernels.postprocess(rgb[row : row + 1], out=outputs["picture"][row])
+
+    def _draw(self, code: Tensor, inputs: Buffers, state: Buffers) -> Tensor:
+        """The pictures (B, 3, S, S) in [-1, 1] of the codes (B, M)."""
+        amount = code - inputs["reference"] + state["source"] + inputs["edits"]
+        feats = [state[f"feature{k}"] for k in range(len(state) - 2)]
+        return self.net.decode(state["latent"] + self.net.move(amount), feats)
 
     def _network_input(self, inputs: Buffers) -> Tensor:
         """(B, 3, S, S), normalised and cropped; one buffer per batch size, made in the warm-up."""

@@ -54,14 +54,19 @@ class Station:
         """The batcher of `part`, for driving frames of that height and width; made when it is first asked for."""
         key = (part, frame)
         if key not in self._batchers:
-            if self._fused is None:
-                self._fused = fuse(self._net)
-            program = AnimatorProgram(
-                self._fused, part=part, frame=frame, dtype=self.place.dtype, device=self._device
-            )
+            program = self._program(part, frame)
             self.graphs[key] = graph = _fitting(program, self._make_device(self._device), BATCHES)
             self._batchers[key] = Batcher(graph, self.thread)
         return self._batchers[key]
+
+    def _program(self, part: Part, frame: tuple[int, int]) -> AnimatorProgram:
+        """The network's own program where it has one (`program`), else that of the latent animators."""
+        own = getattr(self._net, "program", None)
+        if own is not None:
+            return own(part, frame, self._device)
+        if self._fused is None:
+            self._fused = fuse(self._net)
+        return AnimatorProgram(self._fused, part=part, frame=frame, dtype=self.place.dtype, device=self._device)
 
     def portrait(self, x: Tensor) -> dict[str, Tensor]:
         """State of a portrait for the graph that renders."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import itertools
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from realtime.engines.animator import Animator, AnimatorConfig, GeneratorConfig, HourglassConfig, load_animator
+from realtime.engines.animator_graph import AnimatorProgram, Part
 from realtime.engines.dense_motion import DenseMotion
+from realtime.engines.graph import Buffers
 from realtime.engines.motion_transformer import MotionTransformer, MotionTransformerConfig
 from realtime.engines.neural import NeuralEngine, Portrait
 from realtime.engines.part_motion import PartMotion, ResBlock, coordinate_grid, inverse_2x2, resize_flow
@@ -86,6 +89,22 @@ def _neighbours(module: nn.Module) -> list[tuple[str, str]]:
     ]
 
 
+class PartProgram(AnimatorProgram):
+    """One frame of a network of parts, for capture in a CUDA graph. State: the portrait's code and maps."""
+
+    def portrait(self, picture: Tensor) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            inside, maps = self.net.encode(picture)
+            return {"source": self.net.alpha(inside)} | {f"feature{k}": m for k, m in enumerate(maps)}
+
+    def _draw(self, code: Tensor, inputs: Buffers, state: Buffers) -> Tensor:
+        assert isinstance(self.net, PreparedAnimator)
+        driving = PartMotion.from_flat(code + inputs["edits"])
+        portrait = PartMotion.from_flat(state["source"])
+        moved = relative_motion(driving, PartMotion.from_flat(inputs["reference"]), portrait)
+        return self.net.draw([state[f"feature{k}"] for k in range(len(state) - 1)], portrait, moved)
+
+
 class PreparedAnimator:
     """An `Animator` as it runs per frame: normalisations folded, the heavy convolutions in `place.dtype`.
 
@@ -98,7 +117,8 @@ class PreparedAnimator:
         fold_norms(network)
         self.network = network.to(place.device)
         self.size = network.config.size
-        self.motion_dim = 6 * network.config.parts
+        self.motion_dim = self.dim = 6 * network.config.parts
+        self.place = place
         estimator = network.estimator
         first = estimator.backbone if isinstance(estimator, MotionTransformer) else None
         for part in (first, network.generator):
@@ -107,7 +127,7 @@ class PreparedAnimator:
 
     def latent(self, x: Tensor) -> Tensor:
         """The picture in 0..1 from the engine's -1..1: the motion is read from the picture itself."""
-        return (x + 1) / 2
+        return (x.float() + 1) / 2
 
     def alpha(self, picture: Tensor) -> Tensor:
         """Motion code (B, 6 K) of pictures (B, 3, S, S) in 0..1."""
@@ -120,9 +140,20 @@ class PreparedAnimator:
         small = generator.dense_motion_network.down(picture.to(generator.dense_motion_network.down.weight.dtype))
         return picture, [small.float(), *generator.encode(picture)]
 
-    def features(self, maps: list[Tensor]) -> list[Tensor]:
+    def features(self, feats: Sequence[Tensor]) -> list[Tensor]:
         """As they are: the generator takes them in its own precision."""
-        return maps
+        return list(feats)
+
+    def move(self, code: Tensor) -> Tensor:
+        """The code itself: it is not a walk in a latent space."""
+        return code
+
+    def decode(self, z: Tensor, feats: Sequence[Tensor]) -> Tensor:
+        raise NotImplementedError("a network of parts draws from two motions, see `draw`")
+
+    def program(self, part: Part, frame: tuple[int, int], device: torch.device) -> PartProgram:
+        """Its frames as a captured graph, see `GpuPath`."""
+        return PartProgram(self, part=part, frame=frame, dtype=self.place.dtype, device=device)
 
     def dense(self, maps: list[Tensor], portrait: PartMotion, moved: PartMotion) -> DenseMotion:
         """Masks, occlusion and flow at a quarter of the size."""
@@ -186,7 +217,6 @@ class MotransEngine(NeuralEngine):
     def _draw(self, code: MotionCode, reference: MotionCode, shown: Portrait) -> Tensor:
         return self.net.draw(shown.feats, *self._moved(code, reference, shown))
 
-    @torch.inference_mode()
     def look(self, frame: np.ndarray) -> PartViews:
         """What the network sees in a driving frame, uint8 (H, W, 3) RGB, and the portrait moved by it (absolute).
 
@@ -196,7 +226,11 @@ class MotransEngine(NeuralEngine):
         square = self._driving_square(frame, 0.0)
         if square is None:
             raise BadPortrait("no face is found in the frame")
-        picture = self.net.latent(self._network_input(frame, square))
+        return self._on_device(lambda: self._views(self._network_input(frame, square), shown))
+
+    @torch.inference_mode()
+    def _views(self, x: Tensor, shown: Portrait) -> PartViews:
+        picture = self.net.latent(x)
         estimator, attention = self.net.network.estimator, None
         if isinstance(estimator, MotionTransformer):
             driving, maps = estimator.attention_maps(picture)
@@ -224,12 +258,15 @@ class MotransEngine(NeuralEngine):
             attention=attention,
         )
 
-    @torch.inference_mode()
     def flow(self, code: MotionCode) -> np.ndarray:
         """How far the dense motion moves the portrait's pixels for `code`: float32 (S, S, 2), pixels of the rendered
         square, x then y: where each pixel is taken from, minus where it is."""
         shown = self._shown()
-        motion = self.net.dense(shown.feats, *self._moved(code, self.reference or code, shown))
+        return self._on_device(lambda: self._flow(code, self.reference or code, shown))
+
+    @torch.inference_mode()
+    def _flow(self, code: MotionCode, reference: MotionCode, shown: Portrait) -> np.ndarray:
+        motion = self.net.dense(shown.feats, *self._moved(code, reference, shown))
         side = self.native
         away = resize_flow(motion.flow, side, side) - coordinate_grid(side, side, motion.flow)
         return (away[0] * ((side - 1) / 2)).cpu().numpy()
