@@ -1,20 +1,24 @@
 # make demo: see the portrait move.   make test: check that everything works.
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+FITS   := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+            $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .PHONY: demo test lint clean
 
 $(VENV)/base.stamp: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,12))' || \
-	  { echo "Python 3.11 or 3.12 is needed: make demo PYTHON=python3.11"; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -e '.[serve]'
+	@"$(or $(PYTHON),false)" -c '$(FITS)' 2>/dev/null || \
+	  { echo "Python 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "Installing into $(VENV): a minute or two"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --upgrade pip
+	@$(BIN)/python -m pip install -q -e '.[serve]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp
-	$(BIN)/python -m pip install -q -e '.[dev]'
+	@echo "Installing what the tests need: a few minutes"
+	@$(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/base.stamp

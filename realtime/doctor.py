@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from realtime.home import home as home_folder
+
 Status = Literal["ok", "warn", "missing"]
 
 BASE_PACKAGES = ("numpy", "mediapipe", "opencv-contrib-python", "numba", "scipy", "av", "rich", "typer")
@@ -214,7 +216,7 @@ def ports() -> list[Check]:
 
 def home() -> Check:
     """Where weights and settings are kept."""
-    folder = avatar_home()
+    folder = home_folder()
     existing = next((parent for parent in (folder, *folder.parents) if parent.exists()), Path("/"))
     if not os.access(existing, os.W_OK):
         return Check("avatar home", "missing", f"{folder} may not be written", "export AVATAR_HOME=FOLDER")
@@ -224,13 +226,6 @@ def home() -> Check:
         detail += "; weights of neural engines need 5"
         return Check("avatar home", "warn", detail, "export AVATAR_HOME=FOLDER")
     return Check("avatar home", "ok", detail)
-
-
-def avatar_home() -> Path:
-    """The folder of weights and settings: AVATAR_HOME, else the platform's data folder."""
-    import platformdirs
-
-    return Path(os.environ.get("AVATAR_HOME") or platformdirs.user_data_dir("realtime-avatar", appauthor=False))
 
 
 LOOKS: tuple[Callable[[], Check | list[Check]], ...] = (

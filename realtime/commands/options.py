@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from realtime.engines import ENGINES, Engine, load_engine
+from realtime.engines import ENGINES, Engine, load_engine, registry
 from realtime.errors import BadPortrait, BadValue, UnknownName
 from realtime.motion.edits import Edits, parse_setting, parse_settings
 from realtime.pictures import check_folder_of, read_picture
@@ -49,6 +51,8 @@ StatsPath = Annotated[Path | None, typer.Option("--stats", help="Write counts, f
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors.")]
 
 BUILTIN = "builtin"
+BEST_FIRST = ("lia-x", "motrans", "lia")
+"""Neural engines in the order in which `--engine auto` prefers them."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +92,36 @@ def make_engine(settings: EngineSettings, portrait: PortraitFile | None = None) 
 
 
 def choose_engine(settings: EngineSettings) -> str:
-    """The name in the registry; "auto" is the mesh, which runs anywhere. Raises UnknownName, BadValue."""
+    """The name in the registry. "auto": the engine that the weights are for; without weights the best neural engine
+    whose weights are registered, where there is a GPU, else the mesh. Raises UnknownName, BadValue."""
     if settings.name == "auto":
         if settings.weights is not None:
-            raise BadValue("--weights", settings.weights, "say which engine they are for, as in --engine lia-x")
-        return "mesh"
+            return _engine_of(settings.weights)
+        return _neural_engine_here() if settings.device != "cpu" else "mesh"
     if settings.name not in ENGINES:
         raise UnknownName("engine", settings.name, [*ENGINES, "auto"])
     if settings.name == "mesh" and settings.weights is not None:
         raise BadValue("--weights", settings.weights, "the mesh engine takes none")
     return settings.name
+
+
+def _engine_of(weights: str) -> str:
+    """The engine that registered weights are for, by their name or their path. Raises BadValue."""
+    for record in registry.records():
+        if record.family in ENGINES and (weights == record.name or Path(weights).expanduser() == Path(record.path)):
+            return record.family
+    raise BadValue("--weights", weights, "say which engine they are for, as in --engine lia-x")
+
+
+def _neural_engine_here() -> str:
+    """The best neural engine that can run live here, "mesh" where there is none."""
+    families = {record.family for record in registry.records() if Path(record.path).is_file()}
+    best = next((name for name in BEST_FIRST if name in families and name in ENGINES), None)
+    if best is None or shutil.which("nvidia-smi") is None or find_spec("torch") is None:
+        return "mesh"
+    import torch
+
+    return best if torch.cuda.is_available() else "mesh"
 
 
 def engine_settings(name: str, size: int, weights: str | None, device: str) -> EngineSettings:
