@@ -44,11 +44,11 @@ class StillEngine:
 
     @property
     def portrait_code(self) -> MotionCode:
-        """The empty code."""
-        return MotionCode(self.kind, np.zeros(0, np.float32))
+        """A code that says nothing."""
+        return MotionCode(self.kind, np.zeros(1, np.float32))
 
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
-        """The empty code."""
+        """A code that says nothing."""
         return self.portrait_code
 
     def render(self, code: MotionCode) -> np.ndarray:

@@ -57,7 +57,8 @@ def latency_figure(result: Result) -> Any:
         axis.set_ylim(0, 1.5 * high)
         axis.set_title(name, loc="left", color=INK)
         axis.set_ylabel("ms", fontsize=8)
-    axes[0, 0].legend(fontsize=7, frameon=False, ncols=3, loc="upper right")
+    if result.series:
+        axes[0, 0].legend(fontsize=7, frameon=False, ncols=3, loc="upper right")
     axes[-1, 0].set_xlabel("seconds", fontsize=8)
     return figure
 
