@@ -100,7 +100,7 @@ def test_run_plays_a_clip_into_several_sinks(place: Path, capsys) -> None:
     code = run(
         ["run", "--source", "clip.mp4", "--portrait", "face.png", "--sink", "null", "--sink", "file:live.mp4",
          "--sink", "images:frames", "--stats", "s.json", "--quiet", *FAKE]
-    )   # fmt: skip
+    )  # fmt: skip
     assert code == 0
     stats = json.loads((place / "s.json").read_text())
     assert stats["frames"]["captured"] == 20
@@ -136,7 +136,7 @@ def test_directions_as_table_json_and_sheet(place: Path, capsys) -> None:
     assert run(["directions", "--portrait", "face.png", "-o", "sheet.png", *FAKE]) == 0
     sheet = read_picture(place / "sheet.png")
     assert sheet.shape[1] > 3 * 5 * 100
-    cells = [sheet[100, 72 + 144 * n] for n in range(5)]   # smile: red grows from left to right
+    cells = [sheet[100, 72 + 144 * n] for n in range(5)]  # smile: red grows from left to right
     assert [int(c[0]) for c in cells] == sorted(int(c[0]) for c in cells)
     assert cells[0][0] < 20
     assert cells[4][0] > 230
@@ -236,7 +236,7 @@ def test_every_command_has_help_with_examples(name, capsys, monkeypatch) -> None
     text = capsys.readouterr().out
     if name is None:
         assert all(command in text for command in COMMANDS)
-    elif name != "models":   # a group: its subcommands have examples
+    elif name != "models":  # a group: its subcommands have examples
         assert f"avatar {name}" in text
 
 

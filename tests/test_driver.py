@@ -55,10 +55,10 @@ def test_a_lost_face_eases_to_neutral_within_a_second_or_so() -> None:
     assert driver.face == "tracked"
     shown = [driver.update(None, Live(), 10 / 30 + n / 30).code.values for n in range(60)]
     assert np.allclose(shown[1], [0.8, 20.0, 0.2], atol=0.05)
-    assert np.abs(shown[45]).max() < 2.5   # neutral, but for gentle idle motion
+    assert np.abs(shown[45]).max() < 2.5  # neutral, but for gentle idle motion
     assert driver.face == "idle"
     steps = np.abs(np.diff(np.array(shown), axis=0)).max(0)
-    assert (steps < [0.1, 2.5, 0.05]).all()   # it eases, it does not jump
+    assert (steps < [0.1, 2.5, 0.05]).all()  # it eases, it does not jump
 
 
 def test_recalibration_takes_a_new_neutral() -> None:

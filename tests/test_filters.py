@@ -31,6 +31,18 @@ def test_still_at_rest_and_prompt_in_motion():
     assert abs(out[-1] - ramp[-1])[0] < 0.5  # less than a tenth of a frame behind
 
 
+def test_speeds_that_noise_reaches_can_count_as_none():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.05, (200, 50))
+    spread = []
+    for rest in (0.0, 1.0):
+        low_pass = OneEuro(cutoff=1.0, beta=4.0, rest=rest)
+        spread.append(np.array([low_pass(row, n / 30) for n, row in enumerate(noise)])[20:].std())
+        ramp = [low_pass(np.full(50, 8.0 * n), 100 + n / 30) for n in range(60)]
+        assert abs(ramp[-1] - 8 * 59).max() < 0.2  # as prompt in motion
+    assert spread[1] < 0.8 * spread[0]
+
+
 def test_first_value_passes_and_time_that_stands_changes_nothing():
     low_pass = OneEuro()
     np.testing.assert_array_equal(low_pass(np.array([3.0]), 5.0), [3.0])

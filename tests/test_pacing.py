@@ -13,7 +13,7 @@ def test_a_cadence_does_not_drift_however_late_each_tick_is(fps: float) -> None:
     beat, clock = Cadence(fps), FakeClock(100.0)
     first = beat.due(clock())
     for n in range(1, 1000):
-        clock.now = first + n / fps - 0.3 / fps + (0.0005 if n % 3 else 0.0)   # a bit early, with jitter
+        clock.now = first + n / fps - 0.3 / fps + (0.0005 if n % 3 else 0.0)  # a bit early, with jitter
         assert beat.due(clock()) == pytest.approx(first + n / fps)
     assert beat.skipped == 0
 

@@ -56,19 +56,19 @@ def test_a_slow_engine_renders_the_newest_frame_and_drops_the_others() -> None:
         encoded.append(frame.index)
         return code
 
-    engine.encode = encode   # type: ignore[method-assign]
+    engine.encode = encode  # type: ignore[method-assign]
 
     def slow_render(code: MotionCode) -> np.ndarray:
         if pipeline.control.phase == "running":
             gate.wait(20)
         return plain_render(code)
 
-    engine.render = slow_render   # type: ignore[method-assign]
+    engine.render = slow_render  # type: ignore[method-assign]
 
     async def scenario() -> None:
         running = asyncio.create_task(pipeline.run())
         await until(lambda: encoded[-1] == 59)
-        await asyncio.sleep(0.05)   # the code of the last frame is on its way to the slot
+        await asyncio.sleep(0.05)  # the code of the last frame is on its way to the slot
         gate.set()
         await running
 
@@ -91,7 +91,7 @@ def test_an_engine_three_times_too_slow_drops_two_of_three() -> None:
     assert counts.delivered + counts.dropped == counts.captured == 100
     assert counts.dropped >= 40
     waited = [p.stamps["render"] - p.stamps["encode"] for p in sink.pictures if p.index >= 0]
-    assert np.median(waited[len(waited) // 2 :]) < 3 * np.median(waited[: len(waited) // 2]) + 0.05   # no queue
+    assert np.median(waited[len(waited) // 2 :]) < 3 * np.median(waited[: len(waited) // 2]) + 0.05  # no queue
 
 
 def test_stats_file_has_the_documented_keys(tmp_path) -> None:
@@ -127,7 +127,7 @@ def test_the_camera_picture_is_never_shown(lossless: bool) -> None:
                 raise RuntimeError("the device is lost")
             return plain_render(code)
 
-        engine.render = failing   # type: ignore[method-assign]
+        engine.render = failing  # type: ignore[method-assign]
         with pytest.raises(EngineError, match="device is lost"):
             asyncio.run(pipeline.run())
     else:
@@ -154,9 +154,9 @@ def test_engine_failure_holds_the_last_picture_then_the_still_portrait_then_reco
         await until(lambda: bool(notices))
         shown = len(sink.pictures)
         await until(lambda: len(sink.pictures) >= shown + 5)
-        assert last() == 180   # the last picture is held
+        assert last() == 180  # the last picture is held
         pipeline._render_guard._hold = 0.0
-        await until(lambda: last() == 128)   # the still portrait
+        await until(lambda: last() == 128)  # the still portrait
         engine.fail_render = False
         await until(lambda: last() == 180)
         pipeline.control.stop()
@@ -182,7 +182,7 @@ def test_a_failing_sink_does_not_stop_the_others() -> None:
 def test_a_slow_sink_does_not_slow_the_others() -> None:
     slow, quick = ListSink(), ListSink()
     gate, write = threading.Event(), slow.write
-    slow.write = lambda picture: gate.wait(20) and write(picture)   # type: ignore[method-assign]
+    slow.write = lambda picture: gate.wait(20) and write(picture)  # type: ignore[method-assign]
     pipeline = Pipeline(ListSource(grey(50), fps=100), FakeEngine(), [slow, quick])
 
     async def scenario() -> None:
@@ -313,7 +313,7 @@ def test_pause_uses_no_driving_frame_and_resume_follows_again() -> None:
         running = asyncio.create_task(pipeline.run())
         await until(lambda: bool(sink.pictures) and sink.pictures[-1].image[0, 0, 0] == 180)
         pipeline.control.pause()
-        await until(lambda: abs(int(sink.pictures[-1].image[0, 0, 0]) - 128) < 6)   # at rest
+        await until(lambda: abs(int(sink.pictures[-1].image[0, 0, 0]) - 128) < 6)  # at rest
         encoded = pipeline.stats.counts.encoded
         shown = len(sink.pictures)
         await until(lambda: len(sink.pictures) > shown + 5)
@@ -336,7 +336,7 @@ def test_mirror_flips_the_driving_frame() -> None:
         seen.append(int(frame.image[0, 0, 0]))
         return plain_encode(frame)
 
-    engine.encode = encode   # type: ignore[method-assign]
+    engine.encode = encode  # type: ignore[method-assign]
     picture = plain(50)
     picture[:, 32:] = 200
     settings = PipelineSettings(lossless=True)

@@ -71,14 +71,14 @@ def test_a_turned_clip_stands_upright(clip: Path) -> None:
     picture[:, :48] = (200, 40, 40)
     path = write_clip(clip.with_name("side.mp4"), [picture] * 3)
     data = path.read_bytes()
-    at = data.rindex(b"tkhd") + 4 + 4 + 36   # version and flags, then 36 bytes up to the matrix (version 0)
+    at = data.rindex(b"tkhd") + 4 + 4 + 36  # version and flags, then 36 bytes up to the matrix (version 0)
     one, minus_one = (0x10000).to_bytes(4, "big"), (-0x10000).to_bytes(4, "big", signed=True)
     nothing = bytes(4)
     quarter = nothing + one + nothing + minus_one + 4 * nothing + (1 << 30).to_bytes(4, "big")
     path.write_bytes(data[:at] + quarter + data[at + 36 :])
     frames = read_all(open_source(str(path), FAST))
     assert frames[0].image.shape == (96, 64, 3)
-    assert frames[0].image[10, 32, 0] > 150   # what was left is now on top
+    assert frames[0].image[10, 32, 0] > 150  # what was left is now on top
     assert frames[0].image[86, 32, 0] < 60
 
 
@@ -403,7 +403,7 @@ def test_odd_pictures(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "clear.png"), clear)
     image = read_picture(tmp_path / "clear.png")
     assert tuple(image[2, 2]) == (255, 0, 0)
-    assert tuple(image[15, 2]) == (255, 255, 255)   # transparency lies over white
+    assert tuple(image[15, 2]) == (255, 255, 255)  # transparency lies over white
     assert read_picture(tmp_path / "clear.png", max_side=15).shape == (10, 15, 3)
     for name, data in (("text.png", b"hello"), ("empty.jpg", b"")):
         (tmp_path / name).write_bytes(data)
@@ -420,4 +420,4 @@ def test_fitting_keeps_proportions() -> None:
     assert (fitted[30, :14] == 0).all()
     same = plain(9, 9, 8)
     assert np.shares_memory(fit_into(same, 8, 9), same)
-    assert fit_into(same, 8, 8).shape == (8, 8, 3)   # one row too many is cut off, not scaled away
+    assert fit_into(same, 8, 8).shape == (8, 8, 3)  # one row too many is cut off, not scaled away

@@ -10,12 +10,20 @@ import numpy as np
 class OneEuro:
     """Low-pass filter whose cutoff grows with speed, for arrays of any one shape.
 
-    cutoff: Hz at rest. beta: Hz gained per unit of speed. speed_cutoff: Hz, smoothing of the speed itself.
-    pause: a gap in time longer than this many seconds starts afresh.
+    cutoff: Hz at rest. beta: Hz gained per unit of speed beyond `rest`. speed_cutoff: Hz, smoothing of the speed
+    itself. rest: a speed that noise alone reaches and that counts as none; the published filter has 0. pause: a gap
+    in time longer than this many seconds starts afresh.
     """
 
-    def __init__(self, cutoff: float = 1.0, beta: float = 1.0, speed_cutoff: float = 3.0, pause: float = 0.5) -> None:
-        self.cutoff, self.beta, self.speed_cutoff, self.pause = cutoff, beta, speed_cutoff, pause
+    def __init__(
+        self,
+        cutoff: float = 1.0,
+        beta: float = 1.0,
+        speed_cutoff: float = 3.0,
+        rest: float = 0.0,
+        pause: float = 0.5,
+    ) -> None:
+        self.cutoff, self.beta, self.speed_cutoff, self.rest, self.pause = cutoff, beta, speed_cutoff, rest, pause
         self.reset()
 
     def reset(self) -> None:
@@ -38,7 +46,7 @@ class OneEuro:
         self._time = now
         speed = (value - self._value) / (step * unit)
         self._speed = self._speed + smoothing(self.speed_cutoff, step) * (speed - self._speed)
-        ratio = (2 * math.pi * step) * (self.cutoff + self.beta * np.abs(self._speed))
+        ratio = (2 * math.pi * step) * (self.cutoff + self.beta * np.maximum(np.abs(self._speed) - self.rest, 0.0))
         self._value = self._value + ratio / (1 + ratio) * (value - self._value)
         return self._value.copy()
 

@@ -49,7 +49,7 @@ class MeshEncoder:
 
     def __init__(self, smooth: bool = True) -> None:
         self._tracker = FaceTracker()
-        self._filter = OneEuro(cutoff=1.0, beta=1.5, speed_cutoff=3.0) if smooth else None
+        self._filter = OneEuro(cutoff=1.0, beta=4.0, speed_cutoff=3.0, rest=1.5) if smooth else None
         self.reset()
 
     def reset(self) -> None:
