@@ -20,7 +20,7 @@ from realtime.motion.wire import Packet, pack
 from realtime.pipeline import Pipeline
 from realtime.settings import PipelineSettings
 from realtime.sources import SourceBase, SourceOptions
-from realtime.types import Frame, MotionCode
+from realtime.types import Direction, Frame, MotionCode
 
 SIZE = 256
 
@@ -53,6 +53,7 @@ class Gated(StillEngine):
     def __init__(self, hold: threading.Semaphore | None = None) -> None:
         super().__init__(64)
         self.hold = hold
+        self.directions = (Direction("lift", 0, -1.0, 1.0, group="mouth"),)
         self.rendering = threading.Event()
         self.seen: list[np.ndarray] = []
         self.made: list[np.ndarray] = []
