@@ -518,3 +518,26 @@ def test_configuration_of_the_wrong_type_is_refused():
         config_from(AnimatorConfig, {"estimator": "lia"})
     with pytest.raises(ValueError, match="depth"):
         config_from(AnimatorConfig, {"transformer": {"depth": 3}})
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    network = Animator(TINY)
+    with torch.no_grad():
+        network.generator.final.bias[1] = float("nan")
+    save_animator(network, tmp_path / "w.safetensors")
+    with pytest.raises(BadFile, match=r"generator\.final\.bias"):
+        load_animator(tmp_path / "w.safetensors")
+
+
+def test_weights_can_be_registered(tmp_path, monkeypatch, capsys):
+    from realtime.cli import run as avatar
+
+    monkeypatch.setenv("AVATAR_HOME", str(tmp_path / "home"))
+    path = tmp_path / "mine.safetensors"
+    save_animator(Animator(TINY), path)
+    assert avatar(["models", "add", "mine", str(path)]) == 0
+    assert "Motion Transformer, 64 px, 4 motion tokens" in capsys.readouterr().out
+    assert avatar(["models", "verify"]) == 0
+    from realtime.engines.registry import find_weights
+
+    assert find_weights("motrans", None) == path

@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 
 from realtime.cli import run as avatar  # noqa: E402
 from realtime.engines.animator import load_animator  # noqa: E402
+from realtime.engines.crop import MARGIN, square_around  # noqa: E402
 from realtime.engines.part_motion import PartMotion, coordinate_grid  # noqa: E402
 from realtime.errors import BadFile, BadValue  # noqa: E402
 from realtime.training import losses  # noqa: E402
@@ -136,8 +137,9 @@ def test_a_clip_is_cut_where_the_face_is_lost_or_wanders_off():
     boxes = [here] * 6 + [None] + [here] * 5 + [there] * 5
     pieces = cut(boxes, 5, 85, margin=2.0, width=250, height=200)
     assert [(p.first, p.last) for p in pieces] == [(0, 29), (35, 59), (60, 84)]
-    assert pieces[0].square == (50, 50, 100)
-    assert pieces[2].square == (140, 50, 100)
+    lift = round(50 / 16)
+    assert pieces[0].square == (50, 50 - lift, 100)
+    assert pieces[2].square == (140, 50 - lift, 100)
 
 
 def test_short_pieces_and_growing_faces_are_left_out():
@@ -149,6 +151,10 @@ def test_short_pieces_and_growing_faces_are_left_out():
 def test_the_square_stays_inside_the_frame():
     near_the_corner = [np.array([10.0, 90, 40])] * 5
     assert cut(near_the_corner, 5, 25, 2.0, 200, 100)[0].square == (0, 20, 80)
+    middle = [np.array([100.0, 70, 40])] * 5
+    engine = square_around((85.0, 50.0, 115.0, 90.0))
+    piece = cut(middle, 5, 25, MARGIN, 200, 160)[0]
+    assert piece.square == (round(engine.left), round(engine.top), round(engine.side))
     assert cut(near_the_corner, 5, 25, 9.0, 200, 100)[0].square == (0, 0, 100)
 
 

@@ -194,6 +194,34 @@ def load_animator(path: str | Path) -> Animator:
     return _load_safetensors(path) if path.suffix == ".safetensors" else _load_fomm(path)
 
 
+def describe_weights(path: str | Path, whole: bool = True) -> str:
+    """What a weight file of this family holds, for people: "Motion Transformer, 256 px, 10 motion tokens".
+
+    whole: load and check it, raising BadFile; otherwise look at its header only, and give "" for a file of another
+    family.
+    """
+    path = Path(path)
+    if not whole:
+        return "of this family" if _is_ours(path) else ""
+    config = load_animator(path).config
+    names = {"motrans": "Motion Transformer", "fomm": "First Order Motion Model", "mraa": "MRAA"}
+    tokens = "motion tokens" if config.estimator == "motrans" else "parts"
+    return f"{names[config.estimator]}, {config.size} px, {config.parts} {tokens}"
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the file looks like weights of this family."""
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                return METADATA in (file.metadata() or {})
+        except (SafetensorError, OSError):
+            return False
+    return path.name.endswith(".pth.tar")
+
+
 def _load_safetensors(path: Path) -> Animator:
     from safetensors import SafetensorError, safe_open
 
@@ -208,6 +236,7 @@ def _load_safetensors(path: Path) -> Animator:
     try:
         network = Animator(config_from(AnimatorConfig, json.loads(metadata[METADATA])))
         network.load_state_dict(state)
+        _check_finite(path, network)
     except (ValueError, TypeError, RuntimeError) as error:
         raise BadFile(path, f"the weights do not fit their configuration ({first_line(error)})") from error
     return network.eval()
@@ -226,9 +255,17 @@ def _load_fomm(path: Path) -> Animator:
     try:
         load_state(network.estimator, data["kp_detector"])
         load_state(network.generator, data["generator"])
+        _check_finite(path, network)
     except (RuntimeError, AttributeError) as error:
         raise BadFile(path, f"not FOMM's vox-256 network ({first_line(error)})") from error
     return network.eval()
+
+
+def _check_finite(path: Path, network: nn.Module) -> None:
+    """Raises BadFile with the name of a tensor that holds NaN or infinity."""
+    for key, value in network.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise BadFile(path, f"tensor {key!r} holds numbers that are not finite: the weights are broken")
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:

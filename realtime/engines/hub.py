@@ -182,13 +182,19 @@ def verify(name: str, progress: Callable[[int], None] | None = None) -> Record:
 def _content(path: Path, family: str | None) -> str:
     """What the file holds, in words, after loading it whole. Raises BadFile, MissingExtra."""
     try:
+        from realtime.engines.animator import describe_weights
         from realtime.engines.weights import load_network
     except ModuleNotFoundError as error:
         raise MissingExtra("checking weights", error.name or "torch", "torch") from error
+    if family == "motrans" or (family is None and describe_weights(path, whole=False)):
+        return describe_weights(path)
     return load_network(path, family or _family(path))[1].about
 
 
 def _family(path: Path) -> str:
+    from realtime.engines.animator import describe_weights
     from realtime.engines.weights import read_state, recognise
 
+    if describe_weights(path, whole=False):
+        return "motrans"
     return recognise(path, read_state(path)).family

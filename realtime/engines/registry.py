@@ -40,6 +40,10 @@ PUBLISHED: dict[str, Published] = {
         ),
         Published("lia", "lia", "LIA, 256 px, faces (vox.pt)", CC_BY_NC, where="https://github.com/wyhsirius/LIA"),
         Published(
+            "fomm-vox", "motrans", "First Order Motion Model, 256 px, faces (vox-cpk.pth.tar); for --engine motrans",
+            "MIT, as its repository", where="https://github.com/AliaksandrSiarohin/first-order-model",
+        ),
+        Published(
             "wan-face", "wan-face", "face motion encoder of Wan2.2-Animate",
             "Apache-2.0, modified from LIA (CC BY-NC 4.0)",
             where="https://huggingface.co/Wan-AI/Wan2.2-Animate-14B",

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from realtime.engines.crop import LIFT, box_of
 from realtime.errors import AvatarError, BadFile
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
@@ -98,10 +99,11 @@ def cut(
 ) -> list[Piece]:
     """Where to cut a clip, and each piece's square.
 
-    boxes: per looked-at frame (every `every`-th) the face as (centre x, centre y, height) in pixels, None where
-    there is none. margin: side of the square in face heights. A piece ends where the face is lost, where it leaves
-    the middle of the square by more than a fifth of its side, or where its height changes by more than half. The
-    square is pushed into the frame of width x height pixels, and made smaller only where it does not fit.
+    boxes: per looked-at frame (every `every`-th) the face as (centre x, centre y, longer side) in pixels, None where
+    there is none. margin: side of the square in those. A piece ends where the face is lost, where it leaves the
+    middle of the square by more than a fifth of its side, or where its size changes by more than half. The square
+    lies around the face as that of the engines does (`engines.crop.square_around`) and is pushed into the frame of
+    width x height pixels; it is made smaller only where it does not fit.
     """
     pieces: list[Piece] = []
     run: list[tuple[int, np.ndarray]] = []
@@ -109,8 +111,9 @@ def cut(
     def close() -> None:
         if run:
             at = np.array([box for _, box in run])
-            side = min(max(16, round(float(np.median(at[:, 2])) * margin)), width, height)
-            middle = (at[:, :2].min(0) + at[:, :2].max(0)) / 2
+            unit = float(np.median(at[:, 2]))
+            side = min(max(16, round(unit * margin)), width, height)
+            middle = (at[:, :2].min(0) + at[:, :2].max(0)) / 2 - (0, LIFT * unit)
             first, last = run[0][0] * every, min(frames, (run[-1][0] + 1) * every) - 1
             if last - first + 1 >= SHORTEST:
                 left = min(max(0, round(float(middle[0]) - side / 2)), width - side)
@@ -149,9 +152,9 @@ def crop(image: np.ndarray, square: tuple[int, int, int], size: int) -> np.ndarr
 
 
 def face_box(landmarks: np.ndarray) -> np.ndarray:
-    """(centre x, centre y, height) of the face from landmarks (478, 3) in pixels."""
-    low, high = landmarks[:468, :2].min(0), landmarks[:468, :2].max(0)
-    return np.array([*(low + high) / 2, high[1] - low[1]])
+    """(centre x, centre y, longer side) of the face from landmarks (478, 3) in pixels."""
+    left, top, right, bottom = box_of(landmarks)
+    return np.array([(left + right) / 2, (top + bottom) / 2, max(right - left, bottom - top)])
 
 
 def decoded(path: Path) -> Iterator[np.ndarray]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from realtime.engines.animator import AnimatorConfig, GeneratorConfig, HourglassConfig, config_from
+from realtime.engines.crop import MARGIN
 from realtime.engines.motion_transformer import MotionTransformerConfig
 from realtime.errors import BadFile, BadValue
 
@@ -26,13 +27,14 @@ PRESETS = ("paper", "small", "tiny")
 class DataConfig:
     """What a run sees.
 
-    margin: width of the square crop, in face heights. flip: mirror half of the pairs. jitter: greatest change of
+    margin: side of the square crop in lengths of the face's longer side; the engines look at such squares too, so a
+    network sees at work what it was trained on. flip: mirror half of the pairs. jitter: greatest change of
     brightness, contrast and saturation (hue a tenth of it), the same for both pictures of a pair. hold_out: the
     last share of every clip's frames, never trained on and used to watch the run. workers: processes that read
     pictures. shuffle: pairs kept in memory to draw from while shards stream in.
     """
 
-    margin: float = 2.2
+    margin: float = MARGIN
     flip: bool = True
     jitter: float = 0.1
     hold_out: float = 0.0
@@ -252,7 +254,7 @@ def preset(system: str, name: str) -> TrainConfig:
         config = replace(
             config,
             size=64,
-            steps=1200,
+            steps=800,
             batch=8,
             imagenet=False,
             check_every=100,
