@@ -23,6 +23,8 @@ BENCHMARKS: dict[str, str] = {
     "sessions": "benchmarks.sessions",
     "startup": "benchmarks.startup",
     "vcam": "benchmarks.vcam",
+    "kernels": "benchmarks.kernels",
+    "gpu": "benchmarks.gpu",
     "quality": "benchmarks.quality",
     "report": "benchmarks.report",
 }
