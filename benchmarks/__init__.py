@@ -26,5 +26,6 @@ BENCHMARKS: dict[str, str] = {
     "kernels": "benchmarks.kernels",
     "gpu": "benchmarks.gpu",
     "quality": "benchmarks.quality",
+    "lia-cpu": "benchmarks.lia_cpu",
     "report": "benchmarks.report",
 }

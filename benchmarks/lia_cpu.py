@@ -1,21 +1,31 @@
-"""CPU time of one frame of LIA at 256 pixels: the straightforward loop against the engine.
-
-    python -m benchmarks.lia_cpu [--frames 10] [--threads 1] [--size 256]
+"""CPU time of one frame of LIA: the straightforward loop against the engine, in fp32 and bf16.
 
 The straightforward loop is the definition, frame by frame, as a script written from the paper has it: the portrait is
 encoded again for every frame, the dictionary is orthonormalised again in each of its three uses, every weight is
-scaled and modulated when it is used, and the sampling grids are built anew. Both run interleaved in one process on
-recipe weights (no trained weights), so that a busy machine disturbs both alike; process CPU time is what is compared.
+scaled and modulated when it is used, and the sampling grids are built anew. All ways run interleaved in one process,
+on recipe weights (no trained weights) and pictures of smooth noise, so that a busy machine disturbs them alike. What
+is compared is the process's CPU time from a uint8 driving frame to a uint8 picture.
+
+  python -m benchmarks lia-cpu --frames 10 --json lia_cpu.json
 """
 
 from __future__ import annotations
 
+import argparse
 import math
+import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from benchmarks.result import Result
+from realtime import load_engine
+from realtime.engines.lia import Lia
+from realtime.engines.neural import NeuralEngine
+from realtime.engines.recipe import NO_TRAINED_WEIGHTS, fill
 
 Weights = dict[str, Tensor]
 
@@ -115,3 +125,116 @@ class StraightforwardLia:
         spread = x.new_zeros(b, c, 2 * h, 2 * w)
         spread[:, :, ::2, ::2] = x
         return self.fir(spread, name, 2, 1)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `lia-cpu`."""
+    parser.add_argument("--size", type=int, default=256, help="side of the network, 64, 128 or 256")
+    parser.add_argument("--frames", type=int, help="frames of each way (12; quick 4)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def run(options: argparse.Namespace) -> Result:
+    """All ways on the same frames, one after the other for each frame."""
+    frames, size = options.frames or (4 if options.quick else 12), options.size
+    torch.set_num_threads(options.threads)
+    settings = {"size": size, "frames": frames, "threads": options.threads, "weights": f"recipe:{options.seed}"}
+    result = Result("lia-cpu", settings=settings, notes=[f"recipe weights: {NO_TRAINED_WEIGHTS}"])
+    with torch.inference_mode():
+        _compare(result, size, frames, options.seed)
+    return result
+
+
+def _compare(result: Result, size: int, frames: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    portrait, driving = smooth_noise(rng, size), [smooth_noise(rng, size) for _ in range(frames + 1)]
+    net = Lia(size)
+    fill(net, seed)
+    straight = StraightforwardLia(net.state_dict(), size)
+    x = as_input(portrait)
+    start = straight.code(straight.encode(as_input(driving[0]))[0])
+    ways: dict[str, Way] = {"straightforward": Way(lambda frame: straight.frame(x, as_input(frame), start))}
+    for dtype in ("fp32", "bf16"):
+        ways[f"engine {dtype}"] = engine_way(size, seed, dtype, portrait, driving[0])
+    for n, frame in enumerate(driving):
+        truth: Tensor | None = None
+        for way in ways.values():
+            used, rgb = way.measure(frame)
+            truth = rgb if truth is None else truth
+            if n:  # the first frame warms up
+                way.spent.append(used)
+                way.apart.append((rgb - truth).abs())
+    base = ways.pop("straightforward")
+    result.add("straightforward.cpu", float(np.median(base.spent)), "ms", better="lower", samples=base.spent)
+    for name, way in ways.items():
+        exact = name == "engine fp32"
+        ratios = [a / b for a, b in zip(base.spent, way.spent, strict=True)]
+        apart = torch.stack(way.apart)
+        result.add(f"{name}.cpu", float(np.median(way.spent)), "ms", better="lower", samples=way.spent)
+        result.add(
+            f"{name}.faster", float(np.median(ratios)), "x", better="higher", samples=ratios,
+            target=2.5 if exact else None,
+        )  # fmt: skip
+        largest = float(apart.max())
+        result.add(
+            f"{name}.largest difference", largest, "of [-1, 1]", better="lower", target=1e-3 if exact else None
+        )
+        result.add(f"{name}.mean difference", float(apart.mean()), "of [-1, 1]", better="lower")
+
+
+class Way:
+    """One way to make frames, and what was measured: CPU ms per frame (`spent`), differences of pictures (`apart`)."""
+
+    def __init__(self, frame: Callable[[np.ndarray], Tensor], picture: Callable[[], Tensor] | None = None) -> None:
+        self._frame, self._picture = frame, picture
+        self.spent: list[float] = []
+        self.apart: list[Tensor] = []
+
+    def measure(self, driving: np.ndarray) -> tuple[float, Tensor]:
+        """CPU milliseconds, and the picture before it became bytes."""
+        begun = time.process_time()
+        out = self._frame(driving)
+        used = 1000 * (time.process_time() - begun)
+        return used, out if self._picture is None else self._picture()
+
+
+def engine_way(size: int, seed: int, dtype: str, portrait: np.ndarray, first: np.ndarray) -> Way:
+    """The engine as a session uses it: encode, then render."""
+    engine = load_engine("lia", size=size, weights=f"recipe:{seed}", device="cpu", dtype=dtype, crop="none")
+    assert isinstance(engine, NeuralEngine)
+    engine.set_portrait(portrait)
+    start = engine.reference = engine.encode(first)
+    assert start is not None
+    z, feats = engine.net.encode(as_input(portrait))
+    feats = engine.net.features(feats)
+    code = start
+
+    def frame(driving: np.ndarray) -> Tensor:
+        nonlocal code
+        seen = engine.encode(driving)
+        assert seen is not None
+        code = seen
+        return torch.from_numpy(engine.render(code))
+
+    def picture() -> Tensor:
+        change = torch.from_numpy(code.values - start.values)[None] + engine.net.alpha(z)
+        return engine.net.decode(z + engine.net.move(change), feats)
+
+    return Way(frame, picture)
+
+
+def smooth_noise(rng: np.random.Generator, size: int) -> np.ndarray:
+    """A picture with structure at all scales, as photographs have: uint8 (S, S, 3)."""
+    layers = [(4, 0.75), (8, 0.5), (32, 0.25)]
+    total = torch.zeros(1, 3, size, size, dtype=torch.float64)
+    for n, amount in layers:
+        total += amount * F.interpolate(
+            torch.from_numpy(rng.uniform(-1, 1, (1, 3, n, n))), (size, size), mode="bilinear"
+        )
+    return (127.5 + 100 * total[0]).clamp(0, 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+
+
+def as_input(picture: np.ndarray) -> Tensor:
+    """uint8 (S, S, 3) as float32 (1, 3, S, S) in [-1, 1]."""
+    return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1.0

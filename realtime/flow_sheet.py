@@ -85,7 +85,8 @@ def _seen_flow(still: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """Dense optical flow, float32 (H, W, 2) in pixels, 0 where nothing changed."""
     import cv2
 
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(still, moved, None)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_MEDIUM)
+    flow = finder.calc(still, moved, np.zeros((*still.shape, 2), np.float32))
     changed = cv2.dilate((cv2.absdiff(still, moved) > 2).astype(np.uint8), np.ones((9, 9), np.uint8))
     return flow * changed[..., None]
 
