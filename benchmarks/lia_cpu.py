@@ -184,7 +184,7 @@ def _compare(result: Result, size: int, frames: int, seed: int) -> None:
 
 
 class Way:
-    """One way to make frames, and what was measured: CPU ms per frame (`spent`), differences of pictures (`apart`)."""
+    """One way to make frames; `spent`: CPU ms per frame, `apart`: differences of pictures."""
 
     def __init__(self, frame: Callable[[np.ndarray], Tensor], picture: Callable[[], Tensor] | None = None) -> None:
         self._frame, self._picture = frame, picture
