@@ -25,6 +25,8 @@ class Limits:
     """How long a fault lasts before it is told."""
     face_after: float = 2.0
     """How long there is no face before it is told."""
+    silent_after: float = 3.0
+    """How long no picture comes before it is told."""
 
 
 class Health:
@@ -39,9 +41,11 @@ class Health:
         self._since: dict[str, float] = {}
         self._face_seen: float | None = None
         self._face_told = False
+        self._silence_told = False
 
     def frame(self, image: np.ndarray, now: float) -> str | None:
         """One driving picture, uint8 (H, W, 3) RGB. Gives a sentence when the state changes."""
+        self._silence_told = False
         thumbnail = luma_thumbnail(image)
         mean, spread = float(thumbnail.mean()), float(thumbnail.std())
         before, self._before = self._before, thumbnail
@@ -69,6 +73,13 @@ class Health:
                 return None
             return f"{self.name}: no face in the picture; the avatar idles until there is one"
         return None
+
+    def silent(self, seconds: float) -> str | None:
+        """No picture came for so long. Gives a sentence once, until pictures come again."""
+        if seconds < self._limits.silent_after or self._silence_told:
+            return None
+        self._silence_told = True
+        return f"{self.name} gives no pictures; the avatar idles until it does"
 
     def _change(self, fault: str, now: float) -> str | None:
         if fault == self.state:

@@ -129,6 +129,7 @@ class Pipeline:
         for outlet in self._outlets:
             outlet.sink.on_key = self._key
             await outlet.start(width, height, self._rate())
+        self._warn_of_portrait()
         self._started = time.monotonic()
         self._start(self._render_stage, "render")
         self._start(self._encode_stage, "encode")
@@ -188,6 +189,8 @@ class Pipeline:
                 if item is not None:
                     self._drop(item)
                 if now - seen >= QUIET or self.control.live.paused:
+                    if self.source.live and not self.source.waiting and not self.control.live.paused:
+                        self._say(self._health.silent(now - seen))
                     drive = self._driver.update(None, self.control.live, now)
                     self._hand_over(drive, replace(drive.code, captured=now, index=SYNTHETIC), {})
         except Closed:
@@ -321,10 +324,16 @@ class Pipeline:
             self.engine.reference = code
             self._still = self.engine.render(code)
             self.control.portrait_is(chosen.name)
+            self._warn_of_portrait()
         except BadPortrait as error:
             self.control.tell(f"{chosen.name}: {error}", "warning")
         except Exception as error:
             self._engine_failed(self._render_guard, error, time.monotonic())
+
+    def _warn_of_portrait(self) -> None:
+        """Tell what the engine has to say about the portrait it shows, if it has anything."""
+        for sentence in getattr(self.engine, "warnings", ()):
+            self.control.tell(f"portrait: {sentence}", "warning")
 
     def _engine_failed(self, guard: Guard, error: Exception, now: float) -> bool:
         """Live: tell the user, go on; True when it is time for the still portrait. Lossless: raise."""

@@ -20,16 +20,17 @@ class EngineSettings:
 
     name: str = "auto"
     """A name of `ENGINES`, or "auto": the best one that can run here."""
-    size: int = 512
-    """Side of the picture in pixels, 64 to 2048."""
+    size: int | tuple[int, int] = 512
+    """Side of the picture in pixels, or (width, height); 64 to 2048."""
     device: str = "auto"
     """"auto", "cpu", "cuda" or "cuda:N"."""
     weights: str | None = None
     """A weight file, for the engines that need one."""
 
     def __post_init__(self) -> None:
-        if not 64 <= self.size <= 2048:
-            raise BadValue("--size", self.size, "pixels, from 64 to 2048")
+        sides = self.size if isinstance(self.size, tuple) else (self.size,)
+        if not all(64 <= side <= 2048 for side in sides):
+            raise BadValue("--size", "x".join(map(str, sides)), "pixels, from 64 to 2048, as in 512 or 640x480")
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,8 @@ MISTAKES = [
     (["run"], "--fps 0", "frames a second, from 1 to 240"),
     (["run"], "--fps many", "--fps"),
     (["run"], "--size 5", "pixels, from 64 to 2048"),
+    (["run"], "--size 640x", "as in 512 or 640x480"),
+    (["run"], "--size 640x480 --engine lia", "makes squares"),
     (["run"], "--duration -1", "seconds, above 0"),
     (["run"], "--engine mash", "Did you mean 'mesh'?"),
     (["run"], "--engine mesh --weights w.pt", "takes none"),

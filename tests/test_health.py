@@ -69,6 +69,15 @@ def test_a_missing_face_is_told_after_a_while_and_so_is_its_return() -> None:
     assert health.face(True, 4.1) is None
 
 
+def test_silence_is_told_once_until_pictures_come_again() -> None:
+    health = Health("camera 0")
+    assert health.silent(1.0) is None
+    assert "no pictures" in (health.silent(3.1) or "")
+    assert health.silent(4.0) is None
+    health.frame(noisy(120), 0.0)
+    assert "no pictures" in (health.silent(3.1) or "")
+
+
 def test_no_face_from_the_start_is_told_too() -> None:
     health = Health("camera 0")
     told = [health.face(False, n * 0.1) for n in range(40)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -23,7 +23,20 @@ Portrait = Annotated[
     str, typer.Option(help="Picture to animate: a photo or painting with one face; builtin, builtin:painting.")
 ]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, mesh (no GPU, no weights), lia, lia-x or motrans.")]
-Size = Annotated[int, typer.Option(help="Side of the picture in pixels.")]
+
+
+def parse_size(text: str | int | tuple[int, int]) -> int | tuple[int, int]:
+    """"512" as 512, "640x480" as (640, 480). Raises BadValue."""
+    sides = str(text).lower().split("x") if not isinstance(text, tuple) else list(map(str, text))
+    if not (1 <= len(sides) <= 2 and all(side.strip().isdecimal() for side in sides)):
+        raise BadValue("--size", text, "pixels, from 64 to 2048, as in 512 or 640x480")
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+Size = Annotated[
+    Any,
+    typer.Option(parser=parse_size, metavar="N|WxH", help="Side of the picture in pixels, or its width and height."),
+]
 Weights = Annotated[str | None, typer.Option(help="Weight file of a neural engine.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Sets = Annotated[
@@ -102,6 +115,8 @@ def choose_engine(settings: EngineSettings) -> str:
         raise UnknownName("engine", settings.name, [*ENGINES, "auto"])
     if settings.name == "mesh" and settings.weights is not None:
         raise BadValue("--weights", settings.weights, "the mesh engine takes none")
+    if settings.name in BEST_FIRST and isinstance(settings.size, tuple):
+        raise BadValue("--size", "x".join(map(str, settings.size)), f"one number: {settings.name} makes squares")
     return settings.name
 
 
@@ -124,7 +139,7 @@ def _neural_engine_here() -> str:
     return best if torch.cuda.is_available() else "mesh"
 
 
-def engine_settings(name: str, size: int, weights: str | None, device: str) -> EngineSettings:
+def engine_settings(name: str, size: int | tuple[int, int], weights: str | None, device: str) -> EngineSettings:
     """Raises BadValue, UnknownName."""
     settings = EngineSettings(name, size, device, weights)
     choose_engine(settings)

@@ -18,7 +18,10 @@ def command(
     source: Annotated[
         str, typer.Option(help="camera, camera:N, a clip, a picture, motion:PATH, or an rtsp/http address.")
     ] = "camera",
-    portrait: o.Portrait = o.BUILTIN,
+    portrait: Annotated[
+        list[str] | None,
+        typer.Option(help="Picture to animate, or builtin. Repeats: the others are shown by p in the preview."),
+    ] = None,
     engine: o.EngineName = "auto",
     sink: Annotated[
         list[str] | None, typer.Option(help="vcam[:DEVICE], file:OUT.mp4, images:FOLDER, preview or null. Repeats.")
@@ -45,6 +48,8 @@ def command(
 
       avatar run --portrait me.jpg --sink preview
 
+      avatar run --portrait me.jpg --portrait painting.jpg --sink preview --sink vcam
+
       avatar run --source camera:1 --sink vcam --sink file:call.mp4
 
       avatar run --source clip.mp4 --loop --set smile=0.3 --hold-gaze
@@ -57,12 +62,15 @@ def command(
     o.check_stats(stats)
     sinks = [open_sink(item, SinkOptions(fps=fps)) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
-    picture = o.read_portrait(portrait)
-    renderer = o.make_engine(engine_settings, picture)
+    pictures = [o.read_portrait(item) for item in portrait or [o.BUILTIN]]
+    renderer = o.make_engine(engine_settings, pictures[0])
     try:
         pipeline = Pipeline(driving, renderer, sinks, settings, o.with_edits(live, set_, renderer.directions))
+        for picture in pictures if len(pictures) > 1 else ():
+            pipeline.control.prepare_portrait(picture.image, picture.name)
+        pipeline.control.portrait_is(pictures[0].name)
         if not quiet:
-            say(f"{driving.name} drives {picture.name} into {', '.join(s.name for s in sinks)}; Ctrl-C ends it")
+            say(f"{driving.name} drives {pictures[0].name} into {', '.join(s.name for s in sinks)}; Ctrl-C ends it")
         run_session(pipeline, quiet)
     finally:
         renderer.close()

@@ -81,6 +81,8 @@ class Source(Protocol):
     """How many items will come; None where it is unknown. Known after `open`."""
     live: bool
     """Frames come when they come: the clock is the camera's."""
+    waiting: bool
+    """It has told that it waits for its device or peer to come back."""
     reference: MotionCode | None
     """The driver's neutral code where the source knows it. Known after `check`."""
     tell: Tell
@@ -111,6 +113,7 @@ class SourceBase:
     fps: float | None = None
     frames: int | None = None
     live = False
+    waiting = False
     reference: MotionCode | None = None
 
     def __init__(self, options: SourceOptions) -> None:

@@ -32,7 +32,6 @@ class ReconnectingSource(SourceBase):
         self._index = 0
         self._started: float | None = None
         self._back_off = Backoff()
-        self._lost_told = False
 
     @abstractmethod
     def connect(self) -> Any:
@@ -59,8 +58,8 @@ class ReconnectingSource(SourceBase):
                 if not self._reconnect(str(getattr(error, "strerror", None) or error)):
                     return None
                 continue
-            if self._lost_told:
-                self._lost_told = False
+            if self.waiting:
+                self.waiting = False
                 self.tell(f"{self.name} is back")
             self._back_off.reset()
             if self._started is None:
@@ -96,8 +95,8 @@ class ReconnectingSource(SourceBase):
     def _reconnect(self, reason: str) -> bool:
         """Close, wait, connect; until it works. False when the session ends meanwhile."""
         self.close()
-        if not self._lost_told:
-            self._lost_told = True
+        if not self.waiting:
+            self.waiting = True
             self.tell(f"{self.name}: {reason}; the avatar idles until it is back")
         while not self.stopping():
             if not self._wait(self._back_off.next()):
