@@ -17,6 +17,10 @@ import numpy as np
 from realtime.engines.mesh.inpaint import fill_smooth, fill_textured
 from realtime.engines.mesh.topology import smoothstep
 
+RIM = 0.03
+"""Width of the rim around the person (face heights) in which everything that differs from the background is taken
+along."""
+
 _segmentation_lock = threading.Lock()
 
 
@@ -71,7 +75,11 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
     plain = np.clip(fill_smooth(picture, weight), 1.0, 254.0)
     needed = np.maximum((plain - picture) / plain, (picture - plain) / (255.0 - plain)).max(axis=2)
     least = 0.05 + 2.5 * fill_smooth(_roughness(picture, known, 0.08 * fh), weight)
-    hair = needed * np.clip((needed - least) / 0.12, 0.0, 1.0)
+    # next to the person the least difference counts: what stayed behind there would trace the outline
+    core = cv2.distanceTransform((matte < 0.5).astype(np.uint8), cv2.DIST_L2, 3) / fh
+    near = 1.0 - smoothstep(RIM, 2.0 * RIM, core)
+    least = least * (1.0 - near) + 0.004 * near
+    hair = needed * np.clip((needed - least) / (0.12 - 0.11 * near), 0.0, 1.0)
     in_band = cv2.GaussianBlur(person.astype(np.float32), (0, 0), 1.0) * person
     matte = np.maximum(matte * person, np.minimum(hair * in_band, 0.98)).astype(np.float32)
     alpha = matte[..., None]
