@@ -292,7 +292,18 @@ def test_a_textured_fill_has_the_grain_of_its_surroundings():
     image = np.clip(120 + 30 * rng.standard_normal((80, 80, 1)) * np.ones(3), 0, 255).astype(np.float32)
     known = np.ones((80, 80), bool)
     known[30:50, 30:50] = False
-    filled = fill_textured(image, known, blur=4.0)
+    filled = fill_textured(image, known, reach=40.0)
     assert (filled[known] == image[known]).all()
     grain = filled[32:48, 32:48].std() / image[known].std()
     assert 0.5 < grain < 1.3
+
+
+def test_a_textured_fill_continues_a_shelf():
+    image = np.full((60, 90, 3), 200, np.float32)
+    image[30:34] = 40
+    known = np.ones((60, 90), bool)
+    known[10:, 30:60] = False
+    filled = fill_textured(image, known, reach=40.0)
+    near = np.r_[30:38, 52:60]
+    assert np.abs(filled[31:33, near] - 40).max() < 20
+    assert np.abs(filled[45:, near] - 200).max() < 20

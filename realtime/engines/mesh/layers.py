@@ -21,6 +21,11 @@ RIM = 0.03
 """Width of the rim around the person (face heights) in which everything that differs from the background is taken
 along."""
 
+WIDE_BAND, NARROW_BAND = 0.11, 0.045
+"""How far around the person (face heights) stray hair is looked for: before a plain background, a structured one."""
+PLAIN_TO_ROUGH = (0.02, 0.07)
+"""Roughness (see `_roughness`) of a plain and of a structured background."""
+
 _segmentation_lock = threading.Lock()
 
 
@@ -62,22 +67,26 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
     matte = np.maximum(smoothstep(0.25, 0.95, soft).astype(np.float32), surely)
 
     # around the person lies a band in which the mask cannot be trusted (stray hair): no colour is taken from it
-    band = max(3, int(0.11 * fh))
-    person = cv2.dilate((matte > 0.5).astype(np.uint8), _disc(band)).astype(bool)
-    known = ~person & (matte < 0.3)
-    if known.sum() < 50:
+    # that is wide where the background is plain, and narrow where it has structure of its own
+    core = (matte > 0.5).astype(np.uint8)
+    outside = cv2.distanceTransform(1 - core, cv2.DIST_L2, 3) / fh if core.any() else np.full(core.shape, 9.0)
+    clear = (outside > WIDE_BAND) & (matte < 0.3)
+    if clear.sum() < 50:
         return Layers(np.ones_like(matte), picture, picture.copy())
-    background = fill_textured(picture, known, blur=max(2.0, 0.06 * fh))
+    rough = fill_smooth(_roughness(picture, clear, 0.08 * fh), clear.astype(np.float32))
+    band = WIDE_BAND + (NARROW_BAND - WIDE_BAND) * smoothstep(*PLAIN_TO_ROUGH, rough)
+    person = outside < band
+    known = ~person & (matte < 0.3)
+    background = fill_textured(picture, known, reach=0.5 * fh)
 
     # what in the band differs from the background by more than its grain belongs to the person: the smallest alpha
     # for which 0 <= I - (1 - alpha) B <= 255 alpha. A smooth background is used, else its own grain counts as hair.
     weight = known.astype(np.float32)
     plain = np.clip(fill_smooth(picture, weight), 1.0, 254.0)
     needed = np.maximum((plain - picture) / plain, (picture - plain) / (255.0 - plain)).max(axis=2)
-    least = 0.05 + 2.5 * fill_smooth(_roughness(picture, known, 0.08 * fh), weight)
+    least = 0.05 + 2.5 * rough
     # next to the person the least difference counts: what stayed behind there would trace the outline
-    core = cv2.distanceTransform((matte < 0.5).astype(np.uint8), cv2.DIST_L2, 3) / fh
-    near = 1.0 - smoothstep(RIM, 2.0 * RIM, core)
+    near = 1.0 - smoothstep(RIM, 2.0 * RIM, outside)
     least = least * (1.0 - near) + 0.004 * near
     hair = needed * np.clip((needed - least) / (0.12 - 0.11 * near), 0.0, 1.0)
     in_band = cv2.GaussianBlur(person.astype(np.float32), (0, 0), 1.0) * person
@@ -100,7 +109,3 @@ def _roughness(picture: np.ndarray, known: np.ndarray, sigma: float) -> np.ndarr
     local = cv2.GaussianBlur(small * weight[..., None], (0, 0), sigma / 2.0) / spread[..., None]
     rough = np.abs(small - local).max(axis=2) / np.maximum(local.mean(axis=2), 24.0)
     return cv2.resize(rough, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR)
-
-
-def _disc(radius: int) -> np.ndarray:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
