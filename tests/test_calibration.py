@@ -6,20 +6,31 @@ import numpy as np
 import pytest
 
 from realtime.motion.calibration import LONGEST, PERIOD, Calibration
+from realtime.motion.mesh_code import DIRECTIONS, EYE_OPEN, LENGTH, LIP_GAP
 from realtime.types import Direction, MotionCode
 from tests.support import FakeClock
 
-DIRECTIONS = (
-    Direction("yaw", 0, -35, 35),
-    Direction("pitch", 1, -25, 25),
-    Direction("roll", 2, -35, 35),
-    Direction("lower_lip_down", 3, -8, 24),
-    Direction("jaw_open", 4, -6, 13),
-    Direction("eye_open_right", 5, -0.3, 0.15),
-    Direction("eye_open_left", 6, -0.3, 0.15),
-    Direction("brow_inner_up_left", 7, -3, 5),
-)
-NEUTRAL = np.array([3.0, -4.0, 1.0, 0.5, 0.2, 0.21, 0.2, 0.4])
+NAMED = {d.name: d.index for d in DIRECTIONS}
+NEUTRAL = np.zeros(LENGTH)
+NEUTRAL[[NAMED["yaw"], NAMED["pitch"], NAMED["roll"]]] = (3, -4, 1)
+NEUTRAL[EYE_OPEN] = (0.21, 0.2)
+NEUTRAL[NAMED["jaw_open"]] = 0.4
+
+
+def changed(**amounts: float) -> np.ndarray:
+    """The neutral code with amounts added."""
+    values = NEUTRAL.copy()
+    for name, amount in amounts.items():
+        values[NAMED[name]] += amount
+    return values
+
+
+def opened(values: np.ndarray, amount: float) -> np.ndarray:
+    """With the mouth open by an amount from 0 to 1."""
+    values[LIP_GAP] += 9 * amount
+    values[NAMED["lower_lip_down"]] += 6 * amount
+    values[NAMED["jaw_open"]] += 5 * amount
+    return values
 
 
 def code(values: np.ndarray) -> MotionCode:
@@ -39,19 +50,16 @@ def talker(t: float) -> np.ndarray:
     """Talks, turns and blinks all the time, and is neutral only in pauses."""
     values = NEUTRAL.copy()
     if t % 1.3 < 0.8:
-        opened = abs(np.sin(9 * t))
-        values[3] += 9 * opened
-        values[4] += 5 * opened
-        values[0] += 12 * np.sin(3 * t)
-        values[7] += 1.5 * opened
+        loud = abs(np.sin(9 * t))
+        values = opened(changed(yaw=12 * np.sin(3 * t), brow_middle_up_left=1.5 * loud), loud)
     if t % 1.7 < 0.2:
-        values[5:7] = 0.02
+        values[EYE_OPEN] = 0.02
     return values
 
 
 def distance(a: np.ndarray, b: np.ndarray = NEUTRAL) -> float:
     """Largest difference, in shares of the sliders."""
-    return float(np.max(np.abs(a - b) / [d.hi - d.lo for d in DIRECTIONS]))
+    return float(max(abs(a[d.index] - b[d.index]) / (d.hi - d.lo) for d in DIRECTIONS))
 
 
 def test_there_is_a_reference_from_the_first_frame():
@@ -75,10 +83,10 @@ def test_finds_the_neutral_face_of_somebody_who_talks(fps):
 
 def test_a_bad_first_frame_is_forgotten():
     def yawning_at_first(t: float) -> np.ndarray:
-        values = NEUTRAL.copy()
-        if t < 0.7:
-            values[[0, 3, 4]] += (18, 20, 10)
-            values[5:7] = 0.05
+        if t > 0.7:
+            return NEUTRAL.copy()
+        values = opened(changed(yaw=18), 1.5)
+        values[EYE_OPEN] = 0.05
         return values
 
     calibration, clock = Calibration(DIRECTIONS), FakeClock()
@@ -102,12 +110,21 @@ def test_a_still_driver_is_settled_after_the_period_and_then_left_alone():
     assert calibration.reference is settled
 
 
+def test_a_parted_mouth_is_not_settled_on_while_there_is_time():
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+    run(calibration, clock, lambda t: opened(NEUTRAL.copy(), 0.5), PERIOD + 1)
+    assert not calibration.settled
+    references = run(calibration, clock, lambda t: NEUTRAL, 4.0)
+    assert calibration.settled
+    assert distance(references[-1]) < 0.03
+
+
 def test_calibrating_again_follows_the_new_face_without_a_jump():
     calibration, clock = Calibration(DIRECTIONS), FakeClock()
     run(calibration, clock, lambda t: NEUTRAL, 4.0)
     calibration.restart()
     assert not calibration.settled
-    moved = NEUTRAL + np.array([-9, 5, 0, 0, 0, 0, 0, 0])
+    moved = changed(yaw=-9, pitch=5)
     references = run(calibration, clock, lambda t: moved, 6.0)
     assert distance(references[0]) < 0.01
     assert distance(references[-1], moved) < 0.02

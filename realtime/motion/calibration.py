@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from realtime.motion.filters import smoothing
+from realtime.motion.mesh_code import KIND, LENGTH, LIP_GAP
 from realtime.types import Direction, MotionCode
 
 PERIOD = 3.0
@@ -20,17 +21,23 @@ LONGEST = 10.0
 """Seconds after which it is settled whatever was seen."""
 EASE_CUTOFF = 0.8
 """Hz: how fast the reference eases towards what is now believed, so that the portrait never jumps."""
-CALM = 0.5
-"""Score of a frame, see `Calibration._scores`, below which it is calm enough to settle on."""
+CALM, CALM_SECONDS = 0.4, 0.6
+"""Restlessness, see `Calibration._restlessness`, below which a frame is calm, and how much of that is enough."""
+NEARLY_NEUTRAL = 0.6
+"""Distance from neutral, see `Calibration._expression`, below which a calm frame can be settled on."""
+LOOK_AGAIN = 0.15
+"""Seconds between two looks at all that was seen."""
+MOST_KEPT = 200
+"""Codes kept; beyond, every other one is dropped, for it says as much."""
 SELECTIVE = 0.08
 """Scores this much above the best one count 1/e in the mean."""
 
 _STRAIGHT = {"yaw": 20.0, "pitch": 25.0, "roll": 25.0}
 """Directions whose neutral is 0, and how far off is as bad as 1."""
-_LOW = {"jaw_open": 0.35, "lower_lip_down": 0.25, "corner_out_right": 0.6, "corner_out_left": 0.6}
-"""Directions that neutral has low within what was seen, and how much of the range above that is as bad as 1."""
-_HIGH = {"eye_open_right": 0.25, "eye_open_left": 0.25}
-"""Directions that neutral has high within what was seen, likewise."""
+_LIPS = 2.0
+"""Gap of the lips in hundredths of the face height that is as bad as 1; only codes of the mesh engine tell it."""
+_LIDS = ({"eye_open_right": 0.5, "eye_open_left": 0.5}, 0.08)
+"""How the eyes open: neutral has this high within what was seen; so much less is as bad as 1."""
 
 
 class Calibration:
@@ -39,7 +46,7 @@ class Calibration:
     def __init__(self, directions: Sequence[Direction]) -> None:
         self._index = np.array([d.index for d in directions], int)
         self._range = np.array([max(d.hi - d.lo, 1e-6) for d in directions])
-        self._named = {d.name: (d.index, max(d.hi - d.lo, 1e-6)) for d in directions}
+        self._named = {d.name: d.index for d in directions}
         self._reference: MotionCode | None = None
         self.restart()
 
@@ -51,6 +58,9 @@ class Calibration:
         self._last = 0.0
         self._settled = False
         self._first = True
+        self._wanted: np.ndarray | None = None
+        self._looked = 0.0
+        self._calm = 0.0
         self._heading: np.ndarray | None = None
 
     def reset(self) -> None:
@@ -99,38 +109,49 @@ class Calibration:
 
     def _ease(self, step: float) -> None:
         assert self._reference is not None
-        seen = np.array(self._seen)
-        scores = self._scores(seen)
-        weights = np.exp(-(scores - scores.min()) / SELECTIVE)
-        wanted = weights @ seen / weights.sum()
+        if self._wanted is None or self._elapsed - self._looked >= LOOK_AGAIN:
+            self._look()
+        assert self._wanted is not None
         held = self._reference.values.astype(np.float64)
         if self._heading is None:
             self._heading = held
         share = smoothing(EASE_CUTOFF, step)  # Twice a first-order filter: it also sets out and arrives softly.
-        self._heading = self._heading + share * (wanted - self._heading)
+        self._heading = self._heading + share * (self._wanted - self._heading)
         eased = held + share * (self._heading - held)
         if share > 0:
             self._reference = self._reference.with_values(eased)
-        near = np.abs((wanted - eased)[self._index] / self._range).max(initial=0.0) < 0.01
-        calm = float(np.sort(scores)[: max(1, len(scores) // 4)].mean()) < CALM
-        self._settled = self._elapsed >= LONGEST or (self._elapsed >= PERIOD and calm and near)
-        if len(self._seen) > 900:  # A very fast camera: every other frame says as much.
-            self._seen, self._speeds = self._seen[::2], self._speeds[::2]
+        near = np.abs((self._wanted - eased)[self._index] / self._range).max(initial=0.0) < 0.03
+        calm = self._calm >= CALM_SECONDS
+        self._settled = self._elapsed >= LONGEST or (self._elapsed >= PERIOD and calm and bool(near))
 
-    def _scores(self, seen: np.ndarray) -> np.ndarray:
-        """How far from still and neutral each frame is: about 0 for a calm face, above 1 for a moving one."""
-        speeds = np.array(self._speeds)
-        scores = 0.5 * np.minimum(speeds / 0.6, 3.0)
-        middle = np.median(seen, axis=0)
-        unusual = (seen - middle)[:, self._index] / self._range
-        scores = scores + 1.5 * np.sqrt(np.mean(unusual**2, axis=1))
+    def _look(self) -> None:
+        """Weigh all that was seen."""
+        self._looked = self._elapsed
+        if len(self._seen) > MOST_KEPT:
+            self._seen, self._speeds = self._seen[::2], self._speeds[::2]
+        seen = np.array(self._seen)
+        restless = self._restlessness(seen)
+        expression = self._expression(seen)
+        scores = restless + expression
+        weights = np.exp(-(scores - scores.min()) / SELECTIVE)
+        self._wanted = weights @ seen / weights.sum()
+        self._calm = float(((restless < CALM) & (expression < NEARLY_NEUTRAL)).mean()) * self._elapsed
+
+    def _restlessness(self, seen: np.ndarray) -> np.ndarray:
+        """How far from still and usual each code is: about 0.2 for a calm face, above 1 for a moving one."""
+        unusual = (seen - np.median(seen, axis=0))[:, self._index] / self._range
+        return 0.5 * np.minimum(np.array(self._speeds) / 0.6, 3.0) + 1.5 * np.sqrt(np.mean(unusual**2, axis=1))
+
+    def _expression(self, seen: np.ndarray) -> np.ndarray:
+        """How far from neutral each code is as a face, for directions of the mesh engine's names; 0 for others."""
+        scores = np.zeros(len(seen))
         for name, bad in _STRAIGHT.items():
             if name in self._named:
-                scores = scores + 0.5 * np.abs(seen[:, self._named[name][0]]) / bad
-        for names, sign in ((_LOW, 1.0), (_HIGH, -1.0)):
-            for name, bad in names.items():
-                if name in self._named:
-                    index, room = self._named[name]
-                    column = sign * seen[:, index]
-                    scores = scores + 0.5 * np.maximum(column - np.percentile(column, 15), 0) / (bad * room)
+                scores += 0.5 * np.abs(seen[:, self._named[name]]) / bad
+        parts, bad = _LIDS
+        if all(name in self._named for name in parts):
+            opening = np.array([factor * seen[:, self._named[name]] for name, factor in parts.items()]).sum(axis=0)
+            scores += 0.5 * np.maximum(np.percentile(opening, 90) - opening, 0.0) / bad
+        if self._reference is not None and self._reference.kind == KIND and seen.shape[1] == LENGTH:
+            scores += 0.5 * np.maximum(seen[:, LIP_GAP].mean(axis=1), 0.0) / _LIPS
         return scores
