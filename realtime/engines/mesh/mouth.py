@@ -16,7 +16,7 @@ from realtime.engines.mesh.eyes import ZOOM, colour, cover, coverage, magnify, s
 from realtime.engines.mesh.jit import compiled
 from realtime.engines.mesh.teeth import EDGE, ROW_HEIGHT, ROW_WIDTH, Teeth, draw_teeth
 from realtime.engines.mesh.topology import smoothstep
-from realtime.motion.face_model import CHIN, INNER_CORNERS, LIP_MIDDLE, LIPS_INNER, load_face_model
+from realtime.motion.face_model import CHIN, INNER_CORNERS, LIP_MIDDLE, LIPS_INNER, LOWER_INNER_LIP, load_face_model
 from realtime.motion.pose import HeadPose
 
 CHEEKS = (50, 280, 101, 330, 205, 425)
@@ -30,6 +30,8 @@ OWN_FROM, OWN_FULL = 0.028, 0.045
 """Opening of the portrait's mouth (face heights) from which, and at which fully, its own interior is used."""
 TOOTH_SHOW = 0.022
 """How far the upper teeth reach below the resting upper lip, in face heights."""
+TOOTH_ARCH = 1.0
+"""How the edge of the upper teeth curves upwards to the sides: face heights at one face height."""
 UPPER_TEETH_DEPTH, LOWER_TEETH_DEPTH, THROAT_DEPTH = 0.035, 0.045, 0.10
 """How far behind the lips things lie, in face heights."""
 
@@ -40,7 +42,8 @@ class Mouth:
 
     rest: (478, 3), the portrait's face in the face frame. start: its pose. teeth: both rows. colours: float64 (3, 3):
     the dark of the mouth, the tongue, the lips. lip_rest: y (face frame) of the upper lip's edge with the mouth
-    closed. teeth_edge: y of the upper teeth's edge. seen: uint8 (h, w, 3), the picture around the mouth. own: uint8
+    closed. teeth_edge: y of the upper teeth's edge in the middle; arch: by how much it rises
+    sideways, face heights at one face height. seen: uint8 (h, w, 3), the picture around the mouth. own: uint8
     (h, w, 4), the same times how far it is inside the mouth, and that. corner: (x, y) of texel (0, 0) in the
     portrait, pixels. own_weight: 0..1, how much the portrait's own interior counts. split: y of the line in it below
     which things move with the jaw.
@@ -52,6 +55,7 @@ class Mouth:
     colours: np.ndarray
     lip_rest: float
     teeth_edge: float
+    arch: float
     seen: np.ndarray
     own: np.ndarray
     corner: tuple[int, int]
@@ -115,6 +119,7 @@ class Mouth:
                     lower_lip_fall,
                     rest_middle,
                     rest,
+                    self.arch,
                 ]
             ),
         )
@@ -154,7 +159,7 @@ def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) ->
     lip_rest = float(min(rest[LIP_MIDDLE[0], 1], closed_lip))
     own, own_weight = np.zeros((*crop.shape[:2], 4), np.uint8), 0.0
     split = float(rest[LIP_MIDDLE[1], 1])
-    edge = lip_rest + TOOTH_SHOW
+    edge, arch = lip_rest + TOOTH_SHOW, TOOTH_ARCH
     if gap > CLOSED:
         height = gap * pose.scale
         window = opening(ring - low, 0.10 * height, 0.10 * height)
@@ -166,6 +171,7 @@ def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) ->
             if bright is not None and own_weight > 0.3:
                 tooth = bright
                 edge = split + 0.004
+                arch = _lip_arch(rest)
     return Mouth(
         rest=rest,
         start=pose,
@@ -173,6 +179,7 @@ def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) ->
         colours=np.ascontiguousarray(colours, np.float64),
         lip_rest=lip_rest,
         teeth_edge=edge,
+        arch=arch,
         seen=magnify(crop, ZOOM),
         own=magnify(own, ZOOM),
         corner=(int(low[0]), int(low[1])),
@@ -186,6 +193,13 @@ def _median_colour(picture: np.ndarray, landmarks: np.ndarray, indices: tuple[in
     x = np.clip(np.round(landmarks[list(indices), 0]).astype(int), 0, picture.shape[1] - 1)
     y = np.clip(np.round(landmarks[list(indices), 1]).astype(int), 0, picture.shape[0] - 1)
     return np.median(picture[y, x].astype(np.float64), axis=0)
+
+
+def _lip_arch(rest: np.ndarray) -> float:
+    """How the lower lip's edge of a smile, which hides the upper teeth's, rises sideways from its middle."""
+    lip = rest[list(LOWER_INNER_LIP), :2] - rest[LIP_MIDDLE[1], :2]
+    squares = lip[:, 0] ** 2
+    return float(np.clip(-(lip[:, 1] * squares).sum() / max(float((squares**2).sum()), 1e-12), 0.5, 6.0))
 
 
 def _teeth_edge(
@@ -242,7 +256,7 @@ def _draw_mouth(
     """planes: pixel to face frame at the lips, upper teeth, lower teeth, throat. view: face frame to texel."""
     soft, centre, half, lip_top, lip_bottom, teeth_x = p[0], p[1], max(p[2], 1e-3), p[3], p[4], p[5]
     upper_edge, lower_edge, density = p[6], p[7], p[8]
-    own_weight, split, fall, rest_middle, rest = p[9], p[10], p[11], p[12], p[13]
+    own_weight, split, fall, rest_middle, rest, arch = p[9], p[10], p[11], p[12], p[13], p[14]
     gap = max(lip_bottom - lip_top, 1e-3)
     tongue_half = max(0.075, 0.80 * half)
     tongue_top = lip_top + 0.28 * gap + 0.015
@@ -271,7 +285,7 @@ def _draw_mouth(
             tongue = min(1.0, max(0.0, 4.0 * (1.0 - abs(rx) ** 3)))
             tongue *= min(1.0, max(0.0, (ry - 0.18 * rx * rx) / 0.30 + 0.2))
             rise = min(1.0, max(0.0, ry))
-            light = 0.60 + 0.36 * rise - 0.09 * np.exp(-((rx / 0.09) ** 2)) - 0.20 * rx * rx
+            light = 0.60 + 0.36 * rise - 0.05 * np.exp(-((rx / 0.11) ** 2)) - 0.20 * rx * rx
             light = min(1.0, max(0.25, light - 0.25 * max(0.0, ry - 0.75)))
             wall = 0.45 * side * side * (1.0 - tongue)
             for c in range(3):
@@ -285,12 +299,12 @@ def _draw_mouth(
                 arc = tx * (1.0 + 2.0 * max(0.0, abs(tx) - 0.015))
                 if row == 0:
                     texture = lower_teeth
-                    ay = (ty - lower_edge + ROW_HEIGHT - EDGE) * density
+                    ay = (ty + arch * tx * tx - lower_edge + ROW_HEIGHT - EDGE) * density
                     dark = 0.58 + 0.27 * min(1.0, above_lip / 0.015)
                     dark *= 1.0 - 0.35 * np.exp(-below_lip / 0.03)
                 else:
                     texture = upper_teeth
-                    ay = (ty - upper_edge + EDGE) * density
+                    ay = (ty + arch * tx * tx - upper_edge + EDGE) * density
                     dark = 1.0 - 0.34 * np.exp(-below_lip / 0.010)
                 ax = (arc + ROW_WIDTH / 2.0) * density
                 # beyond the row's own height the gum goes on
