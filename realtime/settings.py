@@ -26,6 +26,9 @@ class EngineSettings:
     """"auto", "cpu", "cuda" or "cuda:N"."""
     weights: str | None = None
     """A weight file, for the engines that need one."""
+    options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    """What else the engine is made with: the keyword arguments of its class, as `crop` and `paste_back` of the
+    neural engines."""
 
     def __post_init__(self) -> None:
         sides = self.size if isinstance(self.size, tuple) else (self.size,)

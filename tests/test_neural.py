@@ -12,10 +12,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from realtime import load_engine  # noqa: E402
+from realtime.commands.options import engine_settings  # noqa: E402
 from realtime.engines import Engine, neural, recipe  # noqa: E402
 from realtime.engines.lia import Lia, LiaEngine  # noqa: E402
 from realtime.engines.lia_x import NAMED, LiaXEngine  # noqa: E402
-from realtime.errors import BadPortrait, BadValue, DeviceError, EngineError  # noqa: E402
+from realtime.errors import BadPortrait, BadValue, DeviceError, EngineError, UnknownName  # noqa: E402
 from realtime.types import Frame, MotionCode  # noqa: E402
 from tests.golden import DATA, picture  # noqa: E402
 from tests.support import frames_of, test_data  # noqa: E402
@@ -241,6 +242,23 @@ def test_what_it_refuses(engine: LiaEngine) -> None:
         make(dtype="int8")
     with pytest.raises(BadValue, match="crop"):
         make(crop="diagonal")
+
+
+def test_options_follow_the_engines_name_on_the_command_line() -> None:
+    settings = engine_settings("lia:crop=10:-4:40,paste_back,dtype=bf16,keep_scale=off", 64, "recipe:1", "cpu")
+    want = {"crop": "10:-4:40", "paste_back": True, "dtype": "bf16", "keep_scale": False}
+    assert (settings.name, dict(settings.options)) == ("lia", want)
+    code = make(crop="10:-4:40").encode(shot("drive"))
+    same = make(crop=(10, -4, 40)).encode(shot("drive"))
+    assert code is not None
+    assert same is not None
+    assert (code.values == same.values).all()
+    with pytest.raises(UnknownName, match="Did you mean 'crop'"):
+        make(corp="face")
+    with pytest.raises(BadValue, match="paste_back"):
+        make(paste_back="maybe")
+    with pytest.raises(BadValue, match="options follow"):
+        engine_settings("lia:=3", 64, "recipe:1", "cpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

@@ -12,6 +12,7 @@ from realtime.commands import options as o
 from realtime.commands.terminal import progress
 from realtime.errors import BadValue
 from realtime.pictures import check_picture_target, write_picture
+from realtime.sinks.file import CONTAINERS
 from realtime.types import Direction
 
 
@@ -19,10 +20,11 @@ def command(
     engine: o.EngineName = "auto",
     portrait: o.Portrait = o.BUILTIN,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Draw a contact sheet into this picture.")
+        Path | None,
+        typer.Option("-o", "--output", help="Draw a contact sheet into this picture, or a sweep into this video."),
     ] = None,
     only: Annotated[
-        str | None, typer.Option(help="One part of the face: head, eyes, gaze, brows, mouth, cheeks.")
+        str | None, typer.Option(help="A part of the face (head, eyes, gaze, brows, mouth, cheeks) or a direction.")
     ] = None,
     flow: Annotated[
         bool, typer.Option("--flow", help="With -o: heat maps of what each direction moves, and how much of it.")
@@ -40,6 +42,8 @@ def command(
 
       avatar directions --only mouth --portrait me.jpg -o mouth.png
 
+      avatar directions --only smile --portrait me.jpg -o smile.mp4
+
       avatar directions --portrait me.jpg --flow -o flow.png
 
       avatar directions --json
@@ -47,20 +51,27 @@ def command(
     settings = o.engine_settings(engine, size, weights, device)
     if flow and output is None:
         raise BadValue("--flow", "without -o", "name the picture to draw, as in -o flow.png")
-    if output is not None:
+    video = output is not None and output.suffix.lower() in CONTAINERS
+    if video and flow:
+        raise BadValue("--flow", output, "it draws a picture: .png, .jpg or .webp")
+    if output is not None and not video:
         check_picture_target(output)
     picture = o.read_portrait(portrait) if output is not None else None
     loaded = o.make_engine(settings, picture)
     try:
-        chosen = [d for d in loaded.directions if only is None or d.group == only]
+        chosen = [d for d in loaded.directions if only is None or only in (d.group, d.name)]
         if not chosen:
-            raise BadValue("--only", only, f"one of {', '.join(sorted({d.group for d in loaded.directions}))}")
+            parts = ", ".join(sorted({d.group for d in loaded.directions}))
+            raise BadValue("--only", only, f"one of {parts}, or the name of a direction")
         if as_json:
             print(json.dumps([_as_json(d) for d in chosen], indent=2))
         else:
             _print_table(chosen)
-        if output is not None:
-            _draw(loaded, chosen if flow else [d for d in chosen if d.named] or chosen, output, flow)
+        named = [d for d in chosen if d.named] or chosen
+        if output is not None and video:
+            _animate(loaded, named, output)
+        elif output is not None:
+            _draw(loaded, chosen if flow else named, output, flow)
     finally:
         loaded.close()
 
@@ -77,6 +88,15 @@ def _draw(engine: o.Engine, directions: list[Direction], output: Path, flow: boo
             sheet = direction_sheet(engine, directions, on_row=lambda: bar.advance(task))
     write_picture(output, sheet)
     print(f"{output}: {len(directions)} directions {'and what they move' if flow else 'at five values'}")
+
+
+def _animate(engine: o.Engine, directions: list[Direction], output: Path) -> None:
+    from realtime.sweep import sweep_amounts, write_sweep
+
+    with progress() as bar:
+        task = bar.add_task("drawing", total=sum(len(sweep_amounts(d)) for d in directions), speed="")
+        frames = write_sweep(engine, directions, output, on_one=lambda: bar.advance(task))
+    print(f"{output}: {len(directions)} directions swept, {frames} frames")
 
 
 def _as_json(direction: Direction) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,13 @@ from realtime.types import Direction
 Portrait = Annotated[
     str, typer.Option(help="Picture to animate: a photo or painting with one face; builtin, builtin:painting.")
 ]
-EngineName = Annotated[str, typer.Option("--engine", help="auto, mesh (no GPU, no weights), lia, lia-x or motrans.")]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="auto, mesh (no GPU, no weights), lia, lia-x, motrans; with options: lia-x:paste_back,crop=face.",
+    ),
+]
 
 
 def parse_size(text: str | int | tuple[int, int]) -> int | tuple[int, int]:
@@ -88,7 +95,7 @@ def read_portrait(spec: str) -> PortraitFile:
 
 def make_engine(settings: EngineSettings, portrait: PortraitFile | None = None) -> Engine:
     """Load the engine and give it the portrait. Raises UnknownName, BadValue, BadPortrait, EngineError, ..."""
-    options: dict[str, object] = {"size": settings.size, "device": settings.device}
+    options: dict[str, object] = {"size": settings.size, "device": settings.device, **settings.options}
     if settings.weights is not None:
         options["weights"] = settings.weights
     engine = load_engine(choose_engine(settings), **options)
@@ -141,9 +148,24 @@ def _neural_engine_here() -> str:
 
 def engine_settings(name: str, size: int | tuple[int, int], weights: str | None, device: str) -> EngineSettings:
     """Raises BadValue, UnknownName."""
-    settings = EngineSettings(name, size, device, weights)
+    name, _, spec = name.partition(":")
+    settings = EngineSettings(name, size, device, weights, dict(_option(text) for text in spec.split(",") if text))
     choose_engine(settings)
     return settings
+
+
+def _option(text: str) -> tuple[str, object]:
+    """`paste_back`, `dtype=bf16`, `scale=1` of an engine's options; a name alone switches it on. Raises BadValue."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not name.isidentifier() or (equals and not value):
+        raise BadValue("--engine", text, "options follow the engine's name, as in lia-x:paste_back,dtype=fp32")
+    words = {"": True, "on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
+    if value.lower() in words:
+        return name, words[value.lower()]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return name, kind(value)
+    return name, value
 
 
 def live_settings(

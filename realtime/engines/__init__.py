@@ -7,6 +7,7 @@ engines imports none of them: torch is never loaded for the CPU engine.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -85,4 +86,8 @@ def load_engine(name: str, **options: Any) -> Engine:
         if error.name in {"torch", "safetensors", "huggingface_hub"}:
             raise MissingExtra(f"the engine {name}", error.name, "torch") from error
         raise
+    known = inspect.signature(cls).parameters
+    for option in options:
+        if option not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            raise UnknownName(f"option of the engine {name}", option, known)
     return cls(**options)

@@ -13,6 +13,7 @@ code, a_p + e, and holds while the driver moves.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -72,7 +73,8 @@ class NeuralEngine:
     weights of this engine.
     dtype: "auto" (fp16 on a GPU, fp32 on the CPU), "fp32", "fp16", "bf16".
     crop: "auto" (the face where MediaPipe is installed, else the centre), "face", "centre", "none" (the whole
-    picture, squeezed, as the published scripts do), or a fixed (x, y, side) in pixels of the driving frame.
+    picture, squeezed, as the published scripts do), or a fixed square of the driving frame, (left, top, side) in
+    pixels or "left:top:side".
     keep_position, keep_scale: where the driver's head is, or how large, is part of the motion.
     paste_back: pictures are the whole portrait with the moving square in it, `size` pixels high.
     Raises BadFile, BadValue, DeviceError, MissingExtra.
@@ -88,12 +90,18 @@ class NeuralEngine:
         device: str = "auto",
         weights: str | Path | None = None,
         dtype: str = "auto",
-        crop: CropMode | tuple[float, float, float] = "auto",
+        crop: CropMode | tuple[float, float, float] | str = "auto",
         keep_position: bool = False,
         keep_scale: bool = False,
         paste_back: bool = False,
         scale: int = 2,
     ) -> None:
+        flags = {"keep_position": keep_position, "keep_scale": keep_scale, "paste_back": paste_back}
+        for option, value in flags.items():
+            if not isinstance(value, bool):
+                raise BadValue(option, value, "on or off")
+        if scale not in (1, 2, 3, 4):
+            raise BadValue("scale", scale, "1, 2, 3 or 4")
         self._device = choose_device(device)
         self._dtype = _choose_dtype(dtype, self._device)
         self.trained = not str(weights or "").startswith(recipe.PREFIX)
@@ -402,7 +410,10 @@ def _placement(net: LatentAnimator, device: torch.device, dtype: torch.dtype) ->
     return Placement(device, dtype, lean=large and wide and device.type == "cpu" and dtype == torch.float32)
 
 
-def _checked_crop(crop: CropMode | tuple[float, float, float]) -> CropMode | tuple[float, float, float]:
+def _checked_crop(crop: Any) -> CropMode | tuple[float, float, float]:
+    if isinstance(crop, str) and crop.count(":") == 2:
+        with contextlib.suppress(ValueError):
+            crop = tuple(float(part) for part in crop.split(":"))
     if isinstance(crop, tuple | list):
         if len(crop) == 3 and all(np.isfinite(crop)) and crop[2] >= SMALLEST_PICTURE:
             return (float(crop[0]), float(crop[1]), float(crop[2]))
@@ -412,7 +423,7 @@ def _checked_crop(crop: CropMode | tuple[float, float, float]) -> CropMode | tup
         if has_face_finder():
             return crop
         raise BadValue("crop", crop, "MediaPipe is not installed here; centre, none or a fixed (x, y, side) work")
-    raise BadValue("crop", crop, "auto, face, centre, none, or a fixed (x, y, side) in pixels")
+    raise BadValue("crop", crop, "auto, face, centre, none, or a fixed square x:y:side in pixels")
 
 
 def _checked_portrait(image: Any) -> np.ndarray:
