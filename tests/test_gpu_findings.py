@@ -23,7 +23,23 @@ def test_a_machine_without_a_driver_is_told_exactly_that():
     path = frame_path([finding])
     assert path.status == "warn"
     assert "on the CPU" in path.detail
-    assert gpu.driver(lambda name: object()).status == "ok"
+
+
+class Driver:
+    """A driver library that says which CUDA it is for."""
+
+    def __init__(self, version):
+        self.version = version
+
+    def cuDriverGetVersion(self, target):
+        target._obj.value = self.version
+
+
+def test_the_drivers_cuda_version_is_read():
+    assert gpu.driver(lambda name: Driver(13020)) == Finding("driver", "ok", "for CUDA up to 13.2")
+    old = gpu.driver(lambda name: Driver(11040))
+    assert old.status == "missing"
+    assert "update" in old.cure
 
 
 def test_the_first_thing_that_is_missing_decides(monkeypatch):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 
 Status = Literal["ok", "warn", "missing"]
 
@@ -49,22 +49,28 @@ def frame_path(findings: list[Finding]) -> Finding:
     return Finding("frame path", "ok", "LIA and LIA-X run as one CUDA graph per frame, on own kernels")
 
 
-def driver(load: Callable[[str], object] = ctypes.CDLL) -> Finding:
+def driver(load: Callable[[str], Any] = ctypes.CDLL) -> Finding:
     """The NVIDIA driver's own library, which everything else needs."""
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     if sys.platform == "darwin":
         return Finding("driver", "missing", "there is no CUDA on macOS; the mesh engine needs none")
     try:
-        load(name)
+        library = load(name)
     except OSError:
         return Finding("driver", "missing", f"no NVIDIA driver ({name} is not there)", "install the NVIDIA driver")
-    return Finding("driver", "ok", f"{name} loads")
+    version = ctypes.c_int(0)
+    library.cuDriverGetVersion(ctypes.byref(version))
+    if version.value < 12000:
+        detail = f"the driver is for CUDA {version.value // 1000}; 12 is the oldest that works"
+        return Finding("driver", "missing", detail, "update the NVIDIA driver")
+    return Finding("driver", "ok", f"for CUDA up to {version.value // 1000}.{version.value % 1000 // 10}")
 
 
 def pytorch() -> Finding:
     """PyTorch, built for CUDA, that sees a device."""
     if find_spec("torch") is None:
-        return Finding("pytorch", "missing", "PyTorch is not installed", "pip install 'realtime-avatar[cuda12]'")
+        extra = "cuda12" if "up to 12" in driver().detail else "cuda13"
+        return Finding("pytorch", "missing", "PyTorch is not installed", f"pip install 'realtime-avatar[{extra}]'")
     import torch
 
     if not torch.backends.cuda.is_built():
