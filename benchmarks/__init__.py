@@ -16,6 +16,8 @@ Targets are strings, so that listing the benchmarks imports none of them.
 
 from __future__ import annotations
 
+import realtime  # noqa: F401 - first of all, as for a user: it settles how many threads numpy takes
+
 BENCHMARKS: dict[str, str] = {
     "latency": "benchmarks.latency",
     "stages": "benchmarks.stages",

@@ -4,6 +4,12 @@ The names below are the public ones. Heavy libraries (torch, mediapipe, OpenCV, 
 needs them is first used, so that ``import realtime`` stays fast.
 """
 
+import os
+
+# Before numpy is imported. Our matrices are tiny: OpenBLAS's threads only wait for each other (a quarter of the
+# processor time of a frame, and far more where the machine is busy). A value that is set already is kept.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from realtime.engines import ENGINES, Engine, load_engine
 from realtime.errors import AvatarError
 from realtime.types import Direction, Frame, MotionCode, Picture

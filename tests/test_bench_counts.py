@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 import threading
 import tracemalloc
 
@@ -13,6 +16,7 @@ import pytest
 from benchmarks import startup
 from benchmarks.baselines import StillEngine
 from benchmarks.live import Camera, Recorder
+from benchmarks.machine import ROOT
 from benchmarks.subjects import letterboxed, portrait_of
 from realtime import load_engine
 from realtime.motion.mesh_code import LENGTH
@@ -185,6 +189,15 @@ def test_import_loads_nothing_heavy_and_few_modules():
     found = startup.imported()
     assert not set(startup.HEAVY) & set(found["tops"])
     assert found["modules"] < 300  # 231 when written, most of them numpy's
+
+
+def test_numpy_gets_one_thread_unless_told_otherwise():
+    program = "import os, realtime; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    for given, expected in ((None, "1"), ("3", "3")):
+        environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+        environment |= {"OPENBLAS_NUM_THREADS": given} if given else {}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, cwd=ROOT)
+        assert done.stdout.strip() == expected
 
 
 def test_a_mesh_code_fits_a_small_packet():
