@@ -196,7 +196,8 @@ def test_numpy_gets_one_thread_unless_told_otherwise():
     for given, expected in ((None, "1"), ("3", "3")):
         environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
         environment |= {"OPENBLAS_NUM_THREADS": given} if given else {}
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, cwd=ROOT)
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=True)
         assert done.stdout.strip() == expected
 
 
