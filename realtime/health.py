@@ -3,6 +3,7 @@ show when the engine fails. Pure: time is passed in."""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +22,10 @@ class Limits:
     """Mean luma below which landmarks become unsteady."""
     still: float = 0.02
     """Mean change of luma from frame to frame below which nothing changes: a camera has more noise than that."""
+    frozen_for: float = 0.7
+    """How long the picture stays the same before it counts as frozen."""
     after: float = 1.0
-    """How long a fault lasts before it is told."""
+    """How long it is black or dark before it is told."""
     face_after: float = 2.0
     """How long there is no face before it is told."""
     silent_after: float = 3.0
@@ -38,6 +41,7 @@ class Health:
         """"ok", "black", "frozen" or "dark"."""
         self._limits = limits or Limits()
         self._before: np.ndarray | None = None
+        self._repeats: deque[tuple[float, bool]] = deque()
         self._since: dict[str, float] = {}
         self._face_seen: float | None = None
         self._face_told = False
@@ -50,16 +54,26 @@ class Health:
         mean, spread = float(thumbnail.mean()), float(thumbnail.std())
         before, self._before = self._before, thumbnail
         same = before is not None and before.shape == thumbnail.shape
-        frozen = same and float(np.abs(thumbnail - before).mean()) < self._limits.still
+        repeated = same and float(np.abs(thumbnail - before).mean()) < self._limits.still
         if mean < self._limits.black and spread < self._limits.black:
             fault = "black"
-        elif frozen:
+        elif self._frozen(repeated, now):
             fault = "frozen"
         elif mean < self._limits.dark:
             fault = "dark"
         else:
             fault = "ok"
         return self._change(fault, now)
+
+    def _frozen(self, repeated: bool, now: float) -> bool:
+        """Whether nine of ten pictures of the last `frozen_for` seconds were repetitions: a compressed stream
+        freshens even a frozen picture up now and then, and a slow camera is shown several times each."""
+        self._repeats.append((now, repeated))
+        while now - self._repeats[0][0] > self._limits.frozen_for:
+            self._repeats.popleft()
+        seen = [again for _, again in self._repeats]
+        long_enough = now - self._repeats[0][0] > 0.8 * self._limits.frozen_for and len(seen) >= 5
+        return long_enough and sum(seen) >= 0.9 * len(seen)
 
     def face(self, seen: bool, now: float) -> str | None:
         """Whether there was a face in the picture at `now`. Gives a sentence when one was long missed, or is back."""
@@ -87,7 +101,7 @@ class Health:
             return None
         since = self._since.setdefault(fault, now)
         self._since = {fault: since}
-        if fault != "ok" and now - since < self._limits.after:
+        if fault in ("black", "dark") and now - since < self._limits.after:
             return None
         if fault == "ok" and now - since < 0.2:
             return None

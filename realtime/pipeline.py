@@ -31,7 +31,7 @@ from realtime.outlets import SYNTHETIC, Outlet, Shared, as_avatar_error
 from realtime.settings import Live, PipelineSettings
 from realtime.shelf import Shelf
 from realtime.sinks import Sink
-from realtime.sources import Item, Source
+from realtime.sources import Item, Source, Unseen
 from realtime.threads import one_core_per_stage
 from realtime.types import Frame, MotionCode, Picture
 
@@ -65,7 +65,7 @@ class Pipeline:
         self._lossless = self.settings.lossless
         source.fit(engine.kind, engine.directions)
         self._driver = Driver(engine, source.reference)
-        self._ahead: list[tuple[MotionCode | None, Item, float]] | None = None
+        self._ahead: list[tuple[MotionCode | None, Unseen, float]] | None = None
         self._health = Health(source.name)
         self._frames: Box[Item] = Channel() if self._lossless else Mailbox(self._drop)
         self._drives: Box[Drive] = Channel() if self._lossless else Mailbox(lambda d: self._drop(d.code))
@@ -216,7 +216,7 @@ class Pipeline:
         if self._ahead is None:
             self._drive(code, item, now)
             return
-        self._ahead.append((code, item, now))
+        self._ahead.append((code, Unseen(item.captured, item.pts, item.index), now))   # without the picture
         if self._driver.observe(code, at) or at - self._ahead[0][1].pts > LONGEST:
             self._look_back()
 

@@ -54,6 +54,13 @@ def test_10_fps_footage_shown_thrice_is_not_frozen() -> None:
     assert watch(Health("clip"), pictures) == []
 
 
+def test_a_frozen_stream_that_is_freshened_up_once_is_still_frozen() -> None:
+    frozen, again = noisy(120), noisy(120)
+    pictures = [noisy(120) for _ in range(30)] + [frozen] * 10 + [again] * 20
+    (told,) = watch(Health("stream"), pictures)
+    assert "frozen" in told
+
+
 def test_a_change_of_resolution_is_no_fault() -> None:
     pictures = [noisy(120) if n % 2 else np.repeat(noisy(120), 3, axis=0) for n in range(60)]
     assert watch(Health("camera 0"), pictures) == []
