@@ -25,6 +25,7 @@ demo: $(VENV)/base.stamp
 	$(BIN)/avatar demo
 
 test: $(VENV)/dev.stamp
+	@sh tests/install_system.sh
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest

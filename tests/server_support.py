@@ -149,23 +149,20 @@ def running(studio: Studio | None = None, policy: Policy | None = None, port: in
         server.close()
 
 
+async def make_offer(direction: str = "sendrecv", audio: bool = False) -> str:
+    """An offer as a browser makes it, with a video section and the control channel."""
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.createDataChannel("control")
+    peer.addTransceiver("video", direction=direction)
+    if audio:
+        peer.addTransceiver("audio", direction=direction)
+    await peer.setLocalDescription(await peer.createOffer())
+    sdp = peer.localDescription.sdp
+    await peer.close()
+    return sdp
+
+
 @functools.lru_cache(maxsize=8)
 def offer(direction: str = "sendrecv", audio: bool = False) -> str:
-    """An offer as a browser makes it, with a video section and the control channel."""
-
-    async def make() -> str:
-        peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        peer.createDataChannel("control")
-        peer.addTransceiver("video", direction=direction)
-        if audio:
-            peer.addTransceiver("audio", direction=direction)
-        await peer.setLocalDescription(await peer.createOffer())
-        sdp = peer.localDescription.sdp
-        await peer.close()
-        return sdp
-
-    loop = asyncio.new_event_loop()
-    try:
-        return loop.run_until_complete(make())
-    finally:
-        loop.close()
+    """`make_offer` for tests without an event loop."""
+    return asyncio.run(make_offer(direction, audio))

@@ -153,7 +153,14 @@ def open_h264(codec: str, width: int, height: int, rate: int) -> Any:
     if codec == "h264_nvenc":
         context.options = {"preset": "p3", "tune": "ull", "zerolatency": "1", "rc": "cbr", "forced-idr": "1"}
     else:
-        context.options = {"preset": "superfast", "tune": "zerolatency", "forced-idr": "1"}
+        # x264 takes another rate while it runs only where it has a buffer model (maxrate, bufsize)
+        context.options = {
+            "preset": "superfast",
+            "tune": "zerolatency",
+            "forced-idr": "1",
+            "maxrate": str(rate),
+            "bufsize": str(rate // 2),
+        }
     context.profile = "Baseline"
     return context
 

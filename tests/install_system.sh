@@ -1,0 +1,18 @@
+#!/bin/sh
+# What some tests need beside Python packages: Chromium, and a WHIP client. Debian's packages, where this user may
+# install them; the tests that need them are skipped with a reason otherwise.
+set -eu
+missing=""
+command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
+command -v simple-whip-client >/dev/null || command -v whip-client >/dev/null ||
+  missing="$missing simple-whip-client gstreamer1.0-nice gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "Some tests will be skipped; to run them, install:$missing"
+  exit 0
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq || true
+for package in $missing; do
+  apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 || echo "could not install $package; its tests will be skipped"
+done
