@@ -1,11 +1,12 @@
 #!/bin/sh
-# What some tests need beside Python packages: Chromium, and a WHIP client. Debian's packages, where this user may
+# What some tests need beside Python packages: Chromium, and GStreamer as WHIP and WHEP client. Debian's packages, where this user may
 # install them; the tests that need them are skipped with a reason otherwise.
 set -eu
 missing=""
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
-command -v simple-whip-client >/dev/null || command -v whip-client >/dev/null ||
-  missing="$missing simple-whip-client gstreamer1.0-nice gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
+/usr/bin/python3 -c "import gi; gi.require_version('GstWebRTC', '1.0')" 2>/dev/null ||
+  missing="$missing python3-gi gstreamer1.0-nice gstreamer1.0-plugins-base gstreamer1.0-plugins-good"\
+" gstreamer1.0-plugins-bad gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "Some tests will be skipped; to run them, install:$missing"
@@ -14,5 +15,6 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq || true
 for package in $missing; do
-  apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 || echo "could not install $package; its tests will be skipped"
+  apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 ||
+    echo "could not install $package; the tests that need it will be skipped"
 done

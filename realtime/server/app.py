@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -63,7 +64,7 @@ class Health(BaseModel):
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Documentation of refusals, with those that any route may give."""
-    return {status: {"model": Problem} for status in {400, 401, 403, 408, 413, 414, *statuses}}
+    return {status: {"model": Problem} for status in {400, 401, 403, 408, 413, 414, 422, *statuses}}
 
 
 async def knock(request: Request) -> None:
@@ -136,6 +137,12 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(BadOffer)
     async def bad_offer(_: Request, error: BadOffer) -> JSONResponse:
         return answer(400, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]  # what was sent is not sent back: it may be anything
+        where = ".".join(str(part)[:64] for part in first["loc"])
+        return JSONResponse({"detail": f"{where}: {first['msg']}"[:300]}, 422)
 
     @app.exception_handler(AvatarError)
     async def failed(_: Request, error: AvatarError) -> JSONResponse:

@@ -26,7 +26,7 @@ from realtime.mailbox import Closed, Mailbox
 from realtime.server import encoders
 from realtime.server.frames import Shown, to_video_frame
 from realtime.server.performer import Driven, Performer
-from realtime.server.sdp import BadOffer, Uplink, check_offer, hint_bitrate, wants
+from realtime.server.sdp import BadOffer, Uplink, check_offer, hint_bitrate, let_peer_begin, wants
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Peer:
         check_offer(sdp)
         _, receives = wants(sdp, "video")
         try:
-            await self.pc.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+            await self.pc.setRemoteDescription(RTCSessionDescription(let_peer_begin(sdp), "offer"))
             if self.watches and receives:
                 self._track = AvatarTrack(self.performer.watch())
                 self.pc.addTrack(self._track)

@@ -52,6 +52,12 @@ def wants(sdp: str, kind: str) -> tuple[bool, bool]:
     return sends, receives
 
 
+def let_peer_begin(sdp: str) -> str:
+    """The offer with the peer as the one that begins the DTLS handshake, where it leaves the choice to us. Clients
+    with an RSA certificate (GStreamer up to 1.22) share no cipher with aiortc when aiortc begins."""
+    return sdp.replace("a=setup:actpass", "a=setup:active")
+
+
 def hint_bitrate(sdp: str, uplink: Uplink) -> str:
     """The answer with the uplink's rates for Chromium, in the video sections. Without them its estimate starts at
     0.3 Mbit/s and the camera is sent small and blurred for many seconds."""

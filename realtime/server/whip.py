@@ -18,7 +18,7 @@ router = APIRouter(tags=["WHIP and WHEP"])
 SDP = "application/sdp"
 _BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {SDP: {"schema": {"type": "string"}}}}}
 _PROBLEM = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-_STATUSES = (400, 401, 403, 404, 408, 413, 414, 415, 429, 503)
+_STATUSES = (400, 401, 403, 404, 408, 413, 414, 415, 422, 429, 503)
 _RESPONSES: dict[int | str, dict[str, Any]] = {status: {"description": "Refused", **_PROBLEM} for status in _STATUSES}
 _CREATED: dict[int | str, dict[str, Any]] = {201: {"description": "The answer", "content": {SDP: {}}}, **_RESPONSES}
 Id = Annotated[str, Path(max_length=64)]
