@@ -13,6 +13,9 @@ from typing import Any
 from benchmarks import BENCHMARKS
 from realtime.errors import AvatarError, UnknownName
 
+BUSY = 15.0
+"""Percent of all cores taken by others from which on a result warns of it."""
+
 
 def first_line(module: ModuleType) -> str:
     """The first line of a module's docstring."""
@@ -68,10 +71,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(name: str, module: ModuleType, options: argparse.Namespace, rest: list[str]) -> int:
     from rich.console import Console
 
+    from benchmarks.machine import busy_share
     from benchmarks.show import show_figures
 
+    busy = busy_share()
     started = time.monotonic()
     result = module.run(options)
+    result.machine["busy_before"] = busy
+    if busy is not None and busy > BUSY:
+        result.notes.append(f"other programs used {busy:.0f} % of the processor before: times are not to be trusted")
     result.seconds = round(time.monotonic() - started, 1)
     result.quick = options.quick
     result.command = shlex.join(["python", "-m", "benchmarks", name, *rest])

@@ -29,6 +29,15 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
+def busy_share(seconds: float = 1.0) -> float | None:
+    """Percent of all cores that run something now; None where psutil is absent. Sleeps so long."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return float(psutil.cpu_percent(interval=seconds))
+
+
 def usable_cores() -> int:
     """Cores this process may run on (not those the board has)."""
     if hasattr(os, "sched_getaffinity"):

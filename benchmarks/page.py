@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .16rem .7rem .16rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 td.n, th.n { text-align: right; } .dim { color: var(--dim); } small { color: var(--dim); white-space: nowrap; }
-.good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
+small { font-weight: 400; } .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
 img { max-width: 100%; display: block; margin: .8rem 0; } code { background: #f5f7fa; padding: .1rem .3rem; }
 """
 
@@ -156,11 +157,19 @@ def facts(results: Sequence[Result]) -> str:
     m = results[0].machine
     packages = ", ".join(f"{name} {version}" for name, version in m["packages"].items())
     quick = " Quick runs: short, with wide intervals." if any(r.quick for r in results) else ""
+    busy = [r.benchmark for r in results if (r.machine.get("busy_before") or 0) > 15]
+    said = f"The machine was busy with other work before: {text(', '.join(busy))}."
+    warning = f'<p class="bad">{said}</p>' if busy else ""
     return (
         f'<p class="dim">{text(m["cpu"])}, {m["cores"]} cores, {m["memory_gib"]} GiB; {text(m["system"])}; Python '
         f"{m['python']}; commit <code>{text(m['commit'] or 'unknown')}</code>; {results[0].started}.{quick}<br>"
-        f"<small style='white-space:normal'>{text(packages)}</small></p>"
+        f"<small style='white-space:normal'>{text(packages)}</small></p>{warning}"
     )
+
+
+def prose(paragraph: str) -> str:
+    """Escaped for HTML, with `code` as such."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text(paragraph))
 
 
 def text(value: object) -> str:

@@ -26,6 +26,7 @@ from benchmarks import BENCHMARKS, page
 from benchmarks.compare import compare, other_machine
 from benchmarks.machine import ROOT
 from benchmarks.result import Result
+from benchmarks.show import number
 from realtime.errors import BadFile, BadValue
 
 REPORTED = ("startup", "stages", "latency", "vcam", "glass", "sessions", "quality")
@@ -47,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", nargs="+", dest="taken", metavar="JSON", help="use these figures, measure nothing")
     parser.add_argument("--with", nargs="+", dest="added", default=[], metavar="JSON", help="show these results too")
     parser.add_argument("--against", metavar="JSON", help="figures of an earlier run")
+    parser.add_argument("--markdown", metavar="PATH", help="write the few figures that a README shows, as a table")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -68,6 +70,8 @@ def main(options: argparse.Namespace) -> int:
     except OSError as error:
         raise BadFile(options.output, f"cannot be written ({error.strerror})") from error
     console.print(f"report: {options.output} ({len(text) // 1024} KiB)", highlight=False)
+    if options.markdown:
+        Path(options.markdown).write_text(markdown(results), encoding="utf-8")
     worse = [c for c in found if c.verdict == "worse"]
     for change in worse:
         console.print(f"worse: {change.benchmark} {change.name}: {change.old:.4g} to {change.new:.4g} {change.unit} "
@@ -123,10 +127,48 @@ def section(result: Result) -> str:
     plot = page.picture(figure(result)) if figure is not None else ""
     body = page.tables(result, getattr(module, "split", page.plain))
     return (
-        f"<h2>{page.text(TITLES.get(result.benchmark, result.benchmark))}</h2><p>{page.text(about)}</p>{plot}{body}"
+        f"<h2>{page.text(TITLES.get(result.benchmark, result.benchmark))}</h2><p>{page.prose(about)}</p>{plot}{body}"
         f'{notes}<p class="dim">{page.text(settings)}; {result.seconds:.0f} s; '
         f"<code>{page.text(result.command)}</code>; commit {page.text(result.machine['commit'])}</p>"
     )
+
+
+# what it says, benchmark, figures with the words between them, unit
+HEADLINES = (
+    ("Camera to sink, 512 px, 30 fps", "latency", ("mesh 512.total.p50", "mesh 512.total.p99"), "ms (median / p99)"),
+    ("Camera to sink, 512 px, 60 fps", "latency", ("mesh 512 at 60 fps.total.p50", "mesh 512 at 60 fps.total.p99"),
+     "ms (median / p99)"),
+    ("Rate reached of 60 fps, frames dropped", "latency", ("mesh 512 at 60 fps.fps", "mesh 512 at 60 fps.dropped"),
+     "fps / %"),
+    *((f"One frame on one core, {size} px", "stages", (f"mesh {size}.frame.cpu.p50", f"mesh {size}.frame.cpu.p95"),
+       "ms (median / p95)") for size in (256, 512, 720)),
+    ("Camera to display through Chromium, WebRTC on loopback", "glass",
+     ("avatar.camera to display.p50", "avatar.camera to display.p95"), "ms (median / p95)"),
+    ("of which the avatar adds to an echo server's", "glass", ("added.p50",), "ms (median)"),
+    ("Unevenness at the virtual camera, 30 fps", "vcam", ("30 fps.unevenness.p50", "30 fps.unevenness.p99"),
+     "ms (median / p99)"),
+    ("Browsers served at full rate", "sessions", ("most served",), "sessions"),
+    ("Command to first animated picture", "startup", ("first picture",), "s"),
+    ("Switching to a portrait prepared ahead", "startup", ("switch.prepared",), "s"),
+    ("Self-reenactment: PSNR, MS-SSIM", "quality", ("self.mesh.psnr", "self.mesh.ms_ssim"), "dB / 0 to 1"),
+    ("Self-reenactment: keypoint distance, all, lips", "quality", ("self.mesh.akd", "self.mesh.lips"), "px at 256"),
+)  # fmt: skip
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """A table for a README: only what was measured, with machine and commit."""
+    known = {r.benchmark: r for r in results}
+    lines = ["| | measured | |", "| --- | ---: | --- |"]
+    for label, name, keys, unit in HEADLINES:
+        found = [known[name].get(key) for key in keys] if name in known else []
+        if found and all(f is not None and f.value is not None for f in found):
+            lines.append(f"| {label} | {' / '.join(number(f.value) for f in found)} | {unit} |")
+    if results:
+        m = results[0].machine
+        quick = "; quick runs" if any(r.quick for r in results) else ""
+        machine = f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, Python {m['python']}, commit {m['commit']}"
+        lines += ["", f"{machine}, {results[0].started[:10]}; `python -m benchmarks report`{quick}."]
+    return "\n".join(lines) + "\n"
 
 
 def save_all(results: Sequence[Result], path: str) -> None:

@@ -102,6 +102,15 @@ def test_report_ends_with_1_where_something_got_worse(tmp_path, capsys):
     assert main(["report", "--from", str(old), "-o", out, "--against", str(new)]) == 0
 
 
+def test_the_table_for_a_readme_holds_only_what_was_measured():
+    stages = result(Figure("mesh 512.frame.cpu.p50", 8.4, "ms"), Figure("mesh 512.frame.cpu.p95", 9.7, "ms"))
+    stages.benchmark = "stages"
+    text = report.markdown([stages])
+    assert "| One frame on one core, 512 px | 8.40 / 9.70 | ms (median / p95) |" in text
+    assert text.count("\n|") == 2
+    assert stages.machine["cpu"] in text
+
+
 def test_what_could_not_be_measured_says_so_in_its_place():
     text = report.build([], {"glass": "there is no <Chromium>"}, [], [], "")
     assert "Not measured here: there is no &lt;Chromium&gt;" in text
