@@ -654,7 +654,7 @@ def test_streamed_data_trains(data, tmp_path):
 
 
 def test_two_processes_train_as_one(data, tmp_path):
-    config = micro(steps=2, batch=1)
+    config = micro(steps=2, batch=1, **{"losses.adversarial": 0.1})
     path = tmp_path / "c.json"
     path.write_text(config.to_json())
     command = [

@@ -38,11 +38,14 @@ def command(
     ] = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Measure an engine as the papers do: L1, AKD, MKR and AED, per clip and in all.
+    """Measure an engine as the papers do: L1, AKD, MKR and AED, per clip and in
+    all.
 
-    Reconstruction: the first frame of a clip is the portrait, the clip drives it, and its own frames are what should
-    come out. Cross-reenactment (--portrait): a clip drives somebody else, relative to its first frame; there is no
-    true picture, so head turn, mouth, eyes and identity are compared.
+    Reconstruction: the first frame of a clip is the portrait, the clip drives
+    it, and its own frames are what should come out. Cross-reenactment
+    (--portrait): a clip drives somebody else, relative to its first frame;
+    there is no true picture, so head turn, mouth, eyes and identity are
+    compared.
 
     [b]Examples[/b]
 

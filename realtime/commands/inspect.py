@@ -26,10 +26,12 @@ def command(
     device: o.Device = "auto",
     side: Annotated[int, typer.Option(min=48, max=1024, help="Side of each small picture.")] = 160,
 ) -> None:
-    """Look into the Motion Transformer (or FOMM, MRAA): what each motion token attends to, and what follows.
+    """Look into the Motion Transformer (or FOMM, MRAA): what each motion token
+    attends to, and what follows.
 
-    One page: keypoints and affine ellipses on the driving frame and on the portrait, the result, the flow (hue: where
-    a pixel comes from; saturation: how far), part masks, occlusion; then for each motion token its mask and its
+    One page: keypoints and affine ellipses on the driving frame and on the
+    portrait, the result, the flow (hue: where a pixel comes from; saturation:
+    how far), part masks, occlusion; then for each motion token its mask and its
     attention over the frame in every layer, as in Figure 3 of the paper.
 
     [b]Examples[/b]

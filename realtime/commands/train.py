@@ -55,18 +55,21 @@ def command(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors.")] = False,
 ) -> None:
-    """Train an engine's weights from videos of people talking; no labels are needed.
+    """Train an engine's weights from videos of people talking; no labels are
+    needed.
 
-    Two frames of one clip make a pair: the network must turn the first into the second. First every face is found
-    and cropped, and the frames are written into shards (once; videos added later are cropped on the next call).
-    Then training starts. An interrupted run goes on with --resume, on a CPU to the bit as if it had not stopped. A
-    batch that is broken or gives no finite loss is skipped, and said.
+    Two frames of one clip make a pair: the network must turn the first into the
+    second. First every face is found and cropped, and the frames are written
+    into shards (once; videos added later are cropped on the next call). Then
+    training starts. An interrupted run goes on with --resume, on a CPU to the
+    bit as if it had not stopped. A batch that is broken or gives no finite loss
+    is skipped, and said.
 
     [b]What is in the output folder[/b]
 
       config.json          the whole configuration; repeat with --config
 
-      weights.safetensors  avatar run --engine motrans --weights OUT/weights.safetensors
+      weights.safetensors  for avatar run --engine motrans --weights
 
       checkpoint.pt        avatar train --resume -o OUT
 
@@ -88,11 +91,13 @@ def command(
 
       avatar train "https://host/shard-{000..099}.tar" -o web --steps 200000
 
-    [b]How long[/b]  The paper trains 100 epochs on 20,000 clips with eight GPUs. On one clip, "tiny" learns to follow
-    the head in some minutes of CPU time. Several GPUs or machines: torchrun; `batch` is per process.
+    [b]How long[/b]  The paper trains 100 epochs on 20,000 clips with eight
+    GPUs. On one clip, "tiny" learns to follow the head in some minutes of CPU
+    time. Several GPUs or machines: torchrun; `batch` is per process.
 
-    [b]Losses[/b]  Weights are the fields of `losses`: perceptual (equation 9), equivariance (10), background (11 and
-    12, for clips whose background moves; add animator.background=true), pixels and adversarial (LIA).
+    [b]Losses[/b]  Weights are the fields of `losses`: perceptual (equation 9),
+    equivariance (10), background (11 and 12, for clips whose background moves;
+    add animator.background=true), pixels and adversarial (LIA).
     """
     try:
         import torch

@@ -122,12 +122,12 @@ class Trainer:
         before = self._statistics()
         with self._autocast():
             terms, made = self.model(pairs)
-        if self.judge is not None:
-            for parameter in self.judge.parameters():
-                parameter.requires_grad_(False)
+        if self.discriminator is not None:
+            # Without its wrapper, which would wait for gradients that this pass does not give it.
+            self.discriminator.requires_grad_(False)
             with self._autocast():
                 weight = self.config.losses.adversarial
-                terms["adversarial"] = weight * generator_adversarial(self.judge(made).float())
+                terms["adversarial"] = weight * generator_adversarial(self.discriminator(made).float())
         total = torch.stack(list(terms.values())).sum()
         if not self.place.agree(bool(torch.isfinite(total.detach()))):
             self._restore(before)
@@ -155,8 +155,7 @@ class Trainer:
 
     def _judge_step(self, true: Tensor, made: Tensor, rate: float) -> float:
         assert self.judge is not None
-        for parameter in self.judge.parameters():
-            parameter.requires_grad_(True)
+        self.judge.requires_grad_(True)
         for group in self.judge_optimiser.param_groups:
             group["lr"] = rate
         with self._autocast():
