@@ -115,6 +115,10 @@ def test_the_prepared_form_is_the_network(estimator):
             buffer.normal_(std=0.1)
         elif name.endswith("running_var"):
             buffer.uniform_(0.5, 2)
+    with torch.no_grad():
+        network.generator.bottleneck.r0.conv2.weight.mul_(20)  # so that a mistake in a small branch shows
+        network.generator.bottleneck.r0.norm1.weight.uniform_(0.5, 2)
+        network.generator.final.weight.mul_(5)
     source, driving = torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128)
     prepared = PreparedAnimator(network, Placement(torch.device("cpu")))
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in prepared.network.estimator.modules())
