@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -17,8 +18,8 @@ from realtime.commands.serve import need_serve_extra
 from realtime.commands.terminal import say
 from realtime.mailbox import Closed, Mailbox
 from realtime.settings import EngineSettings
-from realtime.sources import SourceOptions, open_source
-from realtime.types import Frame, MotionCode
+from realtime.sources import Item, SourceOptions, Unseen, open_source
+from realtime.types import MotionCode
 
 if TYPE_CHECKING:
     from realtime.engines import Engine
@@ -88,9 +89,9 @@ async def _send(
             say(f"{sent.packets} codes sent, {sent.kilobits_per_s:.0f} kbit/s with all headers")
 
 
-async def _codes(driving: Source, encoder: Engine, mirror: bool) -> AsyncIterator[tuple[MotionCode | None, float]]:
+async def _codes(driving: Source, encoder: Engine, mirror: bool) -> AsyncGenerator[tuple[MotionCode | None, float]]:
     """Codes of the source's frames, the newest only: reading and encoding have threads of their own."""
-    frames: Mailbox[Frame | MotionCode] = Mailbox()
+    frames: Mailbox[Item] = Mailbox()
     codes: Mailbox[tuple[MotionCode | None, float]] = Mailbox()
     failures: list[Exception] = []
 
@@ -111,9 +112,11 @@ async def _codes(driving: Source, encoder: Engine, mirror: bool) -> AsyncIterato
                 item = frames.get()
                 if isinstance(item, MotionCode):
                     codes.put((item, item.captured or time.monotonic()))
+                elif isinstance(item, Unseen):
+                    codes.put((None, item.captured))
                 elif item is not None:
-                    image = np.ascontiguousarray(item.image[:, ::-1]) if mirror else item.image
-                    codes.put((encoder.encode(image), item.captured))
+                    frame = replace(item, image=np.ascontiguousarray(item.image[:, ::-1])) if mirror else item
+                    codes.put((encoder.encode(frame), item.captured))
         except Closed:
             pass
         except Exception as error:
