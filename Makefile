@@ -13,12 +13,12 @@ $(VENV)/base.stamp: pyproject.toml
 	@echo "Installing into $(VENV): a minute or two"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --upgrade pip
-	@$(BIN)/python -m pip install -q -e '.[serve]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q -e '.[serve]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp
 	@echo "Installing what the tests need: a few minutes"
-	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/base.stamp

@@ -35,8 +35,8 @@ from realtime.sources import Item, Source, Unseen
 from realtime.threads import one_core_per_stage
 from realtime.types import Frame, MotionCode, Picture
 
-PATIENCE = 5.0
-"""Seconds that a stage gets to finish when the session ends."""
+PATIENCE, PATIENCE_OFFLINE = 5.0, 60.0
+"""Seconds that a stage gets to finish when the session ends; offline nobody waits for a device to be let go."""
 
 QUIET = 0.3
 """Seconds without a driving frame after which the avatar idles by itself."""
@@ -63,6 +63,7 @@ class Pipeline:
         self._shelf = Shelf(engine)
         self.control = Control(live or Live(), engine.directions, self.stats, self._shelf)
         self._lossless = self.settings.lossless
+        self._patience = PATIENCE_OFFLINE if self._lossless else PATIENCE
         source.fit(engine.kind, engine.directions)
         self._driver = Driver(engine, source.reference)
         self._ahead: list[tuple[MotionCode | None, Unseen, float]] | None = None
@@ -142,7 +143,7 @@ class Pipeline:
         self._go.set()
         await loop.run_in_executor(None, self._join)
         for outlet in self._outlets:
-            await outlet.finish(PATIENCE)
+            await outlet.finish(self._patience)
         self.control.phase = "stopped"
         self._write_stats()
 
@@ -390,8 +391,8 @@ class Pipeline:
         self.control.stop()
 
     def _join(self) -> None:
-        """Let the stages finish what is under way; after `PATIENCE` take what they wait for away."""
-        deadline = time.monotonic() + PATIENCE
+        """Let the stages finish what is under way; after `_patience` take what they wait for away."""
+        deadline = time.monotonic() + self._patience
         if self._failure is not None:
             deadline = time.monotonic()
         for box in (None, self._frames, self._drives, *(outlet.box for outlet in self._outlets)):
