@@ -26,7 +26,7 @@ FACE_SHARE = 0.40
 """Height of the face over the height of the frame, where there is room to choose."""
 LEAST_SHARE_KEPT = 0.16
 """A picture of the right proportions whose face has at least this share is taken whole."""
-TIGHTEST_SHARE = 0.56
+TIGHTEST_SHARE = 0.50
 """How tight the frame may become before the picture is continued beyond its edges."""
 FACE_HEIGHT_IN_FRAME = 0.46
 """Where the middle of the face lies in the frame, from the top."""

@@ -65,9 +65,9 @@ def _continued(image: np.ndarray, known: np.ndarray, most: int) -> tuple[np.ndar
 
     The run's last `most` pixels are mirrored to and fro; one of fewer than `LEAST_RUN` pixels does not count.
     """
-    x = np.broadcast_to(np.arange(known.shape[1]), known.shape)
-    edge = np.maximum.accumulate(np.where(known, x, -1), axis=1)  # the last known pixel so far
-    before = np.maximum.accumulate(np.where(known, -1, x), axis=1)  # the last unknown pixel so far
+    x = np.broadcast_to(np.arange(known.shape[1], dtype=np.int32), known.shape)
+    edge = np.maximum.accumulate(np.where(known, x, np.int32(-1)), axis=1)  # the last known pixel so far
+    before = np.maximum.accumulate(np.where(known, np.int32(-1), x), axis=1)  # the last unknown pixel so far
     rows = np.arange(known.shape[0])[:, None]
     run = np.where(edge >= 0, edge - before[rows, np.maximum(edge, 0)], 0)
     usable = ~known & (run >= LEAST_RUN)

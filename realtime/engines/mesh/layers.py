@@ -63,7 +63,7 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
     """
     picture = image.astype(np.float32)
     radius = max(2, int(0.03 * fh))
-    soft = cv2.ximgproc.guidedFilter(image, mask, radius, 1e-4 * 255 * 255 * 0.5)
+    soft = cv2.ximgproc.guidedFilter(image, mask, radius, 1e-4 * 255 * 255 * 0.5, scale=0.5)
     matte = np.maximum(smoothstep(0.25, 0.95, soft).astype(np.float32), surely)
 
     # around the person lies a band in which the mask cannot be trusted (stray hair): no colour is taken from it
