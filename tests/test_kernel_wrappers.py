@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -116,6 +118,48 @@ def test_why_unavailable_gives_a_reason_where_there_is_no_gpu():
     if not torch.cuda.is_available():
         with pytest.raises(KernelError, match="cannot run"):
             backends.backend_for("cuda:0")
+
+
+class FakeCupy:
+    """As much of CuPy as the backend calls, writing down what it is asked."""
+
+    def __init__(self):
+        self.compiled, self.launched, self.entered = [], [], []
+        self.cuda = self
+
+    def Device(self, index):
+        return self._entering(("device", index))
+
+    def ExternalStream(self, pointer, index):
+        return self._entering(("stream", pointer, index))
+
+    @contextmanager
+    def _entering(self, what):
+        self.entered.append(what)
+        yield
+
+    def RawModule(self, code, options):
+        self.compiled.append((code, options))
+        return self
+
+    def get_function(self, name):
+        return lambda grid, block, args: self.launched.append((name, grid, block, args, tuple(self.entered[-2:])))
+
+
+def test_on_a_gpu_a_module_is_compiled_once_and_launched_on_the_callers_stream(monkeypatch):
+    cupy = FakeCupy()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    stream = SimpleNamespace(cuda_stream=4711)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda index: stream)
+    backend = backends.CudaBackend()
+    for _ in range(2):
+        backend.launch("activation", "bias_act_f16", (3, 1), (8, 32), [np.int32(1)], "cuda:1")
+    backend.launch("activation", "bias_act_f32", (3, 1), (8, 32), [np.int32(1)], "cuda:1")
+    assert len(cupy.compiled) == 1
+    assert cupy.compiled[0][0] == backends.source("activation")
+    name, grid, block, args, where = cupy.launched[0]
+    assert (name, grid, block, args) == ("bias_act_f16", (3, 1), (8, 32), (np.int32(1),))
+    assert where == (("device", 1), ("stream", 4711, 1))
 
 
 # --- the CUDA compiler ---------------------------------------------------------------------------------------------

@@ -352,6 +352,7 @@ class CudaDevice:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        torch.backends.cudnn.benchmark = True  # shapes never change: the warm-up finds the fastest convolutions
         with torch.cuda.device(device):
             self._work, self._up, self._down = (torch.cuda.Stream(device) for _ in range(3))
             self._pool = torch.cuda.graph_pool_handle()
