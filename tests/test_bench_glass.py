@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import glass, stamp, wrappers
+from benchmarks import browser, glass, stamp, wrappers
 from benchmarks.baselines import StillEngine
 from benchmarks.peers import encode_clip, luma
 from realtime.types import Frame
@@ -93,8 +93,25 @@ def test_delays_by_hand():
 def test_a_stamped_clip_as_vp8_keeps_its_numbers():
     import av
 
-    clip = encode_clip([cv2.GaussianBlur(noise(240, 320), (0, 0), 5)] * 35, fps=30, bit_rate=300_000)
+    clip = encode_clip([cv2.GaussianBlur(noise(120, 160), (0, 0), 5)] * 35, fps=30, bit_rate=300_000)
     assert [k for k, (_, key) in enumerate(clip.frames) if key] == [0, 30]
     decoder = av.CodecContext.create("vp8", "r")
     frames = [frame for data, _ in clip.frames for frame in decoder.decode(av.Packet(data))]
     assert [stamp.read(luma(frame)) for frame in frames] == list(range(35))
+
+
+@pytest.mark.browser
+def test_the_page_measures_an_echo_through_a_real_browser(tmp_path):
+    reason = browser.why_not()
+    if reason is not None:
+        pytest.skip(f"{reason}")
+    image = cv2.GaussianBlur(noise(240, 320), (0, 0), 5)
+    browser.write_camera(tmp_path / "camera.mjpeg", [image] * 90, fps=30)
+    plan = {"geometry": browser.GEOMETRY, "seconds": 2, "warm": 1.5, "width": 320, "height": 240, "fps": 30}
+    with glass.echo(0) as (exchange, server), browser.chromium(tmp_path / "camera.mjpeg") as chromium:
+        measured = glass.one_round(chromium, exchange, plan, server)
+    assert measured["picture"] == {"width": 320, "height": 240}
+    assert measured["after"]["inbound"]["framesDecoded"] > measured["before"]["inbound"]["framesDecoded"]
+    numbers = [int(number) for number, *_ in measured["shown"]]
+    assert set(numbers) <= set(range(90))
+    assert all(0 < delay < 3000 for _, delay in measured["delays"])
