@@ -16,7 +16,7 @@ from realtime.cli import run as avatar  # noqa: E402
 from realtime.training import evaluate  # noqa: E402
 from realtime.training.run import Run  # noqa: E402
 from tests.support import frames_of, test_data  # noqa: E402
-from tests.test_training import CPU, data, micro  # noqa: E402, F401 (a fixture)
+from tests.training_support import CPU, data, micro, one_thread  # noqa: E402, F401 (fixtures)
 
 
 def test_figures_are_means_over_frames_that_have_them():
