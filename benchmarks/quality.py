@@ -38,7 +38,7 @@ from benchmarks.sheets import sheet
 from benchmarks.show import cell, show_notes, target
 from realtime import load_engine
 from realtime.engines import Engine
-from realtime.errors import BadPortrait, BadValue
+from realtime.errors import BadFile, BadPortrait, BadValue
 
 # name: (unit, which way is good, target, what it is)
 SELF: dict[str, tuple[str, str, float | None, str]] = {
@@ -319,7 +319,7 @@ def _inputs(options: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     if clips is None or portraits is None:
         data = test_data_folder()
         if data is None and clips is None:
-            raise BadValue("--clips", "", "a list of driving clips, for no test data is at hand (AVATAR_TEST_DATA)")
+            raise BadFile("driving clips", "none are at hand: name some with --clips, or set AVATAR_TEST_DATA")
         if data is not None:
             clips = clips or sorted((data / "clips").glob("a*.mp4"))
             portraits = portraits or sorted((data / "portraits").glob("*.png"))
