@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -70,6 +73,21 @@ def test_sessions_share_graphs_and_not_portraits(net, path):
     assert np.abs(other.render(code, zero).astype(int) - plain(net, portrait(2), code, zero)).max() <= 1
     other.close()
     other.close()
+
+
+def test_the_memory_of_a_network_is_given_back_with_its_last_session():
+    lia = Lia(size=8)
+    recipe.fill(lia, 1)
+    network = FastLia(lia, Placement(CPU))
+    path = GpuPath(network, CPU, make_device=lambda device: Immediate())
+    path.set_portrait(torch.zeros(1, 3, 8, 8))
+    path.render(np.zeros(20, np.float32), np.zeros(20, np.float32))
+    gone = weakref.ref(network)
+    path.close()
+    del path, network
+    gpu_path.gpu_thread(CPU).submit(lambda: None).result()
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_camera_may_change_its_size(path):

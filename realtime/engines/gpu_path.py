@@ -42,8 +42,10 @@ def gpu_thread(device: torch.device) -> GpuThread:
 class Station:
     """The graphs of one network on one device. Everything here runs on the device's thread."""
 
-    def __init__(self, net: Prepared, device: torch.device, make_device: Callable[[torch.device], Device]) -> None:
-        self.thread = gpu_thread(device)
+    def __init__(
+        self, net: Prepared, device: torch.device, thread: GpuThread, make_device: Callable[[torch.device], Device]
+    ) -> None:
+        self.thread = thread
         self.place = net.place
         self._net, self._device, self._make_device = net, device, make_device
         self._fused: Any = None
@@ -92,7 +94,8 @@ def _no_capture(device: Device) -> str:
     return "" if isinstance(device, CudaDevice) else "this device has no graphs"
 
 
-_stations: weakref.WeakKeyDictionary[Prepared, Station] = weakref.WeakKeyDictionary()
+_stations: weakref.WeakValueDictionary[int, Station] = weakref.WeakValueDictionary()
+"""By the network's id, which stays its own while the station holds the network."""
 
 
 class GpuPath:
@@ -110,12 +113,11 @@ class GpuPath:
         name: str = "avatar",
         make_device: Callable[[torch.device], Device] = CudaDevice,
     ) -> None:
+        thread = gpu_thread(device)
         with _lock:
-            station = _stations.get(net)
-        if station is None:
-            station = Station(net, device, make_device)
-            with _lock:
-                station = _stations.setdefault(net, station)
+            station = _stations.get(id(net))
+            if station is None:
+                station = _stations[id(net)] = Station(net, device, thread, make_device)
         self._station, self._name, self._codes = station, name, net.motion_dim
         self._render: Seat | None = None
         self._encode: tuple[tuple[int, int], Seat] | None = None
