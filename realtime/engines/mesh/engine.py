@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from realtime.engines.mesh.framing import frame_portrait, load_picture, output_size
+from realtime.engines.mesh.limits import within_reach
 from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
 from realtime.engines.mesh.renderer import MeshRenderer
 from realtime.errors import BadPortrait, BadValue, EngineError
@@ -110,7 +111,9 @@ class MeshEngine:
         if self.reference is None:
             self.reference = code
         target = retargeter.target(code.values, self.reference.values)
-        return self._renderer.render(portrait, target.face, target.pose)
+        # a driver who is the person of the portrait may turn as he likes: then the truth is known
+        pose = target.pose if self._is_own(self.reference) else within_reach(target.pose, portrait.pose)
+        return self._renderer.render(portrait, target.face, pose)
 
     def reset(self) -> None:
         """Forget the driver. The portrait and the reference stay."""
