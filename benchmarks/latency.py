@@ -23,7 +23,7 @@ from benchmarks.page import by_case
 from benchmarks.result import Result
 from benchmarks.show import cell, number, show_notes, target
 from benchmarks.statistics import chunks, percentiles, slope
-from benchmarks.subjects import clip_name
+from benchmarks.subjects import clip_name, engine_options
 from realtime.errors import BadValue
 
 
@@ -51,6 +51,7 @@ def cases(engine: str, options: dict[str, Any]) -> dict[str, tuple[Case, Goal]]:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `latency`."""
     parser.add_argument("--engine", default="mesh")
+    parser.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE", help="for load_engine")
     parser.add_argument("--clip", metavar="PATH", help="driving clip; default a webcam clip of the test data")
     parser.add_argument("--portrait", metavar="PATH", help="default the built-in one")
     parser.add_argument("--seconds", type=float, help="measured seconds of each case (20; quick 5)")
@@ -60,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Result:
     """Run every case."""
-    known = cases(options.engine, {})
+    known = cases(options.engine, engine_options(options.engine_option))
     chosen = list(known)
     if options.quick:
         chosen = [f"{options.engine} 512", f"{options.engine} 512 at 60 fps", "overload"]
@@ -71,8 +72,8 @@ def run(options: argparse.Namespace) -> Result:
     seconds = options.seconds or (5 if options.quick else 20)
     repeats = options.repeats or (1 if options.quick else 3)
     result = Result("latency", settings={
-        "engine": options.engine, "seconds": seconds, "repeats": repeats, "cases": chosen,
-        "clip": clip_name(options.clip), "portrait": options.portrait or "built-in",
+        "engine": options.engine, "engine options": options.engine_option, "seconds": seconds, "repeats": repeats,
+        "cases": chosen, "clip": clip_name(options.clip), "portrait": options.portrait or "built-in",
     })  # fmt: skip
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("latency", total=len(chosen) * repeats)

@@ -36,9 +36,10 @@ from benchmarks.reenactment import SIDE, Rows, at_rest, codes_of, correlation, c
 from benchmarks.result import Result
 from benchmarks.sheets import sheet
 from benchmarks.show import cell, show_notes, target
+from benchmarks.subjects import engine_options
 from realtime import load_engine
 from realtime.engines import Engine
-from realtime.errors import BadFile, BadPortrait, BadValue
+from realtime.errors import BadFile, BadPortrait
 
 # name: (unit, which way is good, target, what it is)
 SELF: dict[str, tuple[str, str, float | None, str]] = {
@@ -108,7 +109,8 @@ def run(options: argparse.Namespace) -> Result:
     })  # fmt: skip
     with FaceReader() as reader, _progress() as progress:
         for name in variants:
-            engine = load_engine(name, size=options.size, **_engine_options(options, name))
+            extra = {} if name in baselines.BASELINES else engine_options(options.engine_option)
+            engine = load_engine(name, size=options.size, **extra)
             try:
                 with_tick = _Tick(progress, name)
                 if "self" not in options.skip:
@@ -325,18 +327,6 @@ def _inputs(options: argparse.Namespace) -> tuple[list[Path], list[Path]]:
             portraits = portraits or sorted((data / "portraits").glob("*.png"))
     clips, portraits = [Path(p) for p in clips], [Path(p) for p in portraits or []]
     return (clips[:3], portraits[:3]) if options.quick and options.clips is None else (clips, portraits)
-
-
-def _engine_options(options: argparse.Namespace, name: str) -> dict[str, Any]:
-    if name in baselines.BASELINES:
-        return {}
-    out: dict[str, Any] = {}
-    for item in options.engine_option:
-        key, found, value = item.partition("=")
-        if not found:
-            raise BadValue("--engine-option", item, "it has the form KEY=VALUE")
-        out[key] = {"true": True, "false": False, "none": None}.get(value.lower(), value)
-    return out
 
 
 def _progress() -> Progress:

@@ -23,7 +23,7 @@ from benchmarks.page import by_case
 from benchmarks.result import Result
 from benchmarks.show import cell, show_notes, target
 from benchmarks.statistics import chunks
-from benchmarks.subjects import clip_name, driving_clip, portrait_of
+from benchmarks.subjects import clip_name, driving_clip, engine_options, portrait_of
 
 PARTS = ("frame", "encode", "render")
 # (size, part, clock, percentile): milliseconds
@@ -33,6 +33,7 @@ TARGETS = {(512, "frame", "cpu", 50): 9.0, (512, "frame", "cpu", 95): 12.0, (512
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `stages`."""
     parser.add_argument("--engine", default="mesh")
+    parser.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE", help="for load_engine")
     parser.add_argument("--sizes", nargs="+", type=int, default=[256, 512, 720], metavar="PX")
     parser.add_argument("--frames", type=int, help="frames of the clip (300; quick 60)")
     parser.add_argument("--clip", metavar="PATH", help="driving clip; default a webcam clip of the test data")
@@ -49,13 +50,16 @@ def run(options: argparse.Namespace) -> Result:
     })  # fmt: skip
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for size in progress.track(sizes, description="stages"):
-            arguments = (options.engine, size, frames, options.clip, options.portrait)
+            extra = {**engine_options(options.engine_option), "size": size}
+            arguments = (options.engine, extra, frames, options.clip, options.portrait)
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 _figures(result, f"{options.engine} {size}", size, pool.apply(time_one, arguments))
     return result
 
 
-def time_one(engine_name: str, size: int, frames: int, clip_path: str | None, portrait: str | None) -> dict[str, Any]:
+def time_one(
+    engine_name: str, extra: dict[str, Any], frames: int, clip_path: str | None, portrait: str | None
+) -> dict[str, Any]:
     """Wall and processor seconds of every frame, in this process, on one core."""
     import cv2
 
@@ -66,7 +70,7 @@ def time_one(engine_name: str, size: int, frames: int, clip_path: str | None, po
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
     clip, picture = driving_clip(clip_path, frames), portrait_of(portrait)
-    engine = load_engine(engine_name, size=size)
+    engine = load_engine(engine_name, **extra)
     prepared = []
     for _ in range(4):
         begun = (time.perf_counter(), time.process_time())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from benchmarks.media import Clip, read_clip, read_picture, test_data_folder
+from realtime.errors import BadValue
 
 
 def driving_clip(path: str | None, limit: int = 300) -> Clip:
@@ -69,6 +71,20 @@ def made_up_clip(count: int, fps: float = 30.0) -> Clip:
         pictures.append(engine.render(rest.with_values(values)))
     engine.close()
     return Clip("made up", letterboxed(pictures, 640, 480), fps)
+
+
+def engine_options(items: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE texts as keywords for `load_engine`; true, false and none are taken for what they say.
+
+    Raises BadValue.
+    """
+    out: dict[str, Any] = {}
+    for item in items:
+        key, found, value = item.partition("=")
+        if not found:
+            raise BadValue("--engine-option", item, "it has the form KEY=VALUE")
+        out[key] = {"true": True, "false": False, "none": None}.get(value.lower(), value)
+    return out
 
 
 def there_and_back(clip: Clip) -> Clip:
