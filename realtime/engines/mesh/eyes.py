@@ -39,7 +39,7 @@ class Eye:
     ring, iris: landmark indices. seen, ball: uint8 (h, w, 3), the picture around the eye, and the same with a whole
     eyeball. lid: uint8 (h, w, 3), the skin that a closing lid brings down, without lashes. corner: (x, y) of texel
     (0, 0) in the portrait, pixels. centre, radius: of the iris, and width, height: of the opening, in pixels of the
-    portrait. rest: the ring in the face frame, (16, 3). gaze: the iris from the middle of the corners, face frame.
+    portrait. rest: the ring in the face frame, (16, 3).
     """
 
     ring: tuple[int, ...]
@@ -53,7 +53,6 @@ class Eye:
     width: float
     height: float
     rest: np.ndarray
-    gaze: np.ndarray
 
     def draw(self, out: np.ndarray, shape: np.ndarray, start: HeadPose, pose: HeadPose) -> None:
         """Paint the eye of the face `shape` (478, 3; face frame) in pose `pose` into `out`, uint8 (H, W, 3).
@@ -69,8 +68,8 @@ class Eye:
         back = view @ np.linalg.inv(pose.scale * pose.rotation[:2, :2])
         origin = start.to_picture(np.array([0.0, 0.0, depth]))[:2]
         offset = origin - back @ pose.to_picture(np.array([0.0, 0.0, depth]))[:2]
-        gaze = shape[self.iris[0], :2] - (lids[0, :2] + lids[8, :2]) / 2.0
-        shift = view @ (gaze - self.gaze)
+        # where the iris was in the portrait, seen from where it shall be now
+        shift = back @ pose.to_picture(shape[self.iris[0]])[:2] + offset - self.centre
         lid_change = float(np.abs((lids - self.rest)[:, 1]).mean()) * start.scale / max(1.0, self.height)
         gaze_change = float(np.abs(shift).max()) / self.radius
         rest = float(np.exp(-((lid_change / 0.06) ** 2) - (gaze_change / 0.08) ** 2))
@@ -133,7 +132,6 @@ def _prepare_eye(
     ball = _whole_eyeball(crop, lids - low, centre - low, radius, height)
     lid = _lid_skin(crop, lids - low, width)
     rest = pose.to_face(landmarks[list(ring)])
-    gaze = pose.to_face(landmarks[iris[0]])[:2] - (rest[0, :2] + rest[8, :2]) / 2.0
     return Eye(
         ring=ring,
         iris=iris,
@@ -146,7 +144,6 @@ def _prepare_eye(
         width=width,
         height=height,
         rest=rest,
-        gaze=gaze,
     )
 
 
@@ -360,11 +357,19 @@ def _draw_eye(
                 continue
             dx = sx - iris[0] - iris[2]
             dy = sy - iris[1] - iris[3]
-            t = (np.sqrt(dx * dx + dy * dy) / iris[4] - 1.2) / 1.4
-            t = min(1.0, max(0.0, t))
+            away = np.sqrt(dx * dx + dy * dy)
+            t = min(1.0, max(0.0, (away / iris[4] - 1.2) / 1.4))
             near = 1.0 - t * t * (3.0 - 2.0 * t)
             bx = sx - iris[2] * near
             by = sy - iris[3] * near
+            # an iris that went far leaves no second one behind: there the white around it is taken
+            qx = bx - iris[0]
+            qy = by - iris[1]
+            least = min(away, 1.35 * iris[4])
+            found = np.sqrt(qx * qx + qy * qy)
+            if found < least:
+                bx = iris[0] + qx * least / max(found, 1e-3)
+                by = iris[1] + qy * least / max(found, 1e-3)
             # the upper lid's shadow on the ball, where the picture's own shadow has moved away with the lid
             below = max(0.0, v - upper[min(SAMPLES - 1, max(0, int(u * (SAMPLES - 1))))])
             light = 1.0 - (1.0 - rest) * 0.32 * np.exp(-below / shade_reach)
