@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +15,10 @@ from realtime.pipeline import Pipeline
 from realtime.settings import PipelineSettings
 from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceOptions, open_source
+
+if TYPE_CHECKING:
+    from realtime.engines import Engine
+    from realtime.server.panel import PanelPlayer
 
 
 def command(
@@ -38,6 +45,8 @@ def command(
     stats: o.StatsPath = None,
     weights: o.Weights = None,
     device: o.Device = "auto",
+    ui: Annotated[bool, typer.Option("--ui", help="Open a control panel in the browser.")] = False,
+    ui_port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; the next free one where taken.")] = 8000,
     quiet: o.Quiet = False,
 ) -> None:
     """Be the portrait: camera to virtual camera, live. Ctrl-C ends it well.
@@ -47,6 +56,8 @@ def command(
       avatar run
 
       avatar run --portrait me.jpg --sink preview
+
+      avatar run --ui
 
       avatar run --portrait me.jpg --portrait painting.jpg --sink preview --sink vcam
 
@@ -64,13 +75,40 @@ def command(
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
     pictures = [o.read_portrait(item) for item in portrait or [o.BUILTIN]]
     renderer = o.make_engine(engine_settings, pictures[0])
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(renderer.close)
+        panel = stack.enter_context(_panel(renderer, pictures, fps, ui_port)) if ui else None
+        if panel is not None:
+            sinks.append(panel.sink)
         pipeline = Pipeline(driving, renderer, sinks, settings, o.with_edits(live, set_, renderer.directions))
         for picture in pictures if len(pictures) > 1 else ():
             pipeline.control.prepare_portrait(picture.image, picture.name)
         pipeline.control.portrait_is(pictures[0].name)
         if not quiet:
             say(f"{driving.name} drives {pictures[0].name} into {', '.join(s.name for s in sinks)}; Ctrl-C ends it")
+        if panel is not None:
+            panel.control = pipeline.control
         run_session(pipeline, quiet)
-    finally:
-        renderer.close()
+
+
+def _panel(
+    engine: Engine, pictures: list[o.PortraitFile], fps: float, port: int
+) -> contextlib.AbstractContextManager[PanelPlayer]:
+    """The control panel in the browser."""
+    from realtime.commands.serve import builtin_gallery, need_serve_extra
+
+    need_serve_extra()
+    from realtime.server.gallery import Portrait
+    from realtime.server.panel import open_panel
+
+    given = [
+        Portrait(f"given-{i}", Path(picture.name).stem[:40], picture.image)
+        for i, picture in enumerate(pictures)
+        if Path(picture.name).suffix
+    ]
+
+    def started(link: str) -> None:
+        say(f"Control panel: {link}")
+        webbrowser.open(link)
+
+    return open_panel(engine, [*given, *builtin_gallery()], fps, port, started)

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 if TYPE_CHECKING:
-    from realtime.server.performer import Performer
+    from realtime.server.player import Player
     from realtime.server.studio import Studio
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,7 +30,7 @@ class Metrics:
         self._gone = dict.fromkeys(("received", "rendered", "dropped", "no_face", "failures"), 0)
         self.registry.register(self)  # type: ignore[arg-type]
 
-    def keep(self, performer: Performer) -> None:
+    def keep(self, performer: Player) -> None:
         """Take over the counts of a session that ends, so that the sums never fall."""
         for name in self._gone:
             self._gone[name] += getattr(performer, name)

@@ -25,7 +25,8 @@ from aiortc.mediastreams import MediaStreamError
 from realtime.mailbox import Closed, Mailbox
 from realtime.server import encoders
 from realtime.server.frames import Shown, to_video_frame
-from realtime.server.performer import Driven, Performer
+from realtime.server.performer import Driven
+from realtime.server.player import Player
 from realtime.server.sdp import BadOffer, Uplink, check_offer, hint_bitrate, let_peer_begin, wants
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class Peer:
 
     def __init__(
         self,
-        performer: Performer,
+        performer: Player,
         settings: RtcSettings,
         *,
         publishes: bool,

@@ -67,7 +67,7 @@ class Driven:
 
 
 class Performer:
-    """An engine with its driver, its portraits and its sliders.
+    """A `Player` with an engine of its own: an engine with its driver, its portraits and its sliders.
 
     `offer`, `tick`, `command` and `watch` may be called from any thread and return at once; the pool calls `step`.
     changed: called (from a pool thread) after a command took effect, or the state of the face changed.
@@ -83,10 +83,11 @@ class Performer:
         mark: bool = True,
         changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        source: messages.Source = "sample",
     ) -> None:
         self.engine, self.gallery, self.pool, self.fps, self.mark = engine, gallery, pool, fps, mark
         self.changed, self._clock = changed, clock
-        self.source: messages.Source = "sample"
+        self.source = source
         self.live = Live()
         self.background: messages.Background = "original"
         self.portrait = self._chosen = gallery.first
@@ -101,7 +102,7 @@ class Performer:
         self._choices = 0
         self._set_portrait(0, self.portrait, self.background, self.portrait.ready_for(engine, self.background))
         self._sample = Sample(engine)
-        self._driver = Driver(engine, self._sample.reference)
+        self._driver = Driver(engine, self._sample.reference if source == "sample" else None)
         self._guard = Guard()
         self._last_driven = float("-inf")
         self._closed = False

@@ -21,6 +21,7 @@ from realtime.server.limits import Bucket, Buckets, Limits
 from realtime.server.metrics import Metrics
 from realtime.server.peer import Peer, RtcSettings, install
 from realtime.server.performer import Performer
+from realtime.server.player import Player
 from realtime.server.pool import Pool
 from realtime.server.sdp import wants
 from realtime.server.sessions import Book, End
@@ -45,7 +46,7 @@ class StudioSettings:
 class Session:
     """One avatar with its connections."""
 
-    def __init__(self, id: str, performer: Performer, limits: Limits) -> None:
+    def __init__(self, id: str, performer: Player, limits: Limits) -> None:
         self.id, self.performer = id, performer
         self.peers: set[Peer] = set()
         self.messages = Bucket(limits.messages_per_s, 2 * limits.messages_per_s)
@@ -63,7 +64,8 @@ class Studio:
     """The server without its network face. All methods are called on the event loop.
 
     make_engine: makes an engine, in a worker thread; one per session. portraits: the shared ones.
-    announce: called with a session that no page opened (its driver is WHIP or motion), so that its view can be told.
+    panel: what all sessions show and steer, in place of an avatar each. announce: called with a session that no page
+    opened (its driver is WHIP or motion), so that its view can be told.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Studio:
         portraits: Sequence[Portrait],
         settings: StudioSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
+        panel: Player | None = None,
     ) -> None:
         self.settings = settings or StudioSettings()
         self.make_engine, self.portraits, self._clock = make_engine, list(portraits), clock
@@ -83,8 +86,13 @@ class Studio:
         self._pool: Pool | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self.panel = False
+        self._panel = panel
         self.announce: Callable[[Session, str], None] = lambda session, how: None
+
+    @property
+    def panel(self) -> bool:
+        """The page is the control panel of a running virtual camera."""
+        return self._panel is not None
 
     def now(self) -> float:
         """Seconds of the clock that all decisions are made on."""
@@ -119,7 +127,7 @@ class Studio:
     async def begin(self, source: messages.Source = "sample", portrait: str | None = None) -> Session:
         """Open a session. Raises ServerFull, UnknownName (portrait), EngineError."""
         gallery = Gallery(self.portraits, self.settings.limits.portraits)
-        chosen = gallery.get(portrait) if portrait else None
+        chosen = gallery.get(portrait) if portrait and self._panel is None else None
         entry = self.book.admit(self._clock())
         try:
             loop = asyncio.get_running_loop()
@@ -127,7 +135,9 @@ class Studio:
             def changed() -> None:
                 loop.call_soon_threadsafe(self._tell_state, entry.id)
 
-            def make() -> Performer:
+            def make() -> Player:
+                if self._panel is not None:
+                    return self._panel
                 return Performer(
                     self.make_engine(),
                     gallery,
@@ -136,13 +146,13 @@ class Studio:
                     mark=self.settings.mark,
                     changed=changed,
                     clock=self._clock,
+                    source=source,
                 )
 
             performer = await asyncio.to_thread(make)
         except BaseException:
             self.book.end(entry.id, End.FAILED)
             raise
-        performer.source = source
         if chosen is not None:
             performer.command(messages.ChoosePortrait(type="portrait", id=chosen.id))
         session = Session(entry.id, performer, self.settings.limits)
@@ -230,6 +240,9 @@ class Studio:
         reply = self.control(session, text)
         if reply is not None:
             peer.send(reply.model_dump_json())
+        elif self._panel is not None:  # who steers a running camera is told at once, and so are the other panels
+            for other in self.sessions.values():
+                self.tell(other, self._panel.state())
 
     def control(self, session: Session, text: str | bytes) -> BaseModel | None:
         """Follow one control message; what to answer at once, if anything."""
@@ -256,7 +269,7 @@ class Studio:
             device=engine.device,
             size=engine.size,
             fps=performer.fps,
-            panel=False,
+            panel=self.panel,
             directions=directions,
             portraits=performer.gallery.infos(session.id),
             state=performer.state(),

@@ -1,0 +1,68 @@
+"""What a session needs of the thing that plays its avatar: a `Performer` of its own, or a running virtual camera."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from realtime.mailbox import Mailbox
+from realtime.metrics import Window
+from realtime.server import messages
+from realtime.server.frames import Shown
+from realtime.server.gallery import Gallery, Portrait
+
+if TYPE_CHECKING:
+    from realtime.engines import Engine
+    from realtime.server.performer import Driven
+
+
+class Player(Protocol):
+    """Called from the event loop; nothing here blocks but `close`."""
+
+    engine: Engine
+    gallery: Gallery
+    fps: float
+    received: int
+    rendered: int
+    no_face: int
+    failures: int
+    window_encode: Window
+    window_render: Window
+    window_total: Window
+
+    def offer(self, driven: Driven) -> None:
+        """A driving frame or code has come."""
+
+    def tick(self, now: float) -> None:
+        """Called `fps` times a second."""
+
+    def watch(self) -> Mailbox[Shown]:
+        """A box that gets each new picture. Close it to leave."""
+
+    @property
+    def viewers(self) -> int:
+        """How many watch."""
+
+    @property
+    def dropped(self) -> int:
+        """Driving frames and codes that gave way to newer ones."""
+
+    @property
+    def face(self) -> messages.Face:
+        """What the driver's face does."""
+
+    def command(self, command: messages.Command) -> None:
+        """Follow a command. Raises UsageError."""
+
+    def state(self) -> messages.State:
+        """What is shown now."""
+
+    async def try_portrait(self, image: np.ndarray, title: str) -> Portrait:
+        """Show a picture that the client brought. Raises BadPortrait."""
+
+    def forget_portrait(self, id: str) -> None:
+        """Forget such a picture. Raises UnknownName."""
+
+    def close(self) -> None:
+        """Free what is held. May block."""
