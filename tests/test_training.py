@@ -205,6 +205,22 @@ def test_a_checkpoint_that_broke_off_leaves_the_one_before(data, tmp_path):
         folder.load()
 
 
+def test_a_run_whose_machine_died_goes_on_from_the_last_checkpoint(data, tmp_path):
+    """Steps after the checkpoint are taken again, with the same losses, and stand in the log once."""
+    config = micro(steps=4, check_every=9)
+    Run(config, tmp_path / "run", data, CPU, say=lambda text: None).go()
+    folder = RunFolder(tmp_path / "run")
+    before = list(folder.lines())
+    folder.last.unlink()  # as if the machine had died before step 4 was saved
+    with folder.log.open("a") as log:
+        log.write('{"step": 5, "los')  # and in the middle of a line
+    resumed = Run(config, tmp_path / "run", data, CPU, resume=True, say=lambda text: None)
+    assert resumed.trainer.step_number == 2
+    resumed.go()
+    after = list(folder.lines())
+    assert [(x["step"], x.get("losses")) for x in after] == [(x["step"], x.get("losses")) for x in before]
+
+
 def test_a_checkpoint_of_another_network_is_refused(data, tmp_path):
     Run(micro(steps=2), tmp_path / "run", data, CPU, say=lambda text: None).go()
     other = micro(steps=4, **{"animator.parts": 3})
