@@ -18,7 +18,9 @@ torch = pytest.importorskip("torch")
 
 from realtime.cli import run as avatar  # noqa: E402
 from realtime.engines.animator import load_animator  # noqa: E402
+from realtime.engines.hrnet import HighResolutionNet  # noqa: E402
 from realtime.engines.part_motion import coordinate_grid  # noqa: E402
+from realtime.engines.weights import load_network  # noqa: E402
 from realtime.errors import BadFile, BadValue  # noqa: E402
 from realtime.training.clips import (  # noqa: E402
     Index,
@@ -56,7 +58,7 @@ def test_repeated_steps_on_one_batch_lower_the_loss(system, data):
     assert min(values[-3:]) < 0.7 * values[0]
 
 
-def test_lia_takes_a_step_with_its_own_losses():
+def test_lia_takes_a_step_with_its_own_losses_and_its_engine_takes_the_weights(tmp_path):
     config = micro("lia", size=16, batch=1, **{"losses.adversarial": 1.0, "losses.sparsity": 0.1})
     trainer = trainer_of(config)
     before = everything(trainer)
@@ -67,6 +69,10 @@ def test_lia_takes_a_step_with_its_own_losses():
     changed = {k for k in before if not torch.equal(before[k], after[k])}
     assert "dec.direction.weight" in changed
     assert "enc.fc.0.weight" in changed
+    trainer.system.save(trainer.averaged, tmp_path / "lia.safetensors", {})
+    network, found = load_network(tmp_path / "lia.safetensors", "lia")
+    assert found.about == "LIA, 16 px, 20 directions"
+    assert torch.equal(network.dec.direction.weight, trainer.averaged.dec.direction.weight)
 
 
 def test_every_loss_of_equation_13_is_reported():
@@ -241,6 +247,21 @@ def test_a_poisoned_shard_does_not_end_a_run(tmp_path):
     assert run.trainer.step_number == 5
     assert run.trainer.skipped == 0
     assert run.pairs.broken > 0
+
+
+def test_the_backbone_starts_from_imagenet_weights_where_they_are(data, tmp_path):
+    from safetensors.torch import save_file
+
+    published = {k: torch.rand_like(v.float()) for k, v in HighResolutionNet(32).state_dict().items()}
+    save_file(published, str(tmp_path / "model.safetensors"))
+    said = []
+    run = Run(micro(steps=1), tmp_path / "run", data, CPU, imagenet=tmp_path / "model.safetensors", say=said.append)
+    backbone = run.trainer.system.network.estimator.backbone
+    assert torch.equal(backbone.layer1[2].conv2.weight, published["layer1.2.conv2.weight"])
+    assert any("model.safetensors" in line for line in said)
+    (tmp_path / "model.safetensors").write_bytes(b"none")
+    with pytest.raises(BadFile, match="timm"):
+        Run(micro(steps=1), tmp_path / "other", data, CPU, imagenet=tmp_path / "model.safetensors", say=said.append)
 
 
 def test_streamed_data_trains(data, tmp_path):

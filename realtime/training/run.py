@@ -114,13 +114,14 @@ class Run:
             self.say("HRNet's ImageNet weights are not on this machine: the backbone starts from random numbers. "
                      "Give --imagenet PATH, or --download to fetch them.")  # fmt: skip
             return
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         target = system.network.estimator.get_submodule("backbone")
         assert isinstance(target, Stem)
         try:
             count = load_imagenet(target, load_file(str(path)))
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
+        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
             raise BadFile(path, f"holds no HRNet by timm's names ({first_line(error)})") from error
         self.say(f"backbone {backbone}: {count} entries from {path.name}")
 
