@@ -158,7 +158,7 @@ def test_mesh_flow_agrees_with_the_cpu_engine(run):
     with checks.seeded(5):
         points, depth, uv, triangles = checks.face_like_mesh(8, 96)
     x, y, z = (np.empty((96, 96), np.float32) for _ in range(3))
-    raster.rasterise(*(t.numpy() for t in (points, depth, uv, triangles)), x, y, z)
+    raster.rasterise(*(t.numpy() for t in (points, depth, uv, triangles)), 0, x, y, z)
     flow = run(kernels.mesh_flow, points, depth, uv, triangles, size=(96, 96))
     apart = (flow - torch.from_numpy(np.stack([x, y]))).abs().amax(0) > 2e-2
     assert apart.float().mean() < 0.005
