@@ -29,8 +29,6 @@ USUAL_GAZE = (0.0, -0.065)
 """Gaze code of a face that looks into the camera."""
 GAZE_TOLERANCE = 0.03
 """A face's gaze may be this far off the usual one, in eye widths, by the shape of its eyes alone."""
-CLOSED_LIPS = 0.4
-"""Lip gap, in hundredths of the face height, that still counts as closed."""
 # Angles in degrees up to which a pose is carried over one to one, and the one it never passes.
 YAW_LIMITS, PITCH_LIMITS = (30.0, 42.0), (22.0, 32.0)
 # Likewise for the shift of the head in x and y, in face heights, and the logarithm of its growth, in relative motion:
@@ -147,8 +145,7 @@ class Retargeter:
         gap_of = (rows[:, _LOWER_LIP[pairs]] - rows[:, _UPPER_LIP[pairs]]).T / mc.HUNDREDTHS  # (3, K)
         spread = self._dictionary.covariance @ gap_of.T  # The likeliest way for a face to change its lips so.
         amounts = spread @ np.linalg.solve(gap_of @ spread + 1e-2 * np.eye(3), change)
-        face = self.portrait.face + self._dictionary.displacement(amounts)
-        return face
+        return self.portrait.face + self._dictionary.displacement(amounts)
 
     def _limited(self, amounts: np.ndarray, absolute: bool) -> np.ndarray:
         room = EXPRESSION_ROOM * (1.5 if absolute else 1.0)
