@@ -144,7 +144,12 @@ def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) ->
     tooth = 255.0 * float(np.clip(0.12 + 1.12 * luminance, 0.25, 0.94)) * tone / tone.max()
     flesh = 0.65 * lip + 0.35 * skin
     warmth = lip / max(1.0, float(lip.mean()))
-    colours = np.array([np.clip(0.26 * lip * warmth**0.6, 0, 80), np.clip(0.92 * flesh, 0, 235), lip])
+    # inside it is redder than lips, unless the picture has no colours at all
+    lively = float(np.clip((skin.max() - skin.min()) / max(1.0, skin.max()) / 0.3, 0.0, 1.0))
+    redder = 1.0 + lively * np.array([0.04, -0.20, -0.18])
+    colours = np.array(
+        [np.clip(0.26 * lip * warmth**0.6 * redder**1.5, 0, 80), np.clip(0.92 * flesh * redder, 0, 235), lip]
+    )
     mean = load_face_model().mean
     closed_lip = rest[NOSE_BASE, 1] + (mean[LIP_MIDDLE[0], 1] - mean[NOSE_BASE, 1]) + 0.01
 
