@@ -238,6 +238,8 @@ def test_what_it_refuses(engine: LiaEngine) -> None:
         make(weights="recipe:x")
     with pytest.raises(BadValue, match="device"):
         make(device="tpu")
+    with pytest.raises(BadValue, match="size"):
+        make(size=(640, 480))
     with pytest.raises(BadValue, match="dtype"):
         make(dtype="int8")
     with pytest.raises(BadValue, match="crop"):

@@ -88,7 +88,7 @@ def test_doubling_is_the_published_filter_up_to_the_border(side: int) -> None:
 
 def test_the_filter_of_a_skip_computes_only_the_samples_its_stride_keeps() -> None:
     x = torch.randn(1, 6, 16, 16)
-    assert torch.allclose(ChannelFir(CPU, 6, 1, stride=2)(x), Fir((1, 1))(x)[..., ::2, ::2], atol=1e-6)
+    assert torch.allclose(ChannelFir(CPU, 6, 1, stride=2)(x), Fir(1)(x)[..., ::2, ::2], atol=1e-6)
 
 
 def test_prepared_lia_equals_the_network(lia: Lia) -> None:

@@ -49,21 +49,18 @@ def fir_kernel(gain: float) -> Tensor:
 
 
 class Fir(nn.Module):
-    """Zero-pads both axes by `pad` = (before, after), then convolves every channel with the FIR filter."""
+    """Zero-pads every side by `pad`, then convolves every channel with the FIR filter."""
 
     kernel: Tensor
 
-    def __init__(self, pad: tuple[int, int], gain: float = 1.0) -> None:
+    def __init__(self, pad: int, gain: float = 1.0) -> None:
         super().__init__()
         self.pad = pad
         self.register_buffer("kernel", fir_kernel(gain))
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H + sum(pad) - 3, W + sum(pad) - 3)
-        b, c, h, w = x.shape
-        before, after = self.pad
-        x = F.pad(x.reshape(b * c, 1, h, w), (before, after, before, after))
-        x = F.conv2d(x, self.kernel.to(x.dtype).flip(0, 1)[None, None])
-        return x.reshape(b, c, x.shape[2], x.shape[3])
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H + 2 pad - 3, W + 2 pad - 3)
+        kernel = self.kernel.to(x.dtype).flip(0, 1).expand(x.shape[1], 1, 4, 4)
+        return F.conv2d(x, kernel, padding=self.pad, groups=x.shape[1])
 
 
 class FirUp2(nn.Module):
@@ -76,10 +73,9 @@ class FirUp2(nn.Module):
         self.register_buffer("kernel", fir_kernel(4.0))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, 2H, 2W)
-        b, c, h, w = x.shape
         # A transposed convolution spreads each sample by the kernel; padding 1 crops to the window of (2, 1).
-        kernel = self.kernel.to(x.dtype)[None, None]
-        return F.conv_transpose2d(x.reshape(b * c, 1, h, w), kernel, stride=2, padding=1).reshape(b, c, 2 * h, 2 * w)
+        kernel = self.kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
+        return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
 
 
 class EqualConv2d(nn.Module):
@@ -125,8 +121,7 @@ def conv_layer(
     """[blur,] equalised convolution [, activation]. `down` halves the sides: blur, then stride 2 without padding."""
     parts: list[nn.Module] = []
     if down:
-        spare = (4 - 2) + (kernel - 1)
-        parts.append(Fir(((spare + 1) // 2, spare // 2)))
+        parts.append(Fir((kernel + 1) // 2))
     parts.append(EqualConv2d(c_in, c_out, kernel, stride=2 if down else 1, padding=0 if down else kernel // 2))
     if act:
         parts.append(Activation(c_out, flat))
@@ -164,7 +159,7 @@ class ModulatedConv2d(nn.Module):
         super().__init__()
         self.weight = parameter(1, c_out, c_in, kernel, kernel)
         if up:
-            self.blur = Fir((1, 1), gain=4.0)
+            self.blur = Fir(1, gain=4.0)
         self.modulation = EqualLinear(style, c_in)
         self.scale = 1.0 / math.sqrt(c_in * kernel * kernel)
         self.padding = kernel // 2

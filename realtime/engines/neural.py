@@ -100,6 +100,8 @@ class NeuralEngine:
         for option, value in flags.items():
             if not isinstance(value, bool):
                 raise BadValue(option, value, "on or off")
+        if size is not None and not (isinstance(size, int) and SMALLEST_PICTURE <= size <= 4096):
+            raise BadValue("size", size, f"pixels of a square, from {SMALLEST_PICTURE} to 4096")
         if scale not in (1, 2, 3, 4):
             raise BadValue("scale", scale, "1, 2, 3 or 4")
         self._device = choose_device(device)
