@@ -20,7 +20,8 @@ from tests.support import FakeEngine, ListSink, ListSource, plain
 
 def grey(n: int, start: int = 60) -> list[np.ndarray]:
     """Pictures that each differ from the one before."""
-    return [plain(start + i % 120) for i in range(n)]
+    shades = [plain(start + i) for i in range(min(n, 120))]
+    return [shades[i % 120] for i in range(n)]
 
 
 async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
