@@ -13,9 +13,6 @@ from typing import Any
 from benchmarks import BENCHMARKS
 from realtime.errors import AvatarError, UnknownName
 
-BUSY = 15.0
-"""Percent of all cores taken by others from which on a result warns of it."""
-
 
 def first_line(module: ModuleType) -> str:
     """The first line of a module's docstring."""
@@ -71,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(name: str, module: ModuleType, options: argparse.Namespace, rest: list[str]) -> int:
     from rich.console import Console
 
+    from benchmarks.compare import BUSY
     from benchmarks.machine import busy_share
     from benchmarks.show import show_figures
 

@@ -13,6 +13,8 @@ from benchmarks.statistics import ratio_interval
 Verdict = Literal["worse", "better", "same", "not judged"]
 LEAST = 0.03
 """A change smaller than this is not worth a word, however sure."""
+BUSY = 15.0
+"""Percent of all cores taken by others from which on times are not to be trusted."""
 ENOUGH = 3
 """Samples on each side that noise can be told from."""
 
@@ -82,4 +84,8 @@ def other_machine(old: Sequence[Result], new: Sequence[Result]) -> list[str]:
     out = [f"{key}: {a.get(key)} then, {b.get(key)} now" for key in differing]
     if any(r.quick for r in old) != any(r.quick for r in new):
         out.append("one run was quick, the other was not")
+    for when, results in (("then", old), ("now", new)):
+        busy = [r.benchmark for r in results if (r.machine.get("busy_before") or 0) > BUSY]
+        if busy:
+            out.append(f"the machine was busy with other work {when}: {', '.join(busy)}")
     return out

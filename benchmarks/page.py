@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.compare import Change
+from benchmarks.compare import BUSY, Change
 from benchmarks.result import Figure, Result
 from benchmarks.show import number, target
 
@@ -157,7 +157,7 @@ def facts(results: Sequence[Result]) -> str:
     m = results[0].machine
     packages = ", ".join(f"{name} {version}" for name, version in m["packages"].items())
     quick = " Quick runs: short, with wide intervals." if any(r.quick for r in results) else ""
-    busy = [r.benchmark for r in results if (r.machine.get("busy_before") or 0) > 15]
+    busy = [r.benchmark for r in results if (r.machine.get("busy_before") or 0) > BUSY]
     said = f"The machine was busy with other work before: {text(', '.join(busy))}."
     warning = f'<p class="bad">{said}</p>' if busy else ""
     return (

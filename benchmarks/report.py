@@ -64,7 +64,10 @@ def main(options: argparse.Namespace) -> int:
     if options.json:
         save_all(results, options.json)
     found = compare(old, results)
-    text = build(results, failures, found, other_machine(old, results), options.against or "")
+    warnings = other_machine(old, results)
+    for warning in warnings:
+        console.print(f"not the same conditions: {warning}", style="yellow", highlight=False)
+    text = build(results, failures, found, warnings, options.against or "")
     try:
         Path(options.output).write_text(text, encoding="utf-8")
     except OSError as error:

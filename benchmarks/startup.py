@@ -27,8 +27,6 @@ from benchmarks.result import Result
 from benchmarks.show import show_figures
 from benchmarks.subjects import portrait_of
 from realtime.errors import EngineError
-from realtime.sinks import SinkBase, SinkOptions
-from realtime.types import Picture
 
 HEAVY = ("torch", "mediapipe", "cv2", "av", "numba", "scipy", "matplotlib")
 
@@ -108,31 +106,13 @@ def first_picture(engine: str, size: int, environment: dict[str, str] | None = N
     arguments = ["run", "--source", "motion:builtin", "--sink", "first", "--engine", engine, "--size", str(size)]
     begun = time.monotonic()  # one clock for all processes of this machine
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.startup", *arguments], cwd=ROOT, capture_output=True, text=True,
+        [sys.executable, "-m", "benchmarks.first_picture", *arguments], cwd=ROOT, capture_output=True, text=True,
         env=os.environ | (environment or {}), timeout=180,
     )  # fmt: skip
     said = [line for line in done.stdout.splitlines() if line.startswith("first picture ")]
     if not said:
         raise EngineError(engine, (done.stderr.strip().splitlines() or ["it showed no picture"])[-1])
     return float(said[0].split()[-1]) - begun
-
-
-class FirstPicture(SinkBase):
-    """Says when the first animated picture came, then ends the session."""
-
-    name = "first picture"
-
-    def __init__(self, argument: str, options: SinkOptions) -> None:
-        super().__init__(options)
-
-    def open(self, width: int, height: int, fps: float) -> None:
-        """Nothing to get ready."""
-
-    def write(self, picture: Picture) -> None:
-        """Print and quit."""
-        if picture.index >= 0:
-            print(f"first picture {time.monotonic()!r}", flush=True)
-            self.on_key("quit")
 
 
 def switch_portraits(engine_name: str, size: int, times: int) -> dict[str, Any]:
@@ -194,11 +174,3 @@ def figure(result: Result) -> Any:
 
     names = ["import", "first picture", "switch.unprepared", "switch.prepared", "switch.gap"]
     return bars_figure([f for n in names if (f := result.get(n)) is not None], "seconds")
-
-
-if __name__ == "__main__":
-    from realtime.cli import main
-    from realtime.sinks import SINKS
-
-    SINKS["first"] = "benchmarks.startup:FirstPicture"
-    main()

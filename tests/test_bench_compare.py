@@ -71,6 +71,8 @@ def test_other_machines_are_named():
     new.machine = {**new.machine, "cpu": "another one"}
     new.quick = True
     assert len(other_machine([old], [new])) == 2
+    old.machine["busy_before"] = 80.0
+    assert "busy with other work then: latency" in other_machine([old], [new])[-1]
 
 
 def test_names_become_tables():
