@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("realtime.commands.train", "Train an engine's weights from videos."),
     "evaluate": ("realtime.commands.evaluate", "Measure an engine as the papers do: L1, AKD, MKR, AED."),
     "inspect": ("realtime.commands.inspect", "Look into the Motion Transformer: attention, parts, masks, flow."),
+    "detect": ("realtime.commands.detect", "Does a clip carry the invisible mark of this avatar?"),
     "doctor": ("realtime.commands.doctor", "What works on this machine, what does not, and what mends it."),
     "models": ("realtime.commands.models", "Official weights of the neural engines: fetch, register, check."),
 }

@@ -35,6 +35,7 @@ from realtime.server.pool import Pool
 from realtime.server.sample import Sample
 from realtime.settings import Live
 from realtime.types import MotionCode
+from realtime.watermark import embed
 
 if TYPE_CHECKING:
     import av
@@ -308,6 +309,8 @@ class Performer:
             image = draw_mark(image if image.flags.writeable and image is not self._still else image.copy())
         pts = self._shown.stamp(now, driven.media)
         yuv = to_yuv(image)
+        if self.mark:
+            embed(yuv[: yuv.shape[0] * 2 // 3])
         made = self._clock()
         shown = Shown(image, yuv, pts, driven.arrived, made, driven.index)
         with self._lock:
