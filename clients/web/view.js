@@ -7,6 +7,7 @@ const id = location.pathname.split("/").pop() ?? "";
 const background = new URLSearchParams(location.search).get("background") ?? "";
 const video = /** @type {HTMLVideoElement} */ (document.getElementById("avatar"));
 const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("keyed"));
+const sound = new Audio();
 const backoff = new Backoff();
 /** @type {string | null} */
 let resource = null;
@@ -27,7 +28,11 @@ async function watch() {
   pc.addTransceiver("video", { direction: "recvonly" });
   pc.addTransceiver("audio", { direction: "recvonly" });
   pc.addEventListener("track", (event) => {
-    if (event.track.kind === "video") video.srcObject = event.streams[0] ?? new MediaStream([event.track]);
+    if (event.track.kind === "video") video.srcObject = new MediaStream([event.track]);
+    else {
+      sound.srcObject = new MediaStream([event.track]);
+      void sound.play().catch(() => {}); // a plain browser wants a click first; streaming programs do not
+    }
   });
   await pc.setLocalDescription(await pc.createOffer());
   const response = await fetch(`/whep/${id}`, {

@@ -28,6 +28,7 @@ from realtime.server.frames import Shown, to_video_frame
 from realtime.server.performer import Driven
 from realtime.server.player import Player
 from realtime.server.sdp import BadOffer, Uplink, check_offer, hint_bitrate, let_peer_begin, wants
+from realtime.server.sound import Voice, VoiceTrack
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,8 @@ class AvatarTrack(MediaStreamTrack):
 class Peer:
     """One connection to one performer.
 
-    publishes: its camera may drive the avatar. message: called with each control message and a function that
+    publishes: its camera may drive the avatar, and its sound goes to those who listen. voice: the session's sound.
+    message: called with each control message and a function that
     answers. up, down: called once each, when it connected and when it is over.
     """
 
@@ -123,6 +125,7 @@ class Peer:
         *,
         publishes: bool,
         watches: bool,
+        voice: Voice,
         message: Callable[[Any, Peer], None],
         up: Callable[[Peer], None],
         down: Callable[[Peer], None],
@@ -130,13 +133,14 @@ class Peer:
     ) -> None:
         self.id = secrets.token_urlsafe(9)
         self.performer, self.settings = performer, settings
-        self.publishes, self.watches = publishes, watches
+        self.publishes, self.watches, self._voice = publishes, watches, voice
         self._message, self._up, self._down, self._greet = message, up, down, greet
         servers = [parse_ice_server(server) for server in settings.ice_servers]
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self.channel: RTCDataChannel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._track: AvatarTrack | None = None
+        self._sound: VoiceTrack | None = None
         self._connected = self._over = False
         self.pc.on("track", self._on_track)
         self.pc.on("datachannel", self._on_channel)
@@ -152,6 +156,9 @@ class Peer:
                 self._track = AvatarTrack(self.performer.watch())
                 self.pc.addTrack(self._track)
                 self._prefer_codec()
+            if self.watches and wants(sdp, "audio")[1]:
+                self._sound = self._voice.listen()
+                self.pc.addTrack(self._sound)
             async with asyncio.timeout(GATHER_S):
                 await self.pc.setLocalDescription(await self.pc.createAnswer())
         except Exception as error:  # aiortc raises whatever its parser meets; the text comes from a stranger
@@ -208,6 +215,8 @@ class Peer:
     def _on_track(self, track: MediaStreamTrack) -> None:
         if track.kind == "video" and self.publishes:
             self._keep(self._drive(track))
+        elif track.kind == "audio" and self.publishes:
+            self._keep(self._voice.relay(track))
         else:
             self._keep(_discard(track))
 
@@ -247,6 +256,8 @@ class Peer:
         self._over = True
         if self._track is not None:
             self._track.stop()
+        if self._sound is not None:
+            self._sound.stop()
         for task in list(self._tasks):
             task.cancel()
         await self.pc.close()
