@@ -27,6 +27,10 @@ from benchmarks.subjects import clip_name, engine_options
 from realtime.errors import BadValue
 
 
+LONG_ENOUGH = 15.0
+"""Seconds from which on a slope over time says something."""
+
+
 @dataclass(frozen=True)
 class Goal:
     """What a case is to reach, milliseconds; None where nothing is demanded."""
@@ -118,9 +122,10 @@ def _figures(result: Result, name: str, case: Case, goal: Goal, runs: list[dict[
     first = runs[0]
     total = times[0]["total"]
     at = np.array([r[1] for r in first["rows"]])
-    result.add(f"{name}.growth", slope(at / 60, total), "ms a minute", about="Theil-Sen slope of the total latency")
-    rss = first["meter"]
-    result.add(f"{name}.memory_growth", slope([m[0] / 60 for m in rss], [m[2] for m in rss]), "MiB a minute")
+    if case.seconds >= LONG_ENOUGH:
+        result.add(f"{name}.growth", slope(at / 60, total), "ms a minute", about="Theil-Sen slope of the total latency")
+        rss = first["meter"]
+        result.add(f"{name}.memory_growth", slope([m[0] / 60 for m in rss], [m[2] for m in rss]), "MiB a minute")
     keep = slice(None, None, max(1, len(total) // 3000))
     result.series[name] = {
         "seconds": at[keep].round(3).tolist(), "total_ms": total[keep].round(3).tolist(),
@@ -153,9 +158,12 @@ def show(result: Result, console: Console) -> None:
     for name in result.settings["cases"]:
         keys = ("total.p50", "total.p99", "beyond_render.p99")
         goals = [f"{k} {number(f.value)} {target(f)}" for k in keys if (f := result.get(f"{name}.{k}")) and f.target]
-        growth, memory = (number(result.get(f"{name}.{k}").value) for k in ("growth", "memory_growth"))
-        line = f"{name}: latency grows by {growth} ms a minute, memory by {memory} MiB a minute"
-        console.print(line + (f"; {', '.join(goals)} ms" if goals else ""), highlight=False)
+        said = [f"{', '.join(goals)} ms"] if goals else []
+        if result.get(f"{name}.growth") is not None:
+            growth, memory = (number(result.get(f"{name}.{k}").value) for k in ("growth", "memory_growth"))
+            said.append(f"latency grows by {growth} ms a minute, memory by {memory} MiB a minute")
+        if said:
+            console.print(f"{name}: {'; '.join(said)}", highlight=False)
     show_notes(result, console)
 
 
