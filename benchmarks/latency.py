@@ -26,7 +26,6 @@ from benchmarks.statistics import chunks, percentiles, slope
 from benchmarks.subjects import clip_name, engine_options
 from realtime.errors import BadValue
 
-
 LONG_ENOUGH = 15.0
 """Seconds from which on a slope over time says something."""
 
@@ -123,7 +122,8 @@ def _figures(result: Result, name: str, case: Case, goal: Goal, runs: list[dict[
     total = times[0]["total"]
     at = np.array([r[1] for r in first["rows"]])
     if case.seconds >= LONG_ENOUGH:
-        result.add(f"{name}.growth", slope(at / 60, total), "ms a minute", about="Theil-Sen slope of the total latency")
+        about = "Theil-Sen slope of the total latency"
+        result.add(f"{name}.growth", slope(at / 60, total), "ms a minute", about=about)
         rss = first["meter"]
         result.add(f"{name}.memory_growth", slope([m[0] / 60 for m in rss], [m[2] for m in rss]), "MiB a minute")
     keep = slice(None, None, max(1, len(total) // 3000))
