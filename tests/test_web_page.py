@@ -362,3 +362,28 @@ def test_no_camera_at_all(server, driver):
         assert "No camera was found" in page.inner_text("#message")
         context.close()
     until(lambda: httpx.get(f"{server.url}/api/health").json()["sessions"] == 0, 10)
+
+
+NO_NETWORK = """
+const peer = RTCPeerConnection.prototype, set = peer.setRemoteDescription;
+const get = Object.getOwnPropertyDescriptor(peer, 'localDescription').get;
+const bare = d => d && { type: d.type, sdp: d.sdp.replace(/a=candidate:.*\\r\\n/g, '') };
+Object.defineProperty(peer, 'localDescription', { get() { return bare(get.call(this)); } });
+peer.setRemoteDescription = function (d) { return set.call(this, bare(d)); };
+"""
+
+
+def test_without_any_network_pictures_are_shown_and_sliders_work(server, driver):
+    """A machine that has its loopback interface alone: browsers leave that out of WebRTC, so there is no candidate."""
+    with browser(driver) as chrome:
+        context = chrome.new_context()
+        page = context.new_page()
+        page.add_init_script(NO_NETWORK)
+        page.goto(server.url)
+        wait_js(page, "document.querySelector('#preview').naturalWidth > 0", 15000)
+        assert page.inner_text("#status") == "Live (pictures)"
+        page.locator("#direction-smile").focus()
+        page.keyboard.press("End")
+        until(lambda: only_session(server).performer.live.edits.get("smile", 0) > 0.9)
+        context.close()
+    until(lambda: httpx.get(f"{server.url}/api/health").json()["sessions"] == 0, 20)

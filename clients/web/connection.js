@@ -7,7 +7,7 @@ import { endedSentence, serverSentence } from "./sentences.js";
 /** @typedef {import("./types.js").Command} Command */
 /** @typedef {{state: "connecting" | "live" | "lost", text: string}} Status */
 
-const ANSWER_MS = 15000;
+const ANSWER_MS = 8000;
 const DISCONNECTED_MS = 4000;
 
 /** A refusal of the server. */
@@ -125,6 +125,11 @@ export class Connection extends EventTarget {
     if (turn !== this.#turn) { void this.#end(answer.id); return; }
     this.session = answer.id;
     await pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    if (!pc.localDescription?.sdp.includes("a=candidate:")) {
+      this.#failures = 2; // a machine without any network: WebRTC has no address to use, not even this machine's own
+      this.#unreachable();
+      return;
+    }
     this.#timer = setTimeout(() => { if (pc === this.pc && !this.live) this.#unreachable(); }, ANSWER_MS);
   }
 

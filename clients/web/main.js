@@ -84,7 +84,9 @@ function wire(connection) {
   });
   connection.addEventListener("stream", (event) => {
     preview.hidden = true;
+    preview.removeAttribute("src");
     avatar.hidden = false;
+    cameraButton.disabled = false;
     avatar.srcObject = /** @type {CustomEvent<MediaStream>} */ (event).detail;
     void avatar.play().catch(() => {});
   });
@@ -93,6 +95,8 @@ function wire(connection) {
     preview.hidden = false;
     preview.src = /** @type {CustomEvent<string>} */ (event).detail;
     cover("", false);
+    cameraButton.disabled = true;
+    say("Video does not get through between this browser and the server, so you see pictures. A camera needs a network.");
   });
   connection.addEventListener("message", (event) => received(connection, /** @type {CustomEvent<ServerEvent>} */ (event).detail));
   avatar.addEventListener("playing", () => cover("", false));
