@@ -374,7 +374,7 @@ peer.setRemoteDescription = function (d) { return set.call(this, bare(d)); };
 
 
 def test_without_any_network_pictures_are_shown_and_sliders_work(server, driver):
-    """A machine that has its loopback interface alone: browsers leave that out of WebRTC, so there is no candidate."""
+    """A machine that has its loopback interface alone: browsers leave it out of WebRTC, so there is no candidate."""
     with browser(driver) as chrome:
         context = chrome.new_context()
         page = context.new_page()
