@@ -107,10 +107,37 @@ def test_a_code_of_another_engine_is_refused(engine):
     for code in (MotionCode("lia", np.zeros(20, np.float32)), MotionCode("mesh", np.zeros(20, np.float32))):
         with pytest.raises(BadValue):
             engine.render(code)
-    broken = engine.portrait_code.values.copy()
-    broken[3] = np.nan
-    with pytest.raises(BadValue, match="finite"):
-        engine.render(MotionCode("mesh", broken))
+
+
+def test_what_is_not_a_number_counts_as_unmoved(engine):
+    code = engine.portrait_code
+    for wrong in (np.nan, np.inf, -np.inf):
+        broken = code.values.copy()
+        broken[[1, 3, 11, 40]] = wrong
+        assert (engine.render(code.with_values(broken)) == engine.render(code)).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("absolute", [True, False])
+def test_any_code_whatever_gives_a_picture(astronaut, absolute):
+    engine = MeshEngine(96)
+    engine.set_portrait(astronaut)
+    own, rng = engine.portrait_code, np.random.default_rng(4)
+    wild = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e20, 65504, -65504, 900, -900, 5, -5, 1e-40], np.float32)
+    still = engine.render(own)
+    for trial in range(80):
+        values = own.values.copy()
+        some = rng.choice(len(values), rng.integers(1, len(values) + 1), replace=False)
+        values[some] = rng.choice(wild[trial % 3 :: 3], len(some))
+        engine.reference = own if absolute else own.with_values(own.values + np.float32(0.01))
+        if not absolute and trial % 4 == 0:
+            engine.reference = own.with_values(values[::-1].copy())
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            picture = engine.render(own.with_values(values))
+        assert picture.shape == still.shape
+        assert picture.dtype == np.uint8
+    engine.reference = own
+    assert (engine.render(own) == still).all()
 
 
 def test_a_refused_portrait_leaves_the_old_one(engine):

@@ -32,8 +32,9 @@ GAZE_TOLERANCE = 0.03
 # Angles in degrees up to which a pose is carried over one to one, and the one it never passes.
 YAW_LIMITS, PITCH_LIMITS = (30.0, 42.0), (22.0, 32.0)
 # Likewise for the shift of the head in x and y, in face heights, and the logarithm of its growth, in relative motion:
-# a portrait has no more neck than its picture shows.
+# a portrait has no more neck than its picture shows. In absolute motion only what no picture can show is kept out.
 SHIFT_LIMITS, ZOOM_LIMITS = (np.array([0.15, 0.08]), np.array([0.4, 0.22])), (0.2, 0.45)
+ABSOLUTE_SHIFT_LIMITS, ABSOLUTE_ZOOM_LIMITS = (3.0, 5.0), (1.2, 1.6)
 EXPRESSION_ROOM = 1.5
 """How far past the fitted range an expression value may go, as a factor of the range."""
 
@@ -201,9 +202,11 @@ class Retargeter:
                 roll,
             )
             rotation = limited
-        growth = float(moved[mc.ZOOM])
+        growth = float(soft_limit(moved[mc.ZOOM], *ABSOLUTE_ZOOM_LIMITS))
         shift = np.exp(growth) * values[mc.X : mc.Y + 1] - reference[mc.X : mc.Y + 1]
-        if not base.absolute:
+        if base.absolute:
+            shift = soft_limit(shift, *ABSOLUTE_SHIFT_LIMITS)
+        else:
             growth = float(soft_limit(growth, *ZOOM_LIMITS))
             shift = soft_limit(shift, *SHIFT_LIMITS)
         translation = portrait.translation.copy()

@@ -18,6 +18,9 @@ from realtime.motion.mesh_encoder import MeshEncoder
 from realtime.motion.retarget import PortraitGeometry, Retargeter
 from realtime.types import Direction, Frame, MotionCode
 
+FARTHEST = 1e4
+"""No entry of a code means anything beyond: what is farther comes from a broken sender."""
+
 
 class MeshEngine:
     """A layered 2.5D mesh on the CPU; see `realtime.engines.Engine` for the contract.
@@ -100,17 +103,17 @@ class MeshEngine:
     def render(self, code: MotionCode) -> np.ndarray:
         """The portrait in that motion: uint8 (H, W, 3) RGB, a new array.
 
+        An entry that is not a finite number counts as unmoved: the reference's is taken.
         Raises EngineError without a portrait and BadValue for a code of another engine.
         """
         retargeter, portrait = self._moving(), self._portrait
         assert portrait is not None
         if code.kind != KIND or np.shape(code.values) != (LENGTH,):
             raise BadValue("code", f"{code.kind}[{np.size(code.values)}]", f"the mesh engine takes {KIND}[{LENGTH}]")
-        if not np.isfinite(code.values).all():
-            raise BadValue("code", "not a number", "every value must be finite")
+        code = _sound(code, self.reference.values if self.reference is not None else retargeter.portrait.values)
         if self.reference is None:
             self.reference = code
-        target = retargeter.target(code.values, self.reference.values)
+        target = retargeter.target(code.values, _sound(self.reference, retargeter.portrait.values).values)
         # a driver who is the person of the portrait may turn as he likes: then the truth is known
         pose = target.pose if self._is_own(self.reference) else within_reach(target.pose, portrait.pose)
         return self._renderer.render(portrait, target.face, pose)
@@ -133,3 +136,11 @@ class MeshEngine:
 
     def _is_own(self, code: MotionCode | None) -> bool:
         return code is not None and np.array_equal(code.values, self._moving().portrait.values)
+
+
+def _sound(code: MotionCode, instead: np.ndarray) -> MotionCode:
+    """`code`, with the entries of `instead` where its own are no finite numbers, and none past `FARTHEST`."""
+    if (np.abs(code.values) <= FARTHEST).all():
+        return code
+    values = np.where(np.isfinite(code.values), code.values, np.nan_to_num(instead))
+    return code.with_values(np.clip(values, -FARTHEST, FARTHEST).astype(np.float32))

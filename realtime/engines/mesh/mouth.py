@@ -345,9 +345,7 @@ def _draw_mouth(
                 share = 255.0 * mine / texel(own, own_x, own_y, 3)
             at_rest = inside
             if rest > 0.01:
-                at_rest = colour(
-                    seen, view[0] * lx + view[1] * ly + view[2], view[3] * lx + view[4] * ly + view[5]
-                )
+                at_rest = colour(seen, view[0] * lx + view[1] * ly + view[2], view[3] * lx + view[4] * ly + view[5])
             for c in range(3):
                 shown = value[c] * corner_dark * (1.0 - mine) + inside[c] * share
                 shown = shown * (1.0 - rest) + at_rest[c] * rest
