@@ -106,6 +106,7 @@ def test_an_engine_is_measured_beside_the_still_portrait(tmp_path):
         ["evaluate", "--run", "nowhere"],
         ["evaluate", "x.mp4", "--json", "no/such/folder/t.json"],
         ["evaluate", "x.mp4", "--sheet", "s.gif"],
+        ["evaluate", "x.mp4", "--size", "640x480"],
     ],
 )
 def test_wrong_usage_is_one_sentence(arguments, capsys, tmp_path, monkeypatch):

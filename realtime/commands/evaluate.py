@@ -57,6 +57,8 @@ def command(
     """
     if not clips and run is None:
         raise BadValue("CLIPS", "", "give clips to measure on, or a training run with --run")
+    if not isinstance(size, int):
+        raise BadValue("--size", "x".join(map(str, size)), "squares are compared: one number, as in 256")
     if output is not None:
         check_folder_of(output)
     if sheet is not None:

@@ -152,6 +152,9 @@ def cross(
             rest, _, _ = at_rest(engine, image, reader)
             rows = cross_reenactment(engine, clip, codes, rest, reader)
             table.rows.append((f"{path.stem} by {clip.name}", len(rows.rows), cross_figures(rows.rows)))
+            if not rows.rows:
+                table.notes.append(f"{path.stem} by {clip.name}: no face is found in the engine's picture at rest, "
+                                   "so nothing can be compared")  # fmt: skip
             everything += rows.rows
             shown += columns_of(rows)
             tick()
