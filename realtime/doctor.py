@@ -199,6 +199,17 @@ def server() -> Check:
     return Check("server", "ok", ", ".join(f"{name} {_version(name)}" for name in SERVER_PACKAGES))
 
 
+def live_video() -> Check:
+    """Which encoder the server's video uses, by measurement at 512 x 512."""
+    if _version("aiortc") is None:
+        return Check("live video", "missing", "aiortc is not installed", "pip install 'realtime-avatar[serve]'")
+    from realtime.server import encoders
+
+    times = {name: ms for name, ms in encoders.report().items() if ms is not None}
+    listed = ", ".join(f"{name} {ms:.1f} ms a frame" for name, ms in times.items())
+    return Check("live video", "ok" if times else "missing", f"{encoders.preferred_codec()} is preferred; {listed}")
+
+
 def ports() -> list[Check]:
     """Whether the server could listen."""
     checks = []
@@ -230,7 +241,7 @@ def home() -> Check:
 
 LOOKS: tuple[Callable[[], Check | list[Check]], ...] = (
     python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, frame_path,
-    server, ports, home,
+    server, live_video, ports, home,
 )  # fmt: skip
 """All checks, in the order in which they matter."""
 
