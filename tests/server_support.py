@@ -105,7 +105,7 @@ class Running:
 
     def __init__(self, studio: Studio, policy: Policy | None = None, port: int = 0) -> None:
         self.studio = studio
-        self._socket = socket.socket()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio: no delay
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self.port = self._socket.getsockname()[1]
