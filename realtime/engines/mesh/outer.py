@@ -28,6 +28,17 @@ GRID_CELLS = 21
 """Cells of the grid along the longer side of the picture."""
 SKIN_REACH = 0.15
 """How far the skin around the face follows the face's expression, in face heights (e-fold)."""
+USUAL_SHOULDERS = 0.9
+"""Where the tables have the shoulders' outline, in face coordinates (v)."""
+HIGHEST_SHOULDERS = 0.25
+"""What reaches higher beside the face (v) is hair."""
+BODY = (0.55, 0.9)
+"""From the lower neck to the shoulders (v): what belongs to the body."""
+HELD_SIDES, HELD_BOTTOM = 0.15, 0.06
+"""How far from the picture's sides (share of its width) and bottom (face heights) a body that is cut off there moves
+less and less."""
+NECK = 0.45
+"""Half the width of a neck with its collar, in face heights: beside it shoulders are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,43 @@ class OuterMesh:
         return moved, pose.translation[2] + growth * turned[:, 2]
 
 
+@dataclass(frozen=True, slots=True)
+class Shoulders:
+    """The outline of a person's shoulders in face coordinates: `us` (n,) rises from negative (the picture's left of
+    the face) to positive, `vs` (n,) is where the body begins."""
+
+    us: np.ndarray
+    vs: np.ndarray
+
+    @classmethod
+    def find(cls, matte: np.ndarray, oval: np.ndarray, pose: HeadPose) -> Shoulders | None:
+        """From the matte (H, W; 0 to 1) of the picture, None where no shoulders are seen.
+
+        In a column beside the face, the first background from the bottom up ends the body, unless hair hides it.
+        """
+        height, width = matte.shape
+        step = max(1, round(0.02 * pose.scale))
+        ys, xs = np.mgrid[height - 1 : -1 : -step, 0:width:step]
+        u, v = face_coordinates(np.column_stack([xs.ravel(), ys.ravel()]).astype(np.float64), oval, pose)
+        u, v = u.reshape(xs.shape), v.reshape(xs.shape)
+        person = matte[ys, xs] > 0.5
+        body = person[0] & ~person.all(axis=0)
+        columns = np.flatnonzero(body)
+        rows = np.argmin(person[:, columns], axis=0)
+        us, vs = u[rows, columns], v[rows, columns]
+        beside = (np.abs(us) > NECK) & (vs > HIGHEST_SHOULDERS)
+        if beside.sum() < 3:
+            return None
+        order = np.argsort(us[beside])
+        return cls(us[beside][order], vs[beside][order])
+
+    def lifted(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """`v` with the body moved down to where the tables have it. High shoulders are still shoulders."""
+        line = np.interp(u, self.us, self.vs)
+        lift = np.maximum(USUAL_SHOULDERS - line, 0.0)
+        return v + lift * smoothstep(-0.12, 0.03, v - np.maximum(line, 0.62 - 0.3 * np.minimum(np.abs(u), NECK)))
+
+
 def face_coordinates(points: np.ndarray, oval: np.ndarray, pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
     """Face coordinates (u, v) of `points` (n, 2; pixels) for a face with this `oval` (k, 2; pixels) and pose."""
     down = pose.rotation[:2, 1] / max(1e-9, float(np.linalg.norm(pose.rotation[:2, 1])))
@@ -97,15 +145,21 @@ def face_coordinates(points: np.ndarray, oval: np.ndarray, pose: HeadPose) -> tu
 
 
 def build_outer_mesh(
-    landmarks: np.ndarray, pose: HeadPose, low: tuple[float, float], high: tuple[float, float], unit: float
+    landmarks: np.ndarray,
+    pose: HeadPose,
+    size: tuple[int, int],
+    margin: int,
+    shoulders: Shoulders | None = None,
 ) -> OuterMesh:
-    """Mesh the rectangle from `low` to `high` (x, y; pixels) around the face.
+    """Mesh what surrounds the face in a picture of `size` (width, height) and in the `margin` around that, pixels.
 
-    landmarks: (478, 3), pixels, z away from the camera. unit: the longer side of the picture, which sets the grid.
+    landmarks: (478, 3), pixels, z away from the camera. shoulders: where the body begins, where that is seen.
     """
+    unit = float(max(size))
+    low, high = np.full(2, -float(margin)), np.array(size) - 1.0 + margin
     fh = pose.scale
     oval = landmarks[list(OVAL), :2]
-    points = _scatter(oval, np.array(low), np.array(high), unit / GRID_CELLS)
+    points = _scatter(oval, low, high, unit / GRID_CELLS)
     triangles = _triangulate(points, oval)
 
     distance = np.maximum(0.0, signed_distance(points, oval)) / fh
@@ -118,18 +172,24 @@ def build_outer_mesh(
     at_oval = np.exp(-distance / 0.05)
     depth = at_oval * (nearness @ landmarks[list(OVAL), 2])
     depth += (1.0 - at_oval) * (tables.sample(tables.depth, u, v) * fh + pose.translation[2])
-    follow, turn = tables.sample(tables.follow, u, v), tables.sample(tables.turn, u, v)
+    below = v if shoulders is None else shoulders.lifted(u, v)
+    follow, turn = tables.sample(tables.follow, u, below), tables.sample(tables.turn, u, below)
     # next to the oval the skin must move as the face does, or the seam shows
     follow, turn = at_oval + (1.0 - at_oval) * follow, at_oval + (1.0 - at_oval) * turn
+    # a body cut off by the picture's edge stays there: what the edge hides is not known
+    beside = np.minimum(points[:, 0], size[0] - 1.0 - points[:, 0])
+    free = smoothstep(0.0, HELD_SIDES * size[0], beside)
+    free *= smoothstep(0.0, HELD_BOTTOM * fh, size[1] - 1.0 - points[:, 1])
+    free = 1.0 - smoothstep(*BODY, below) * (1.0 - free)
     # the rim of the rectangle stays, so that no gap opens beyond it
-    rim = np.minimum(points - low, np.array(high) - points).min(axis=1)
+    rim = np.minimum(points - low, high - points).min(axis=1)
     held = smoothstep(0.0, 0.03 * unit, rim)
     return OuterMesh(
         points=points,
         triangles=triangles,
         depth=depth + 0.02 * fh,
-        follow=follow * held,
-        turn=turn * held,
+        follow=follow * held * free,
+        turn=turn * held * free,
         skin=nearness * np.exp(-distance / SKIN_REACH)[:, None],
     )
 

@@ -13,7 +13,7 @@ from realtime.engines.mesh.framing import FramedPortrait
 from realtime.engines.mesh.inpaint import fill_smooth
 from realtime.engines.mesh.layers import person_mask, split_layers
 from realtime.engines.mesh.mouth import Mouth, prepare_mouth
-from realtime.engines.mesh.outer import OuterMesh, build_outer_mesh
+from realtime.engines.mesh.outer import OuterMesh, Shoulders, build_outer_mesh
 from realtime.engines.mesh.topology import face_triangles
 from realtime.motion.face_model import LIPS_INNER, OVAL
 from realtime.motion.pose import HeadPose
@@ -70,10 +70,10 @@ def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
     texture = np.dstack([person, 255.0 * layers.matte])
     texture = magnify(np.clip(texture + 0.5, 0, 255).astype(np.uint8), ZOOM)
 
-    low, high = (-float(margin),) * 2, (width - 1.0 + margin, height - 1.0 + margin)
-    outer = build_outer_mesh(landmarks, pose, low, high, float(max(width, height)))
-    points = np.concatenate([landmarks[:, :2], outer.points])
     inner = (slice(margin, margin + height), slice(margin, margin + width))
+    shoulders = Shoulders.find(layers.matte[inner], landmarks[list(OVAL), :2], pose)
+    outer = build_outer_mesh(landmarks, pose, (width, height), margin, shoulders)
+    points = np.concatenate([landmarks[:, :2], outer.points])
     return PreparedPortrait(
         picture=framed.picture,
         landmarks=landmarks,
