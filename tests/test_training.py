@@ -16,6 +16,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from realtime import load_engine  # noqa: E402
 from realtime.cli import run as avatar  # noqa: E402
 from realtime.engines.animator import load_animator  # noqa: E402
 from realtime.engines.hrnet import HighResolutionNet  # noqa: E402
@@ -58,8 +59,16 @@ def test_repeated_steps_on_one_batch_lower_the_loss(system, data):
     assert min(values[-3:]) < 0.7 * values[0]
 
 
-def test_lia_takes_a_step_with_its_own_losses_and_its_engine_takes_the_weights(tmp_path):
-    config = micro("lia", size=16, batch=1, **{"losses.adversarial": 1.0, "losses.sparsity": 0.1})
+LATENT = {
+    "lia": ("LIA, 16 px, 20 directions", "enc.fc.0.weight", {}),
+    "lia-x": ("LIA-X, 16 px, width 64, 40 directions", "enc.enc_r2t.0.weight", {"latent.width": 64}),
+}
+
+
+@pytest.mark.parametrize("system", LATENT)
+def test_lia_takes_a_step_with_its_own_losses_and_its_engine_takes_the_weights(system, tmp_path):
+    about, head, small = LATENT[system]
+    config = micro(system, size=16, batch=1, **{"losses.adversarial": 1.0, "losses.sparsity": 0.1}, **small)
     trainer = trainer_of(config)
     before = everything(trainer)
     report = trainer.step(batch_of(16, 1))
@@ -68,11 +77,27 @@ def test_lia_takes_a_step_with_its_own_losses_and_its_engine_takes_the_weights(t
     after = everything(trainer)
     changed = {k for k in before if not torch.equal(before[k], after[k])}
     assert "dec.direction.weight" in changed
-    assert "enc.fc.0.weight" in changed
-    trainer.system.save(trainer.averaged, tmp_path / "lia.safetensors", {})
-    network, found = load_network(tmp_path / "lia.safetensors", "lia")
-    assert found.about == "LIA, 16 px, 20 directions"
+    assert head in changed
+    trainer.system.save(trainer.averaged, tmp_path / "weights.safetensors", {})
+    network, found = load_network(tmp_path / "weights.safetensors", system)
+    assert found.about == about
     assert torch.equal(network.dec.direction.weight, trainer.averaged.dec.direction.weight)
+    engine = load_engine(system, weights=tmp_path / "weights.safetensors", crop="none", device="cpu")
+    engine.set_portrait(torch.randint(0, 256, (64, 64, 3), dtype=torch.uint8).numpy())
+    assert engine.render(engine.portrait_code).shape == (16, 16, 3)
+
+
+def test_lia_x_learns_and_resumes_to_the_bit(data, tmp_path):
+    config = micro(
+        "lia-x", size=16, steps=8, check_every=9, save_every=9, **{"latent.width": 64, "losses.adversarial": 0.1}
+    )
+    run = Run(config, tmp_path / "whole", data, CPU, say=lambda text: None)
+    run.go()
+    whole = losses_of(tmp_path / "whole")
+    assert min(line["pixels"] for line in whole[4:]) < 0.5 * whole[0]["pixels"]
+    Run(replace(config, steps=3), tmp_path / "parts", data, CPU, say=lambda text: None).go()
+    Run(config, tmp_path / "parts", data, CPU, resume=True, say=lambda text: None).go()
+    assert losses_of(tmp_path / "parts") == whole
 
 
 def test_every_loss_of_equation_13_is_reported():
@@ -290,6 +315,23 @@ def test_two_processes_train_as_one(data, tmp_path):
     assert RunFolder(tmp_path / "run").load()["step"] == 2
 
 
+@pytest.mark.parametrize(
+    ("system", "setting"),
+    [
+        ("lia-x", "size=100"),
+        ("lia-x", "latent.width=32"),
+        ("lia-x", "latent.scale=5"),
+        ("lia", "size=100"),
+        ("lia", "latent.directions=0"),
+    ],
+)
+def test_sizes_that_lia_cannot_have_are_one_sentence(system, setting, data, tmp_path, capsys):
+    command = ["train", "--data", str(data), "-o", str(tmp_path / "run"), "--preset", "tiny", "--device", "cpu"]
+    assert avatar([*command, "--system", system, "--set", setting]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("avatar: size cannot be ")
+    assert not (tmp_path / "run").exists()
+
+
 def test_print_config_shows_the_whole_object(capsys):
     assert avatar(["train", "--print-config", "--preset", "tiny", "--set", "optimiser.rate=0.5", "--steps", "9"]) == 0
     values = json.loads(capsys.readouterr().out)
@@ -310,7 +352,6 @@ def test_print_config_shows_the_whole_object(capsys):
         ["train", "x", "-o", "run", "--set", "batch=none"],
         ["train", "x", "-o", "run", "--device", "cuda:99"],
         ["train", "x", "-o", "run", "--config", "nowhere.json"],
-        ["train", "x", "-o", "run", "--preset", "tiny", "--system", "lia-x"],
     ],
 )
 def test_wrong_usage_is_one_sentence(arguments, capsys, tmp_path, monkeypatch):

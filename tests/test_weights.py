@@ -76,6 +76,20 @@ def test_lia_x_is_recognised_by_its_scale() -> None:
     assert (found.family, found.about) == ("lia-x", "LIA-X, 512 px, scale 3, 40 directions")
 
 
+@pytest.mark.parametrize(("size", "width"), [(8, 32), (64, 96), (256, 128)])
+def test_a_smaller_lia_x_is_recognised_and_computes(size: int, width: int, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        state = LiaX(1, 7, size=size, width=width).state_dict()
+    found = weights.recognise("x.pt", state)
+    assert (found.family, found.about) == ("lia-x", f"LIA-X, {size} px, width {width}, 7 directions")
+    with torch.device("meta"):
+        assert {k: v.shape for k, v in found.build().state_dict().items()} == {k: v.shape for k, v in state.items()}
+        net = LiaX(1, 7, size=size, width=width)
+        z, feats = net.encode(torch.empty(2, 3, size, size))
+        assert [f.shape[-1] for f in feats] == [8 << k for k in range(len(feats))]
+        assert net.decode(z, feats).shape == (2, 3, size, size)
+
+
 def _refused(path: Path, family: str = "lia") -> str:
     with pytest.raises(BadFile) as caught:
         weights.load_network(path, family)

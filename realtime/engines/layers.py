@@ -300,6 +300,12 @@ class MotionDictionary(nn.Module):
         return q.to(self.weight.device)
 
 
+def check_directions(motion_dim: int, dim: int) -> None:
+    """At most `dim` directions of a `dim`-dimensional latent can be orthogonal. Raises ValueError."""
+    if not 1 <= motion_dim <= dim:
+        raise ValueError(f"a dictionary in {dim} dimensions has 1 to {dim} directions, not {motion_dim}")
+
+
 class LatentAnimator(nn.Module):
     """What LIA, LIA-X and the Wan face encoder have in common: motion as a walk along the dictionary in latent space.
 

@@ -27,6 +27,7 @@ from realtime.engines.layers import (
     ToFlow,
     ToRgb,
     Trace,
+    check_directions,
     conv_layer,
 )
 from realtime.engines.neural import NeuralEngine
@@ -125,6 +126,7 @@ class Lia(LatentAnimator):
         super().__init__()
         if size not in CHANNELS or size < 8:
             raise ValueError(f"LIA works on squares of 8, 16, ... 1024 pixels, not {size}")
+        check_directions(motion_dim, STYLE)
         self.size, self.dim, self.motion_dim = size, STYLE, motion_dim
         self.enc = LiaEncoder(size, motion_dim)
         self.dec = LiaDecoder(size, motion_dim)

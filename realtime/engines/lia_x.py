@@ -9,6 +9,7 @@ refines the warped features before they become colour. `scale` multiplies all wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -28,6 +29,7 @@ from realtime.engines.layers import (
     ToFlow,
     ToRgb,
     Trace,
+    check_directions,
     conv_layer,
     parameter,
 )
@@ -48,28 +50,47 @@ from realtime.engines.prepared import (
 from realtime.types import Direction, Group
 
 SIZE = 512
+WIDTH = 512
 LEVELS = ("_512", "2", "3", "4", "5", "6", "7")  # the published names of the levels of side 8, 16, ... 512
+GROUPS = 32
+
+
+def level_widths(size: int, width: int) -> list[int]:
+    """Channels of the levels of side 8, 16, ... `size`; the published network has 512 x scale down to 64 x scale."""
+    levels = int(math.log2(size)) - 2
+    return [width, width, width, width, width // 2, width // 4, width // 8][:levels]
+
+
+def smallest_width(size: int) -> int:
+    """The least `width` at this size: the finest level needs a whole number of normalisation groups."""
+    return GROUPS * max(1, size // 64)
 
 
 class LiaXTower(nn.Module):
-    """Appearance encoder, 512 x 512 only: 1 x 1 convolution, seven residual blocks to 4 x 4, 4 x 4 convolution."""
+    """Appearance encoder: 1 x 1 convolution, residual blocks to 4 x 4 (seven from 512 x 512), 4 x 4 convolution."""
 
-    def __init__(self, scale: int) -> None:
+    def __init__(self, size: int, width: int) -> None:
         super().__init__()
-        c = [512 * scale, 256 * scale, 128 * scale, 64 * scale]
+        c = level_widths(size, width)
 
         def down(c_in: int, c_out: int) -> nn.Sequential:
             return nn.Sequential(DownBlock(c_in, c_out, flat=True, wide_first=True))
 
-        self.block1 = conv_layer(3, c[3], 1, flat=True)
-        self.block2, self.block3, self.block4 = down(c[3], c[2]), down(c[2], c[1]), down(c[1], c[0])
-        self.block5, self.block6, self.block7 = down(c[0], c[0]), down(c[0], c[0]), down(c[0], c[0])
-        self.block_512 = DownBlock(c[0], c[0], flat=True, wide_first=True)
-        self.block8 = EqualConv2d(c[0], 512 * scale, 4)
+        self.block1 = conv_layer(3, c[-1], 1, flat=True)
+        self.names = ["block1"]
+        for k in range(len(c) - 1, 0, -1):  # from level k to the coarser one; block2 reads 512 x 512
+            self.names.append(f"block{len(LEVELS) + 1 - k}")
+            self.add_module(self.names[-1], down(c[k], c[k - 1]))
+        self.block_512 = DownBlock(width, width, flat=True, wide_first=True)
+        self.block8 = EqualConv2d(width, width, 4)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:  # (B, 3, 512, 512) -> (B, D), [(B, C, 8, 8), ...]
+    def stages(self) -> list[nn.Sequential]:
+        """All that gives a feature map, fine to coarse."""
+        return [part(nn.Sequential, self.get_submodule(name)) for name in self.names]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:  # (B, 3, S, S) -> (B, D), [(B, C, 8, 8), ...]
         feats = []
-        for block in (self.block1, self.block2, self.block3, self.block4, self.block5, self.block6, self.block7):
+        for block in self.stages():
             x = block(x)
             feats.append(x)
         return self.block8(self.block_512(x)).flatten(1), feats[::-1]
@@ -78,10 +99,10 @@ class LiaXTower(nn.Module):
 class LiaXEncoder(nn.Module):
     """Appearance tower and motion head (one linear layer)."""
 
-    def __init__(self, scale: int, motion_dim: int) -> None:
+    def __init__(self, size: int, width: int, motion_dim: int) -> None:
         super().__init__()
-        self.enc_2r = LiaXTower(scale)
-        self.enc_r2t = nn.Sequential(EqualLinear(512 * scale, motion_dim))
+        self.enc_2r = LiaXTower(size, width)
+        self.enc_r2t = nn.Sequential(EqualLinear(width, motion_dim))
 
 
 class FlowResBlock(nn.Module):
@@ -90,7 +111,7 @@ class FlowResBlock(nn.Module):
     def __init__(self, channels: int, style: int) -> None:
         super().__init__()
         self.gamma = parameter(1, channels, 1, 1)
-        self.norm = nn.GroupNorm(32, channels, eps=1e-5)
+        self.norm = nn.GroupNorm(GROUPS, channels, eps=1e-5)
         self.conv1 = StyledConv(channels, channels, style, flat=True)
         self.conv2 = StyledConv(channels, channels, style, flat=True)
 
@@ -112,17 +133,17 @@ class RefineBlock(nn.Module):
 
 
 class LiaXDecoder(nn.Module):
-    """Seven levels; each: styled trunk, flow head and warp, refinement of the warped features, colour head."""
+    """Seven levels at 512 x 512; each: styled trunk, flow head and warp, refinement of warped features, colour."""
 
-    def __init__(self, scale: int, motion_dim: int) -> None:
+    def __init__(self, size: int, style: int, motion_dim: int) -> None:
         super().__init__()
-        style = 512 * scale
-        widths = [512 * scale] * 4 + [256 * scale, 128 * scale, 64 * scale]
+        widths = level_widths(size, style)
+        self.names = LEVELS[: len(widths)]
         self.direction = MotionDictionary(style, motion_dim)
         self.input = ConstantInput(style)
         self.conv1 = StyledConv(style, style, style, flat=True)
         c_in = style
-        for name, c in zip(LEVELS, widths, strict=True):
+        for name, c in zip(self.names, widths, strict=True):
             self.add_module(f"conv{name}_1", StyledConv(c_in, c, style, flat=True, up=True))
             self.add_module(f"conv{name}_2", nn.ModuleList(FlowResBlock(c, style) for _ in range(4)))
             if name != LEVELS[0]:
@@ -139,7 +160,7 @@ class LiaXDecoder(nn.Module):
         w: Tensor | None = None
         rgb: Tensor | None = None
         logits: Tensor | None = None
-        for k, (name, feature) in enumerate(zip(LEVELS, feats, strict=True)):
+        for k, (name, feature) in enumerate(zip(self.names, feats, strict=True)):
             level = f"{k}_{feature.shape[-1]}"
             h = self.get_submodule(f"conv{name}_1")(h, z)
             if trace is not None:
@@ -170,17 +191,24 @@ class LiaXDecoder(nn.Module):
 class LiaX(LatentAnimator):
     """The whole network; parameter names and shapes are those of the published file.
 
-    scale: 1, 2 (published), 3 or 4 multiplies all widths. motion_dim: directions (published: 40). Pictures are always
-    512 x 512: the encoder ends in a 4 x 4 convolution without padding.
+    scale: 1, 2 (published), 3 or 4 multiplies all widths. motion_dim: directions (published: 40). size: side of the
+    pictures, published 512; 8 to 256 leave the finest levels away. width: channels of the coarse levels at scale 1,
+    published 512. `size` and `width` are for training smaller networks. Raises ValueError.
     """
 
-    def __init__(self, scale: int = 2, motion_dim: int = 40) -> None:
+    def __init__(self, scale: int = 2, motion_dim: int = 40, *, size: int = SIZE, width: int = WIDTH) -> None:
         super().__init__()
         if scale not in (1, 2, 3, 4):
             raise ValueError(f"LIA-X has scales 1, 2, 3 and 4, not {scale}")
-        self.scale, self.size, self.dim, self.motion_dim = scale, SIZE, 512 * scale, motion_dim
-        self.enc = LiaXEncoder(scale, motion_dim)
-        self.dec = LiaXDecoder(scale, motion_dim)
+        if size not in (8, 16, 32, 64, 128, 256, 512):
+            raise ValueError(f"LIA-X works on squares of 8, 16, ... 512 pixels, not {size}")
+        if width < 1 or any(c % GROUPS for c in level_widths(size, width)):
+            least = smallest_width(size)
+            raise ValueError(f"at {size} pixels LIA-X's width must be a multiple of {least}, not {width}")
+        check_directions(motion_dim, width * scale)
+        self.scale, self.size, self.dim, self.motion_dim = scale, size, width * scale, motion_dim
+        self.enc = LiaXEncoder(size, self.dim, motion_dim)
+        self.dec = LiaXDecoder(size, self.dim, motion_dim)
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         return self.enc.enc_2r(x)
@@ -195,7 +223,7 @@ class LiaX(LatentAnimator):
         """Draws the portrait with features `feats` in the motion of the moved latent z.
 
         z: (B, D). feats: from `encode` of the portrait, coarse first; a batch of one serves any B.
-        Returns (B, 3, 512, 512), nominally in [-1, 1], not clamped. `trace`, if given, receives the intermediate
+        Returns (B, 3, S, S), nominally in [-1, 1], not clamped. `trace`, if given, receives the intermediate
         maps: those of `Lia.decode`, and "c1_k_H" (trunk after the doubling), "frb0_k_H" (after the first residual
         block), "upk_H" (refined features of the coarser level, doubled) and "hwk_H" (refined features).
         """
@@ -255,14 +283,13 @@ class FastLiaX(Prepared):
         super().__init__(net, place, net.enc.enc_r2t)
         tower, dec = net.enc.enc_2r, net.dec
         self.first = plain_conv(place, tower.block1)
-        wrapped = (tower.block2, tower.block3, tower.block4, tower.block5, tower.block6, tower.block7)
-        self.blocks = [Down(place, part(DownBlock, block[0])) for block in wrapped]
+        self.blocks = [Down(place, part(DownBlock, block[0])) for block in tower.stages()[1:]]
         self.bottom = Down(place, tower.block_512)
         self.last = PlainConv(place, tower.block8, None)
         self.styles = Styles(place)
         self.input4 = place.vector(dec.input.input).to(place.dtype, memory_format=torch.channels_last)
         self.conv1 = Modulated(place, self.styles, dec.conv1)
-        self.levels = [_FastLevel(place, self.styles, dec, name, 8 << k) for k, name in enumerate(LEVELS)]
+        self.levels = [_FastLevel(place, self.styles, dec, name, 8 << k) for k, name in enumerate(dec.names)]
         self.styles.close()
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -275,7 +302,7 @@ class FastLiaX(Prepared):
         return self.last(self.bottom(x)).flatten(1).float(), feats[::-1]
 
     def decode(self, z: Tensor, feats: Sequence[Tensor], trace: Trace | None = None) -> Tensor:
-        """As `LiaX.decode`, with feats from `features(encode(portrait)[1])`. Returns float32 (B, 3, 512, 512)."""
+        """As `LiaX.decode`, with feats from `features(encode(portrait)[1])`. Returns float32 (B, 3, S, S)."""
         styles = self.styles(z.float())
         h = self.conv1(self.input4.expand(z.shape[0], -1, -1, -1), styles)
         w: Tensor | None = None

@@ -7,6 +7,7 @@ hold no code. Everything that can be wrong with a file is one sentence (`BadFile
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from realtime.engines import recipe
 from realtime.engines.layers import LatentAnimator
 from realtime.engines.lia import Lia
-from realtime.engines.lia_x import LiaX
+from realtime.engines.lia_x import GROUPS, LiaX
 from realtime.engines.wan_face import WanFaceEncoder
 from realtime.errors import BadFile
 
@@ -118,10 +119,8 @@ def recognise(path: str | Path, state: State) -> Architecture:
     tower_x = state.get("enc.enc_2r.block1.0.weight")
     if dictionary is not None and dictionary.ndim == 2:
         motion_dim = dictionary.shape[1]
-        if tower_x is not None and tower_x.shape[0] % 64 == 0 and 1 <= tower_x.shape[0] // 64 <= 4:
-            scale = tower_x.shape[0] // 64
-            about = f"LIA-X, 512 px, scale {scale}, {motion_dim} directions"
-            return Architecture("lia-x", about, lambda: LiaX(scale, motion_dim))
+        if tower_x is not None:
+            return _lia_x(path, state, tower_x.shape[0], motion_dim)
         if tower is not None:
             blocks = sum(k.startswith("enc.net_app.convs.") and k.endswith(".skip.1.weight") for k in state)
             size = 4 << blocks
@@ -132,6 +131,20 @@ def recognise(path: str | Path, state: State) -> Architecture:
                 about = f"face motion encoder of Wan-Animate, {size} px, {motion_dim} directions"
                 return Architecture("wan-face", about, lambda: WanFaceEncoder(size, motion_dim))
     raise BadFile(path, "holds weights of a network that is not known here (known: LIA, LIA-X, Wan-Animate face)")
+
+
+def _lia_x(path: str | Path, state: State, finest: int, motion_dim: int) -> Architecture:
+    """LIA-X: published (512 pixels, a scale), or trained here at a smaller size or width."""
+    blocks = len({key.split(".")[2] for key in state if re.match(r"enc\.enc_2r\.block[2-7]\.", key)})
+    if blocks == 6 and finest % 64 == 0 and 1 <= finest // 64 <= 4:
+        scale = finest // 64
+        about = f"LIA-X, 512 px, scale {scale}, {motion_dim} directions"
+        return Architecture("lia-x", about, lambda: LiaX(scale, motion_dim))
+    size, width = 8 << blocks, finest << max(0, blocks - 3)
+    if finest < 1 or finest % GROUPS:
+        raise BadFile(path, f"looks like LIA-X, but its first layer has {finest} channels, no multiple of {GROUPS}")
+    about = f"LIA-X, {size} px, width {width}, {motion_dim} directions"
+    return Architecture("lia-x", about, lambda: LiaX(1, motion_dim, size=size, width=width))
 
 
 def load_network(path: str | Path, family: str) -> tuple[LatentAnimator, Architecture]:

@@ -97,10 +97,11 @@ class OptimiserConfig:
 @dataclass(frozen=True)
 class LatentConfig:
     """Sizes of LIA and LIA-X. directions: entries of the motion dictionary (LIA 20, LIA-X 40). scale: LIA-X's width
-    factor."""
+    factor (published: 2). width: channels of LIA-X's coarse levels at scale 1 (published: 512, at 512 pixels)."""
 
     directions: int = 20
     scale: int = 1
+    width: int = 512
 
 
 @dataclass(frozen=True)
@@ -235,8 +236,10 @@ def preset(system: str, name: str) -> TrainConfig:
             config,
             losses=LossConfig(equivariance=0.0, pixels=1.0, adversarial=1.0),
             optimiser=OptimiserConfig(rate=2e-3, beta1=0.0, beta2=0.99, drops=()),
-            latent=LatentConfig(40 if system == "lia-x" else 20, 1),
         )
+        if system == "lia-x":
+            width = {"paper": 512, "small": 256, "tiny": 64}[name]
+            config = replace(config, size=512, latent=LatentConfig(40, 2 if name == "paper" else 1, width))
     elif system in ("fomm", "mraa"):
         config = replace(config, losses=LossConfig(equivariance_affine=10.0))
     if name == "small":

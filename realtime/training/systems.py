@@ -150,18 +150,16 @@ def _navigated(network: LatentAnimator, z: Tensor, driving: Tensor) -> tuple[Ten
 
 
 def _make_latent(config: TrainConfig) -> LatentAnimator:
-    if config.system == "lia":
-        from realtime.engines.lia import Lia
-
-        try:
-            return Lia(config.size, config.latent.directions)
-        except ValueError as error:
-            raise BadValue("size", config.size, str(error)) from error
+    from realtime.engines.lia import Lia
     from realtime.engines.lia_x import LiaX
 
-    if config.size != 512:
-        raise BadValue("size", config.size, "LIA-X works on pictures of 512 pixels")
-    return LiaX(config.latent.scale, config.latent.directions)
+    latent = config.latent
+    try:
+        if config.system == "lia":
+            return Lia(config.size, latent.directions)
+        return LiaX(latent.scale, latent.directions, size=config.size, width=latent.width)
+    except ValueError as error:
+        raise BadValue("size", config.size, str(error)) from error
 
 
 def initialise_equalised(network: nn.Module, generator: torch.Generator) -> None:
