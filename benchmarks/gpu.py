@@ -284,7 +284,7 @@ def _captured(
         times = frame_times(own, frames, max(4, count // 2))[2:]
         result.add(f"{name}.graph.{part} p50", statistics.median(times), "ms", better="lower")
         del own
-    for batch in BATCHES:
+    for batch in BATCHES[:2] if device.type == "cpu" else BATCHES:
         _free(device)
         try:
             own = OwnFrame(fused, portrait, device, batch=batch)
@@ -304,7 +304,7 @@ def _one_way(
     target: float | None = None,
 ) -> float:  # fmt: skip
     """Measure one way of making frames; the figures go into `result`. Returns the median in ms."""
-    frame_times(frame, frames, min(count, 20))
+    frame_times(frame, frames, min(count // 2, 20))
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     times = frame_times(frame, frames, count)

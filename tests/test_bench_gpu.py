@@ -60,7 +60,7 @@ def test_a_dry_run_of_the_frames_gives_all_figures(tmp_path):
     figures = {f["name"]: f for f in data["figures"]}
     for name in (
         "authors fp32.p50", "eager fp16.p99", "graph.p50", "graph.rate", "graph.of matmul", "graph.first frame",
-        "graph over authors fp32", "graph.p99 over p50", "batch 8.rate", "graph.encode p50",
+        "graph over authors fp32", "graph.p99 over p50", "batch 2.rate", "graph.encode p50",
     ):  # fmt: skip
         assert figures[f"lia-8.{name}"]["value"] > 0
     assert figures["lia-8.graph.apart"]["value"] < 2
