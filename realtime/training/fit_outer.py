@@ -24,7 +24,7 @@ import numpy as np
 from realtime.engines.mesh import outer as outer_module
 from realtime.engines.mesh.eyes import ZOOM
 from realtime.engines.mesh.framing import frame_portrait
-from realtime.engines.mesh.outer import OuterTables, Shoulders, face_coordinates
+from realtime.engines.mesh.outer import OuterTables, face_coordinates
 from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
 from realtime.engines.mesh.raster import OUTSIDE, rasterise
 from realtime.engines.mesh.renderer import MeshRenderer, move_mesh
@@ -70,9 +70,6 @@ def observe(clip: Path) -> np.ndarray:
     solid = alpha[grid[:, 1] + margin, grid[:, 0] + margin] > 230
     points = grid[solid & (signed_distance(grid.astype(float), oval) > 2.0)].astype(np.float64)
     u, v = face_coordinates(points, oval, portrait.pose)
-    shown = (slice(margin, margin + portrait.height), slice(margin, margin + portrait.width))
-    shoulders = Shoulders.find(alpha[shown] / 255.0, oval, portrait.pose)
-    v = v if shoulders is None else shoulders.lifted(u, v)
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     renderer = MeshRenderer()
     pose = portrait.pose

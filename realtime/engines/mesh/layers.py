@@ -23,6 +23,8 @@ along."""
 
 WIDE_BAND, NARROW_BAND = 0.11, 0.045
 """How far around the person (face heights) stray hair is looked for: before a plain background, a structured one."""
+STRAY_REACH = 0.4
+"""How far from the person (face heights) locks of hair before a plain background are told from it."""
 PLAIN_TO_ROUGH = (0.02, 0.07)
 """Roughness (see `_roughness`) of a plain and of a structured background."""
 
@@ -77,6 +79,11 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
     band = WIDE_BAND + (NARROW_BAND - WIDE_BAND) * smoothstep(*PLAIN_TO_ROUGH, rough)
     person = outside < band
     known = ~person & (matte < 0.3)
+    stray = _stray(picture, known & (outside < STRAY_REACH), rough, fh)
+    if stray.any():
+        person |= stray
+        known &= ~stray
+        rough = np.where(stray, np.median(rough[known & (outside < STRAY_REACH)]), rough)
     background = fill_textured(picture, known, reach=0.5 * fh)
 
     # what in the band differs from the background by more than its grain belongs to the person: the smallest alpha
@@ -99,6 +106,18 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
     background = np.where(alpha < 0.004, picture, background)
     colour = np.where(alpha < 0.004, 0.0, colour)
     return Layers(matte, colour, background)
+
+
+def _stray(picture: np.ndarray, near: np.ndarray, rough: np.ndarray, fh: float) -> np.ndarray:
+    """Where locks of hair stand out before a plain background: bool (H, W). `near`: what to look at."""
+    if not near.any() or np.median(rough[near]) > PLAIN_TO_ROUGH[0]:
+        return np.zeros_like(near)
+    small = cv2.resize(picture, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    usual = cv2.medianBlur(np.clip(small, 0, 255).astype(np.uint8), 2 * max(1, int(0.06 * fh)) + 1)
+    usual = cv2.resize(usual, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    off = np.abs(picture - usual).max(axis=2) > 0.12 * np.maximum(usual.mean(axis=2), 24.0)
+    reach = 2 * max(2, int(0.02 * fh)) + 1
+    return cv2.dilate((off & near).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
 
 
 def _roughness(picture: np.ndarray, known: np.ndarray, sigma: float) -> np.ndarray:
