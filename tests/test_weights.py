@@ -90,6 +90,31 @@ def test_a_smaller_lia_x_is_recognised_and_computes(size: int, width: int, tmp_p
         assert net.decode(z, feats).shape == (2, 3, size, size)
 
 
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        ("dec.direction.weight", (512, 0)),
+        ("dec.direction.weight", (512, 513)),
+        ("dec.direction.weight", (512,)),
+        ("enc.fc.4.weight", (20, 9)),
+        ("enc.enc_2r.block1.0.weight", ()),
+        ("enc.enc_2r.block1.0.weight", (48, 3, 1, 1)),
+        ("enc.enc_2r.block1.0.weight", (0, 3, 1, 1)),
+    ],
+)
+def test_odd_shapes_are_one_sentence(tmp_path: Path, key: str, shape: tuple[int, ...]) -> None:
+    state = recipe.state_dict(Lia(8), 1) | {key: torch.zeros(shape)}
+    assert _refused(write(tmp_path / "odd.pt", state))
+
+
+def test_a_file_that_one_engine_uses_is_still_refused_by_another(tmp_path: Path) -> None:
+    path = write(tmp_path / "lia.pt", {"gen": recipe.state_dict(Lia(8), 1)})
+    first = load_engine("lia", weights=path, crop="none", device="cpu")
+    assert first.name == "lia"
+    with pytest.raises(BadFile, match="not weights for lia-x"):
+        load_engine("lia-x", weights=path, crop="none", device="cpu")
+
+
 def _refused(path: Path, family: str = "lia") -> str:
     with pytest.raises(BadFile) as caught:
         weights.load_network(path, family)

@@ -62,8 +62,8 @@ def command(
     second. First every face is found and cropped, and the frames are written
     into shards (once; videos added later are cropped on the next call). Then
     training starts. An interrupted run goes on with --resume, on a CPU to the
-    bit as if it had not stopped. A batch that is broken or gives no finite loss
-    is skipped, and said.
+    bit as if it had not stopped; only streamed shards start anew, with other
+    pairs. A batch that is broken or gives no finite loss is skipped, and said.
 
     [b]What is in the output folder[/b]
 
@@ -85,6 +85,8 @@ def command(
 
       avatar train clips/ -o runs/face --preset small --set precision=bf16
 
+      avatar train clips/ -o runs/x --system lia-x --preset small
+
       avatar train clips/ -o runs/face --print-config
 
       torchrun --nproc-per-node 8 -m realtime train clips/ -o runs/face
@@ -93,11 +95,16 @@ def command(
 
     [b]How long[/b]  The paper trains 100 epochs on 20,000 clips with eight
     GPUs. On one clip, "tiny" learns to follow the head in some minutes of CPU
-    time. Several GPUs or machines: torchrun; `batch` is per process.
+    time. Several GPUs or machines: torchrun; `batch` is per process. Each
+    process holds the whole network (DistributedDataParallel; no FSDP).
 
     [b]Losses[/b]  Weights are the fields of `losses`: perceptual (equation 9),
     equivariance (10), background (11 and 12, for clips whose background moves;
     add animator.background=true), pixels and adversarial (LIA).
+
+    [b]LIA-X[/b]  "paper" is the published size (512 pixels, 0.91 B parameters: about
+    18 GB before activations); "small" and "tiny" leave its finest levels away
+    and are narrower (size, latent.width).
     """
     try:
         import torch

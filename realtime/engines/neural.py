@@ -260,7 +260,7 @@ class NeuralEngine:
         if self.trained:
             path = find_weights(self.kind, weights)
             stat = path.stat()
-            key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size)
+            key = (self.kind, str(path.resolve()), stat.st_mtime_ns, stat.st_size)
 
             def load() -> LatentAnimator:
                 return self.read(path)

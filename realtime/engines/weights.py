@@ -118,8 +118,10 @@ def recognise(path: str | Path, state: State) -> Architecture:
     dictionary, tower = state.get("dec.direction.weight"), state.get("enc.net_app.convs.0.0.weight")
     tower_x = state.get("enc.enc_2r.block1.0.weight")
     if dictionary is not None and dictionary.ndim == 2:
-        motion_dim = dictionary.shape[1]
-        if tower_x is not None:
+        dim, motion_dim = dictionary.shape
+        if not 1 <= motion_dim <= dim:
+            raise BadFile(path, f"has a motion dictionary of {motion_dim} directions, and 1 to {dim} are possible")
+        if tower_x is not None and tower_x.ndim == 4:
             return _lia_x(path, state, tower_x.shape[0], motion_dim)
         if tower is not None:
             blocks = sum(k.startswith("enc.net_app.convs.") and k.endswith(".skip.1.weight") for k in state)
