@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,5 +71,5 @@ class PipelineSettings:
     def __post_init__(self) -> None:
         if not 1 <= self.fps <= 240:
             raise BadValue("--fps", self.fps, "frames a second, from 1 to 240")
-        if self.duration is not None and not self.duration > 0:
+        if self.duration is not None and not 0 < self.duration < math.inf:
             raise BadValue("--duration", self.duration, "seconds, above 0")

@@ -45,8 +45,7 @@ def command(
     if output.suffix.lower() != ".motion":
         raise BadFile(output, "the name must end in .motion")
     check_folder_of(output.expanduser())
-    if duration is not None and not duration > 0:
-        raise BadValue("--duration", duration, "seconds, above 0")
+    o.check_duration(duration)
     settings = o.engine_settings(engine, 256, weights, device)
     source = open_source(clip, SourceOptions(paced=False))
     loaded = o.make_engine(settings)

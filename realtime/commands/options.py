@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import numpy as np
 import typer
 
 from realtime.engines import ENGINES, Engine, load_engine, registry
-from realtime.errors import BadPortrait, BadValue, UnknownName
+from realtime.errors import BadFile, BadPortrait, BadValue, UnknownName
 from realtime.motion.edits import Edits, parse_setting, parse_settings
 from realtime.pictures import check_folder_of, read_picture
 from realtime.settings import EngineSettings, Live
@@ -189,6 +190,32 @@ def check_stats(path: Path | None) -> None:
     """Raise BadFile where statistics could not be written to `path`."""
     if path is not None:
         check_folder_of(path)
+
+
+def refuse_overwriting(outputs: Iterable[str | Path | None], inputs: Iterable[str]) -> None:
+    """Raise BadFile where an output is one of the inputs, or two outputs are the same file. A sink or source may be
+    given as on the command line (`file:out.mp4`)."""
+    taken = {_resolved(name): "is one of the inputs; choose another name for the output" for name in inputs if name}
+    for output in outputs:
+        if output is None or not str(output):
+            continue
+        where = _resolved(output)
+        if where in taken:
+            raise BadFile(str(output).removeprefix("file:"), taken[where])
+        taken[where] = "is written twice; give each output its own name"
+
+
+def _resolved(name: str | Path) -> Path:
+    text = str(name)
+    for prefix in ("file:", "motion:"):
+        text = text.removeprefix(prefix)
+    return Path(text).expanduser().resolve()
+
+
+def check_duration(duration: float | None) -> None:
+    """Raise BadValue where `duration` is no length of time in seconds."""
+    if duration is not None and not 0 < duration < math.inf:
+        raise BadValue("--duration", duration, "seconds, above 0")
 
 
 def _factor(text: str) -> tuple[str, float]:

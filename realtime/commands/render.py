@@ -53,7 +53,7 @@ def command(
     engine_settings = o.engine_settings(engine, size, weights, device)
     live = o.live_settings(set_, amplitude, absolute, mirror, hold_gaze)
     o.check_stats(stats)
-    _refuse_overwriting(output, argument, portrait, str(stats or ""))
+    o.refuse_overwriting([output, stats], [argument, portrait])
     source = open_source(driving, SourceOptions(paced=False))
     audio = Path(argument).expanduser() if kind == "file" else None
     sink = open_sink(f"file:{output}", SinkOptions(live=False, audio=audio))
@@ -94,11 +94,3 @@ def _total(pipeline: Pipeline) -> int | None:
     if frames is None or limit is None or pipeline.source.fps is None:
         return frames
     return min(frames, round(limit * pipeline.source.fps))
-
-
-def _refuse_overwriting(output: Path, *inputs: str) -> None:
-    """Raise BadFile where the output is one of the inputs."""
-    target = output.expanduser().resolve()
-    for name in inputs:
-        if name and name != o.BUILTIN and Path(name).expanduser().resolve() == target:
-            raise BadFile(output, "is one of the inputs; choose another name for the output")

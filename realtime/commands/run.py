@@ -71,6 +71,8 @@ def command(
     engine_settings = o.engine_settings(engine, size, weights, device)
     live = o.live_settings(set_, amplitude, absolute, mirror, hold_gaze)
     o.check_stats(stats)
+    files = [item for item in sink or () if item.startswith("file:")]
+    o.refuse_overwriting([*files, stats], [source, *(portrait or ())])
     sinks = [open_sink(item, SinkOptions(fps=fps)) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
     pictures = [o.read_portrait(item) for item in portrait or [o.BUILTIN]]
