@@ -38,6 +38,9 @@ from realtime.types import Frame, MotionCode, Picture
 PATIENCE, PATIENCE_OFFLINE = 5.0, 60.0
 """Seconds that a stage gets to finish when the session ends; offline nobody waits for a device to be let go."""
 
+LAST_WORDS = 1.0
+"""Seconds for which a session that was told to stop goes on with what had waited for the driver's neutral face."""
+
 QUIET = 0.3
 """Seconds without a driving frame after which the avatar idles by itself."""
 
@@ -222,10 +225,18 @@ class Pipeline:
             self._look_back()
 
     def _look_back(self) -> None:
-        """Offline: the neutral face is known now; send on what was waiting for it."""
+        """Offline: the neutral face is known now; send on what was waiting for it. Once the session is told to stop,
+        only for `LAST_WORDS` more."""
         ahead, self._ahead = self._ahead, None
         self._driver.settle()
+        told_to_stop: float | None = None
         for code, item, begun in ahead or ():
+            if self.control.stopping:
+                now = time.monotonic()
+                told_to_stop = now if told_to_stop is None else told_to_stop
+                if now - told_to_stop > LAST_WORDS:
+                    self._drop(item)
+                    continue
             self._drive(code, item, begun)
 
     def _drive(self, code: MotionCode | None, item: Item, begun: float) -> None:

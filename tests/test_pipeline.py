@@ -245,6 +245,25 @@ def test_stop_ends_a_session_without_end() -> None:
     assert not [t for t in threading.enumerate() if t.name.startswith("avatar-")]
 
 
+def test_stop_offline_leaves_what_waited_for_the_neutral_face(monkeypatch) -> None:
+    monkeypatch.setattr("realtime.pipeline.LAST_WORDS", 0.0)
+    source, sink = ListSource([plain(0)] * 100), ListSink()  # without a face there is no neutral to find
+    pipeline = Pipeline(source, FakeEngine(), [sink], PipelineSettings(lossless=True))
+    read, early = source.read, []
+
+    def read_then_stop():
+        if len(source.items) == 10:
+            early.extend(sink.pictures)
+            pipeline.control.stop()
+        return read()
+
+    source.read = read_then_stop  # type: ignore[method-assign]
+    stats = asyncio.run(pipeline.run())
+    assert early == []
+    assert 1 <= len(sink.pictures) < 10
+    assert stats.counts.delivered + stats.counts.dropped == stats.counts.captured
+
+
 def test_duration_ends_a_live_session() -> None:
     pipeline = Pipeline(ListSource(grey(100_000), fps=50), FakeEngine(), [ListSink()], PipelineSettings(duration=0.4))
     started = time.monotonic()
