@@ -12,6 +12,7 @@ from realtime.engines.mesh.framing import frame_portrait, load_picture, output_s
 from realtime.engines.mesh.limits import within_reach
 from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
 from realtime.engines.mesh.renderer import MeshRenderer
+from realtime.engines.mesh.warp import warp_on
 from realtime.errors import BadPortrait, BadValue, EngineError
 from realtime.motion.mesh_code import DIRECTIONS, KIND, LENGTH
 from realtime.motion.mesh_encoder import MeshEncoder
@@ -23,15 +24,16 @@ FARTHEST = 1e4
 
 
 class MeshEngine:
-    """A layered 2.5D mesh on the CPU; see `realtime.engines.Engine` for the contract.
+    """A layered 2.5D mesh; see `realtime.engines.Engine` for the contract.
 
-    size: side of the square output in pixels, or (width, height). device: "cpu" or "auto"; there is no other.
+    size: side of the square output in pixels, or (width, height). device: "auto" and "cpu" are the CPU; on "cuda" or
+    "cuda:N" the mesh is warped by the kernels on a GPU (raises NoDevice where there is none), landmarks, eyes and
+    mouth stay on the CPU.
     smooth: whether the driver's landmarks are filtered against trembling.
     """
 
     name = "mesh"
     kind = KIND
-    device = "cpu"
 
     def __init__(
         self,
@@ -40,17 +42,17 @@ class MeshEngine:
         weights: str | Path | None = None,
         smooth: bool = True,
     ) -> None:
-        if device not in ("auto", "cpu"):
-            raise BadValue("device", device, "the mesh engine runs on the CPU")
         if weights is not None:
             raise BadValue("weights", weights, "the mesh engine needs none")
         self.width, self.height = output_size(size)
+        warp = warp_on(device)
+        self.device = warp.device
         self.size = self.height
         self.directions: Sequence[Direction] = DIRECTIONS
         self.reference: MotionCode | None = None
         self._encoder = MeshEncoder(smooth=smooth)
         self._encoding = threading.Lock()
-        self._renderer = MeshRenderer()
+        self._renderer = MeshRenderer(warp)
         self._portrait: PreparedPortrait | None = None
         self._retargeter: Retargeter | None = None
         self._closed = False
