@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -27,9 +28,13 @@ def motion_url(to: str, session: str | None = None, portrait: str | None = None,
     """The WebSocket's address for a server's link ("http://host:port", with `?token=` where it needs one).
 
     Raises BadValue."""
-    parts = urlsplit(to if "//" in to else f"//{to}")
     schemes = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss", "": "ws"}
-    if parts.scheme not in schemes or not parts.hostname:
+    try:
+        parts = urlsplit(to if "//" in to else f"//{to}")
+        fits = parts.scheme in schemes and parts.hostname and parts.port != 0 and not parts.netloc.endswith(":")
+    except ValueError:  # a port that is no number, a bracket that does not close
+        fits = False
+    if not fits:
         raise BadValue("--to", to, "it is the link that the server printed, such as http://127.0.0.1:8000")
     query = dict(pair.partition("=")[::2] for pair in parts.query.split("&") if pair)
     wanted = {"token": token or query.get("token"), "session": session, "portrait": portrait}
@@ -153,6 +158,10 @@ def _reason(error: BaseException) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in {401, 403}:
         return "it refused this client; give the whole link that it printed, token included"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing answers there; is avatar serve running?"
+    if isinstance(error, socket.gaierror):
+        return "there is no machine of that name"
     if status is not None:
         return f"it answered with status {status}"
     text = str(error).strip().splitlines()

@@ -39,11 +39,25 @@ def _planes(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return (STRENGTH * (pattern > 0)).astype(np.uint8), (STRENGTH * (pattern < 0)).astype(np.uint8)
 
 
+@lru_cache(maxsize=4)
+def _colour_planes(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same for colour pictures: two uint8 (height, width, 3)."""
+    plus, minus = (cv2.merge([plane] * 3) for plane in _planes(height, width))
+    return plus, minus
+
+
 def embed(luma: np.ndarray) -> None:
     """Mark a luma plane, uint8 (H, W), in place."""
     plus, minus = _planes(*luma.shape)
     cv2.add(luma, plus, dst=luma)
     cv2.subtract(luma, minus, dst=luma)
+
+
+def marked(image: np.ndarray) -> np.ndarray:
+    """A copy of a picture, uint8 (H, W, 3) RGB, with the mark in it."""
+    plus, minus = _colour_planes(*image.shape[:2])
+    out = cv2.add(image, plus)
+    return cv2.subtract(out, minus, dst=out)
 
 
 def score(picture: np.ndarray) -> float:

@@ -121,7 +121,7 @@ def test_encode_then_render_from_the_track(place: Path, capsys) -> None:
 
 
 def test_edit_writes_one_picture(place: Path, capsys) -> None:
-    assert run(["edit", "face.png", "--set", "smile=0.25", "-o", "out.png", *FAKE]) == 0
+    assert run(["edit", "face.png", "--set", "smile=0.25", "-o", "out.png", "--no-mark", *FAKE]) == 0
     assert tuple(read_picture(place / "out.png")[5, 5]) == (120 + 64, 120, 120)
     assert "smile=0.25" in capsys.readouterr().out
 

@@ -6,9 +6,11 @@ import asyncio
 import json
 import time
 
+import cv2
 import httpx
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -100,6 +102,15 @@ async def test_a_client_may_come_back_to_its_session(server):
             pass
 
 
+async def test_each_stage_of_a_session_uses_one_core(server):
+    cv2.setNumThreads(2)
+    with threadpool_limits(2, user_api="blas"):
+        async with MotionClient(motion_url(server.url)):
+            assert cv2.getNumThreads() == 1
+            assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
+    await gone(server)
+
+
 async def test_a_full_server_says_so(server):
     async with MotionClient(motion_url(server.url)), MotionClient(motion_url(server.url)):
         with pytest.raises(ConnectionLost, match="2 places are taken"):
@@ -186,5 +197,6 @@ def test_addresses():
     assert motion_url("http://h:80/?token=abc") == "ws://h:80/api/motion?token=abc"
     assert motion_url("https://h/", session="s") == "wss://h/api/motion?session=s"
     assert motion_url("127.0.0.1:8000") == "ws://127.0.0.1:8000/api/motion"
-    with pytest.raises(BadValue):
-        motion_url("ftp://h")
+    for bad in ("ftp://h", "ftp:/h", "http://h:port", "http://h:99999", "http://[::1", "http://", ""):
+        with pytest.raises(BadValue):
+            motion_url(bad)

@@ -12,10 +12,11 @@ import pytest
 
 from realtime.pipeline import Pipeline
 from realtime.server.gallery import Portrait
-from realtime.server.panel import open_panel
-from realtime.sinks import open_sink
+from realtime.server.panel import PanelSink, open_panel
+from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceBase, SourceOptions
-from realtime.types import Frame
+from realtime.types import Frame, Picture
+from realtime.watermark import THRESHOLD, score
 from tests.server_support import DotEngine, offer, portrait_picture
 
 
@@ -70,6 +71,17 @@ def _up(http) -> bool:
         return http.get("/api/health").status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def test_the_preview_carries_the_invisible_mark_unless_told_otherwise():
+    for mark in (True, False):
+        sink = PanelSink(SinkOptions(mark=mark))
+        box = sink.watch()
+        sink.write(Picture(portrait_picture(), 0.0))
+        shown = box.get(0.0)
+        luma = shown.yuv[: shown.image.shape[0]]
+        assert (score(luma) > THRESHOLD) is mark
+        assert np.array_equal(shown.image, portrait_picture())
 
 
 def test_the_panel_steers_the_pipeline_and_leaves_it_running(panel):

@@ -204,8 +204,8 @@ def memory_camera(monkeypatch):
 
 
 def test_virtual_camera_takes_the_pictures(memory_camera) -> None:
-    pictures = [plain(100 + n) for n in range(20)]
-    pipeline = Pipeline(ListSource(pictures, fps=60), FakeEngine(), [open_sink("vcam")], live=Live(absolute=True))
+    pictures, plain_vcam = [plain(100 + n) for n in range(20)], open_sink("vcam", SinkOptions(mark=False))
+    pipeline = Pipeline(ListSource(pictures, fps=60), FakeEngine(), [plain_vcam], live=Live(absolute=True))
     asyncio.run(pipeline.run())
     (camera,) = memory_camera.made
     assert (camera.width, camera.height, camera.fps) == (64, 64, 60)
@@ -215,13 +215,23 @@ def test_virtual_camera_takes_the_pictures(memory_camera) -> None:
 
 
 def test_virtual_camera_repeats_the_last_picture_while_none_comes(memory_camera) -> None:
-    sink = vc.VirtualCameraSink("", SinkOptions())
+    sink = vc.VirtualCameraSink("", SinkOptions(mark=False))
     sink.open(64, 64, 1000)
     sink.write(Picture(plain(77, 64, 64), 0.0))
     for _ in range(3):
         now = sink._repeat._sent + 1.0
         assert 0 < sink.idle(now) <= 0.0016
     assert [int(sent[0, 0, 0]) for sent in memory_camera.made[0].sent] == [77] * 4
+
+
+def test_virtual_camera_sends_marked_pictures(memory_camera) -> None:
+    from realtime.watermark import THRESHOLD, score
+
+    sink = vc.VirtualCameraSink("", SinkOptions())
+    sink.open(256, 256, 1000)
+    sink.write(Picture(plain(77, 256, 256), 0.0))
+    sink.close()
+    assert score(memory_camera.made[0].sent[0]) > THRESHOLD
 
 
 def test_virtual_camera_device_is_chosen_and_missing_ones_are_explained(memory_camera) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import av
 import cv2
@@ -13,9 +14,14 @@ from realtime.cli import run
 from realtime.engines import load_engine
 from realtime.engines.mesh import builtin_portrait
 from realtime.motion.motion_track import builtin_track
+from realtime.pictures import read_picture
 from realtime.server.encoders import SteadyH264, SteadyVp8
 from realtime.server.frames import to_rgb, to_video_frame, to_yuv
+from realtime.sinks import SinkOptions, open_sink
+from realtime.sinks.file import FileSink
+from realtime.types import Picture
 from realtime.watermark import THRESHOLD, embed, score, verdict
+from realtime.watermark import marked as marked_copy
 from tests.support import frames_of, test_data
 
 SIZE = 512
@@ -91,3 +97,68 @@ def test_avatar_detect_says_which_file_is_marked(pictures, tmp_path, capsys):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"nothing")
     assert run(["detect", str(broken)]) == 2
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """The built-in performance as `avatar render` writes it, with and without the mark: two paths."""
+    folder = tmp_path_factory.mktemp("rendered")
+    for name, options in (("marked.mp4", []), ("plain.mp4", ["--no-mark"])):
+        clip = ["render", "motion:builtin", "--engine", "mesh", "--duration", "2", "-q", "-o", str(folder / name)]
+        assert run([*clip, *options]) == 0
+    return folder / "marked.mp4", folder / "plain.mp4"
+
+
+def test_a_rendered_file_is_detected_and_one_without_mark_is_not(rendered, capsys):
+    for path, expected in zip(rendered, (True, False), strict=True):
+        assert run(["detect", str(path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["marked"] is expected
+
+
+def test_the_mark_is_all_that_differs_in_a_file(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(FileSink, "_encoder_options", lambda *_: {"preset": "ultrafast", "qp": "0"})  # without loss
+    lumas = []
+    for mark in (True, False):
+        sink = open_sink(f"file:{tmp_path / f'{mark}.mp4'}", SinkOptions(live=False, mark=mark))
+        sink.open(SIZE, SIZE, 30.0)
+        sink.write(Picture(pictures[0], 0.0))
+        sink.close()
+        with av.open(str(tmp_path / f"{mark}.mp4")) as clip:
+            lumas.append(next(clip.decode(video=0)).to_ndarray(format="yuv420p").astype(float))
+    difference = lumas[0] - lumas[1]
+    assert np.abs(difference).max() == 1
+    assert not difference[SIZE:].any(), "colours stay as they are"
+    assert 10 * np.log10(255**2 / (difference[:SIZE] ** 2).mean()) > 45
+
+
+def test_live_outputs_carry_it_too(pictures, tmp_path):
+    for spec, name in ((f"file:{tmp_path / 'live.mp4'}", "live.mp4"), (f"images:{tmp_path / 'stills'}", "stills")):
+        for mark in (True, False):
+            shutil.rmtree(tmp_path / "stills", ignore_errors=True)
+            sink = open_sink(spec, SinkOptions(mark=mark))
+            sink.open(SIZE, SIZE, 30.0)
+            for n, picture in enumerate(pictures):
+                kept = picture.copy()
+                sink.write(Picture(picture, 0.0, n / 30, n))
+                assert np.array_equal(picture, kept), "other sinks show the same picture"
+            sink.close()
+            path = tmp_path / name
+            shown = [read_picture(p) for p in path.iterdir()] if path.is_dir() else frames_of(path, len(pictures))
+            assert verdict([score(frame) for frame in shown])[0] is mark
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_an_edited_picture_carries_it(tmp_path, capsys, suffix):
+    path = tmp_path / f"smile{suffix}"
+    for options, expected in (([], True), (["--no-mark"], False)):
+        assert run(["edit", "builtin", "--engine", "mesh", "--set", "smile=0.3", "-o", str(path), *options]) == 0
+        capsys.readouterr()
+        assert run(["detect", str(path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["marked"] is expected
+        assert expected is (score(read_picture(path)) > THRESHOLD)
+
+
+def test_a_marked_colour_picture_looks_the_same(pictures):
+    difference = marked_copy(pictures[0]).astype(int) - pictures[0]
+    assert np.abs(difference).max() == 1
+    assert 10 * np.log10(255**2 / (difference**2).mean()) > 45

@@ -22,6 +22,7 @@ def command(
     size: o.Size = 512,
     weights: o.Weights = None,
     device: o.Device = "auto",
+    mark: o.Mark = True,
 ) -> None:
     """Change the expression or pose of one picture. `avatar directions` lists what can be set.
 
@@ -43,9 +44,11 @@ def command(
     try:
         from realtime.motion.edits import parse_settings
         from realtime.sheets import edited_portrait
+        from realtime.watermark import marked
 
         amounts = parse_settings(set_ or (), loaded.directions)
-        write_picture(output, edited_portrait(loaded, amounts, hold_gaze=hold_gaze))
+        picture_out = edited_portrait(loaded, amounts, hold_gaze=hold_gaze)
+        write_picture(output, marked(picture_out) if mark else picture_out)
     finally:
         loaded.close()
     if not amounts and not hold_gaze:

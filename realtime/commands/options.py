@@ -69,6 +69,10 @@ Absolute = Annotated[
 Mirror = Annotated[bool, typer.Option("--mirror", help="Flip the driving picture, as in a mirror.")]
 HoldGaze = Annotated[bool, typer.Option("--hold-gaze", help="The eyes look at the viewer.")]
 StatsPath = Annotated[Path | None, typer.Option("--stats", help="Write counts, fps and latencies as JSON here.")]
+Mark = Annotated[
+    bool,
+    typer.Option("--mark/--no-mark", help="Put the invisible mark into the picture, which avatar detect finds."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors.")]
 
 BUILTIN = "builtin"

@@ -32,6 +32,7 @@ def command(
     stats: o.StatsPath = None,
     weights: o.Weights = None,
     device: o.Device = "auto",
+    mark: o.Mark = True,
     quiet: o.Quiet = False,
 ) -> None:
     """Animate a portrait with a clip: every frame, nothing dropped, with the clip's sound.
@@ -56,7 +57,7 @@ def command(
     o.refuse_overwriting([output, stats], [argument, portrait])
     source = open_source(driving, SourceOptions(paced=False))
     audio = Path(argument).expanduser() if kind == "file" else None
-    sink = open_sink(f"file:{output}", SinkOptions(live=False, audio=audio))
+    sink = open_sink(f"file:{output}", SinkOptions(live=False, audio=audio, mark=mark))
     picture = o.read_portrait(portrait)
     renderer = o.make_engine(engine_settings, picture)
     try:

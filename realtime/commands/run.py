@@ -47,6 +47,7 @@ def command(
     device: o.Device = "auto",
     ui: Annotated[bool, typer.Option("--ui", help="Open a control panel in the browser.")] = False,
     ui_port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; the next free one where taken.")] = 8000,
+    mark: o.Mark = True,
     quiet: o.Quiet = False,
 ) -> None:
     """Be the portrait: camera to virtual camera, live. Ctrl-C ends it well.
@@ -73,13 +74,13 @@ def command(
     o.check_stats(stats)
     files = [item for item in sink or () if item.startswith("file:")]
     o.refuse_overwriting([*files, stats], [source, *(portrait or ())])
-    sinks = [open_sink(item, SinkOptions(fps=fps)) for item in sink or ["vcam"]]
+    sinks = [open_sink(item, SinkOptions(fps=fps, mark=mark)) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
     pictures = [o.read_portrait(item) for item in portrait or [o.BUILTIN]]
     renderer = o.make_engine(engine_settings, pictures[0])
     with contextlib.ExitStack() as stack:
         stack.callback(renderer.close)
-        panel = stack.enter_context(_panel(renderer, pictures, fps, ui_port)) if ui else None
+        panel = stack.enter_context(_panel(renderer, pictures, fps, ui_port, mark)) if ui else None
         if panel is not None:
             sinks.append(panel.sink)
         pipeline = Pipeline(driving, renderer, sinks, settings, o.with_edits(live, set_, renderer.directions))
@@ -94,7 +95,7 @@ def command(
 
 
 def _panel(
-    engine: Engine, pictures: list[o.PortraitFile], fps: float, port: int
+    engine: Engine, pictures: list[o.PortraitFile], fps: float, port: int, mark: bool
 ) -> contextlib.AbstractContextManager[PanelPlayer]:
     """The control panel in the browser."""
     from realtime.commands.serve import builtin_gallery, need_serve_extra
@@ -113,4 +114,4 @@ def _panel(
         say(f"Control panel: {link}")
         webbrowser.open(link)
 
-    return open_panel(engine, [*given, *builtin_gallery()], fps, port, started)
+    return open_panel(engine, [*given, *builtin_gallery()], fps, port, started, mark)

@@ -29,6 +29,7 @@ from realtime.server.studio import Studio, StudioSettings
 from realtime.settings import Live
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
+from realtime.watermark import embed
 
 
 class HasOwnCamera(UsageError):
@@ -66,7 +67,10 @@ class PanelSink(SinkBase):
             self.newest = None
             return
         pts = self._shown.stamp(now)
-        shown = Shown(picture.image, to_yuv(picture.image), pts, picture.captured, now, picture.index)
+        yuv = to_yuv(picture.image)
+        if self.options.mark:
+            embed(yuv[: yuv.shape[0] * 2 // 3])
+        shown = Shown(picture.image, yuv, pts, picture.captured, now, picture.index)
         self.newest = shown
         gone = [box for box in boxes if not box.put(shown)]
         with self._lock:
@@ -193,15 +197,22 @@ class PanelPlayer:
 
 @contextlib.contextmanager
 def open_panel(
-    engine: Engine, portraits: Sequence[Portrait], fps: float, port: int, started: Callable[[str], None]
+    engine: Engine,
+    portraits: Sequence[Portrait],
+    fps: float,
+    port: int,
+    started: Callable[[str], None],
+    mark: bool = True,
 ) -> Iterator[PanelPlayer]:
     """Serve the panel on 127.0.0.1 from a thread of its own. Give its `sink` to the pipeline, and the pipeline's
-    control to it. started: called with the link. Raises DeviceError."""
+    control to it. started: called with the link. mark: put the invisible mark into the preview.
+
+    Raises DeviceError."""
     import uvicorn
 
     from realtime.server.app import create_app
 
-    player = PanelPlayer(engine, PanelSink(SinkOptions(fps=fps)), portraits, fps)
+    player = PanelPlayer(engine, PanelSink(SinkOptions(fps=fps, mark=mark)), portraits, fps)
     policy = Policy.for_host("127.0.0.1")
     settings = StudioSettings(Limits(sessions=4), mark=False, threads=1)
     studio = Studio(lambda: engine, portraits, settings, panel=player)

@@ -34,6 +34,7 @@ from realtime.server.marks import draw_mark
 from realtime.server.pool import Pool
 from realtime.server.sample import Sample
 from realtime.settings import Live
+from realtime.threads import one_core_per_stage
 from realtime.types import MotionCode
 from realtime.watermark import embed
 
@@ -101,6 +102,7 @@ class Performer:
         self._shown = AvatarClock()
         self._calibrated = False
         self._choices = 0
+        one_core_per_stage()
         self._set_portrait(0, self.portrait, self.background, self.portrait.ready_for(engine, self.background))
         self._sample = Sample(engine)
         self._driver = Driver(engine, self._sample.reference if source == "sample" else None)

@@ -36,6 +36,8 @@ class SinkOptions:
     """Pictures come as they happen; otherwise they come as fast as they can be made, and none is skipped."""
     audio: Path | None = None
     """A clip whose sound goes into the file as it is."""
+    mark: bool = True
+    """Put the invisible mark into what leaves this program (see `realtime.watermark`)."""
 
 
 class Sink(Protocol):

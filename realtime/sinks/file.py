@@ -12,6 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from realtime.errors import AvatarError, BadFile
 from realtime.pictures import check_folder_of, fit_into
 from realtime.sinks import SinkBase, SinkOptions
@@ -51,6 +53,8 @@ class FileSink(SinkBase):
         import av
         from av.video.reformatter import VideoReformatter
 
+        from realtime.watermark import embed
+
         self._width, self._height = max(2, width - width % 2), max(2, height - height % 2)
         self._period = 1.0 / fps
         rate = Fraction(fps).limit_denominator(1001)
@@ -75,7 +79,7 @@ class FileSink(SinkBase):
         context.thread_count = 2
         if self.options.audio is not None:
             self._sound = _Sound.of(self.options.audio, self._container)
-        self._reformatter = VideoReformatter()
+        self._reformatter, self._embed = VideoReformatter(), embed
 
     def write(self, picture: Picture) -> None:
         import av
@@ -89,6 +93,8 @@ class FileSink(SinkBase):
             dst_color_range=_LIMITED,
             interpolation=_BICUBIC_EXACT,
         )
+        if self.options.mark:
+            self._embed(_luma(frame))
         frame.color_primaries = frame.color_trc = _BT709
         frame.time_base = TIME_BASE
         if self._first_pts is None:
@@ -142,6 +148,12 @@ class FileSink(SinkBase):
         if self.options.live:
             return {"preset": "veryfast", "crf": "20", "tune": "zerolatency"}
         return {"preset": "medium", "crf": "18", "bf": "0"}
+
+
+def _luma(frame: Any) -> np.ndarray:
+    """The luma plane of a 4:2:0 frame, uint8 (H, W); writing to it changes the frame."""
+    plane = frame.planes[0]
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
 
 
 class _Sound:

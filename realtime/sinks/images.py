@@ -32,5 +32,10 @@ class ImagesSink(SinkBase):
         self.folder.mkdir(exist_ok=True)
 
     def write(self, picture: Picture) -> None:
-        write_picture(self.folder / f"{self.written:06d}.png", picture.image)
+        image = picture.image
+        if self.options.mark:
+            from realtime.watermark import marked
+
+            image = marked(image)
+        write_picture(self.folder / f"{self.written:06d}.png", image)
         self.written += 1

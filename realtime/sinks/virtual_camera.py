@@ -6,8 +6,11 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from realtime.errors import DeviceError, MissingExtra, NoDevice
 from realtime.pacing import Repeater
@@ -26,6 +29,7 @@ class VirtualCameraSink(SinkBase):
         self.name = f"virtual camera {argument}".rstrip()
         self._camera: Any = None
         self._last: Any = None
+        self._finish: Callable[[np.ndarray], np.ndarray] = lambda image: image
 
     def check(self) -> None:
         """Raises MissingExtra without pyvirtualcam, NoDevice where there surely is no virtual camera."""
@@ -37,6 +41,10 @@ class VirtualCameraSink(SinkBase):
 
     def open(self, width: int, height: int, fps: float) -> None:
         library = _pyvirtualcam()
+        if self.options.mark:
+            from realtime.watermark import marked
+
+            self._finish = marked
         self._width, self._height = width - width % 2, height - height % 2
         try:
             self._camera = library.Camera(
@@ -54,7 +62,7 @@ class VirtualCameraSink(SinkBase):
     def write(self, picture: Picture) -> None:
         now = time.monotonic()
         time.sleep(self._repeat.earliest(now) - now)
-        self._last = fit_into(picture.image, self._width, self._height)
+        self._last = self._finish(fit_into(picture.image, self._width, self._height))
         self._send()
 
     def idle(self, now: float) -> float:
