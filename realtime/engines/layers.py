@@ -149,8 +149,9 @@ class ModulatedConv2d(nn.Module):
     """Convolution whose weight is scaled per input channel by a style, and optionally demodulated.
 
     With w the equalised weight and s = modulation(z) (StyleGAN2, equations 1 and 3):
-    w' = w * s[in], and w'' = w' / sqrt(sum over in and taps of w'^2 + 1e-8). Scaling the input by s and the output by
-    the demodulation factor is the same map, and needs no weight per sample of a batch.
+    w' = w * s[in], and w'' = w' / sqrt(sum over in and taps of w'^2 + 1e-8). A batch is one convolution with a group
+    per sample. Scaling activations instead is the same map (`prepared` does so), but doubles the rounding error of
+    the picture.
     """
 
     def __init__(
@@ -166,17 +167,18 @@ class ModulatedConv2d(nn.Module):
         self.up, self.demodulate = up, demodulate
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:  # (B, C, H, W), (B, D) -> (B, C', H, W), or 2H, 2W
-        s = self.modulation(z)  # (B, C)
-        w = self.weight[0] * self.scale
-        x = x * s[:, :, None, None]
-        if self.up:
-            x = F.conv_transpose2d(x, w.transpose(0, 1), stride=2)  # (B, C', 2H + 1, 2W + 1)
-        else:
-            x = F.conv2d(x, w, padding=self.padding)
+        batch, channels, height, width = x.shape
+        s = widened(self.modulation(z))  # (B, C)
+        w = widened(self.weight * self.scale) * s[:, None, :, None, None]  # (B, C', C, k, k)
         if self.demodulate:
-            squares = widened(w).square().sum((2, 3))  # (C', C)
-            d = torch.rsqrt(F.linear(widened(s).square(), squares) + 1e-8)  # (B, C')
-            x = x * d.to(x.dtype)[:, :, None, None]
+            w = w * torch.rsqrt(w.square().sum((2, 3, 4), keepdim=True) + 1e-8)
+        w = w.to(x.dtype)
+        x = x.reshape(1, batch * channels, height, width)
+        if self.up:
+            x = F.conv_transpose2d(x, w.transpose(1, 2).flatten(0, 1), stride=2, groups=batch)  # sides 2H + 1, 2W + 1
+        else:
+            x = F.conv2d(x, w.flatten(0, 1), padding=self.padding, groups=batch)
+        x = x.reshape(batch, -1, x.shape[2], x.shape[3])
         return self.blur(x) if self.up else x
 
 
