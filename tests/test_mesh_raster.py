@@ -16,7 +16,9 @@ EDGE = 1e-3
 def draw(points, depth, uv, triangles, size=(SIZE, SIZE), top=0):
     x, y, z = (np.empty(size, np.float32) for _ in range(3))
     arrays = (np.ascontiguousarray(a, np.float32) for a in (points, depth, uv))
-    rasterise(*arrays, np.ascontiguousarray(triangles, np.int32), top, x, y, z)
+    first, end = rasterise(*arrays, np.ascontiguousarray(triangles, np.int32), top, x, y, z)
+    drawn = np.flatnonzero((x != OUTSIDE).any(axis=0))
+    assert (first, end) == ((drawn[0], drawn[-1] + 1) if len(drawn) else (0, 0))
     return x, y, z
 
 
@@ -117,8 +119,9 @@ def test_composite_is_front_plus_what_shows_through_of_the_back():
     front[:10, :, 3] = 255
     back = rng.integers(0, 256, (31, 17, 3), np.uint8)
     out = np.empty_like(back)
-    composite(front, back, out)
+    composite(front, back, 3, 12, out)
     want = front[..., :3] + (255.0 - front[..., 3:]) * back / 255.0
+    want[:, :3], want[:, 12:] = back[:, :3], back[:, 12:]
     assert np.abs(out - np.minimum(want, 255.0)).max() <= 0.5
 
 
@@ -127,7 +130,7 @@ def test_folds_are_softened_and_nothing_else_is_touched():
     xx[:, 4:] += 50.0
     out = np.zeros((8, 8, 3), np.uint8)
     out[:, 4:] = 160
-    soften_folds(xx, yy, 10.0, out)
+    soften_folds(xx, yy, 10.0, 0, xx.shape[1], out)
     assert (out[:7, 3] == 50).all()
     assert (out[:7, 4] == 110).all()
     assert (out[:, :3] == 0).all()

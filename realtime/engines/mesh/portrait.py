@@ -30,7 +30,7 @@ class PreparedPortrait:
     and the face in the face frame, `pose.to_picture(shape) == landmarks`. values: its motion code in the picture as
     given. texture: uint8 (h, w, 4), the person times
     the matte and the matte, also beyond the window. uv: float32 (n, 2), texture coordinates of the face's 478
-    landmarks and the outer points. triangles: int32 (m, 3). background: uint8 (H, W, 3).
+    landmarks and the outer points. triangles: int32 (m, 3), where the person is. background: uint8 (H, W, 3).
     """
 
     picture: np.ndarray
@@ -74,6 +74,7 @@ def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
     shoulders = Shoulders.find(layers.matte[inner], landmarks[list(OVAL), :2], pose)
     outer = build_outer_mesh(landmarks, pose, (width, height), margin, shoulders)
     points = np.concatenate([landmarks[:, :2], outer.points])
+    uv = np.ascontiguousarray((points + margin) * ZOOM, dtype=np.float32)
     return PreparedPortrait(
         picture=framed.picture,
         landmarks=landmarks,
@@ -81,8 +82,8 @@ def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
         shape=shape,
         values=framed.values,
         texture=np.ascontiguousarray(texture),
-        uv=np.ascontiguousarray((points + margin) * ZOOM, dtype=np.float32),
-        triangles=np.concatenate([face_triangles(), outer.triangles]),
+        uv=uv,
+        triangles=np.concatenate([face_triangles(), _shown(outer.triangles, uv, texture[..., 3])]),
         background=np.ascontiguousarray(np.clip(layers.background[inner] + 0.5, 0, 255).astype(np.uint8)),
         outer=outer,
         eyes=tuple(prepare_eyes(framed.picture, landmarks, pose)),
@@ -133,6 +134,26 @@ def _beyond_the_picture(framed: FramedPortrait) -> tuple[np.ndarray, np.ndarray]
             filled = fill_smooth(canvas[zone].astype(np.float32), known)[:y0]
             canvas[:y0][wrong] = np.clip(filled[wrong] + 0.5, 0, 255).astype(np.uint8)
     return mask, canvas
+
+
+def _shown(triangles: np.ndarray, uv: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """The triangles (m, 3) that have something of the person in them, and those that touch these, behind which it can
+    be hidden. matte: uint8, at the scale of `uv`."""
+    person = cv2.dilate((matte > 0).astype(np.uint8), np.ones((7, 7), np.uint8))
+    drawn = np.zeros(matte.shape, np.uint8)
+    keep = np.zeros(len(triangles), bool)
+    for k, corners in enumerate(uv[triangles]):
+        low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+        high = np.ceil(corners.max(axis=0)).astype(int) + 1
+        box = (slice(low[1], high[1]), slice(low[0], high[0]))
+        there = person[box]
+        if not there.any():
+            continue
+        stencil = drawn[: there.shape[0], : there.shape[1]]
+        stencil[:] = 0
+        cv2.fillConvexPoly(stencil, np.round(corners - low).astype(np.int32), (1.0,))
+        keep[k] = bool((stencil & there).any())
+    return triangles[np.isin(triangles, triangles[keep]).any(axis=1)]
 
 
 def _inside_face(landmarks: np.ndarray, shape: tuple[int, ...], fh: float) -> np.ndarray:

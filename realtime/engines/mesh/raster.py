@@ -16,8 +16,8 @@ OUTSIDE = -1.0e4
 
 
 @compiled(
-    "void(float32[:,::1], float32[::1], float32[:,::1], int32[:,::1], int64, float32[:,::1], float32[:,::1],"
-    " float32[:,::1])"
+    "UniTuple(int64, 2)(float32[:,::1], float32[::1], float32[:,::1], int32[:,::1], int64, float32[:,::1],"
+    " float32[:,::1], float32[:,::1])"
 )
 def rasterise(
     points: np.ndarray,
@@ -28,13 +28,14 @@ def rasterise(
     map_x: np.ndarray,
     map_y: np.ndarray,
     depth_buffer: np.ndarray,
-) -> None:
+) -> tuple[int, int]:
     """Draw `triangles` into `map_x`, `map_y`, which hold the rows of the target from row `top` on.
 
     points: float32 (n, 2), pixels of the target; pixel (x, y) is drawn when its centre (x, y) is inside.
     depth: float32 (n,), smaller is nearer; of equal depths the earlier triangle wins.
     uv: float32 (n, 2), texture coordinates of the points. triangles: int32 (m, 3), either winding.
     map_x, map_y, depth_buffer: float32 (H, W), overwritten; `OUTSIDE` where nothing was drawn.
+    Returns the columns (first, end) that something was drawn in.
     """
     height, width = map_x.shape
     for y in range(height):
@@ -43,6 +44,7 @@ def rasterise(
             map_y[y, x] = -1.0e4
             depth_buffer[y, x] = np.inf
     slack = 1e-5
+    leftmost, rightmost = width, -1
     for k in range(triangles.shape[0]):
         a = triangles[k, 0]
         b = triangles[k, 1]
@@ -110,6 +112,8 @@ def rasterise(
             u = uv[a, 0] + wb * ub + wc * uc
             v = uv[a, 1] + wb * vb + wc * vc
             z = depth[a] + wb * zb + wc * zc
+            if first <= last:
+                leftmost, rightmost = min(leftmost, first), max(rightmost, last)
             for x in range(first, last + 1):
                 if z < depth_buffer[y, x]:
                     depth_buffer[y, x] = z
@@ -118,17 +122,19 @@ def rasterise(
                 u += u_x
                 v += v_x
                 z += z_x
+    return min(leftmost, rightmost + 1), rightmost + 1
 
 
-@compiled("void(float32[:,::1], float32[:,::1], float64, uint8[:,:,::1])")
-def soften_folds(map_x: np.ndarray, map_y: np.ndarray, jump: float, out: np.ndarray) -> None:
-    """Blend neighbouring pixels of `out` (uint8 (H, W, 3)) where the map jumps by more than `jump` texels.
+@compiled("void(float32[:,::1], float32[:,::1], float64, int64, int64, uint8[:,:,::1])")
+def soften_folds(map_x: np.ndarray, map_y: np.ndarray, jump: float, first: int, end: int, out: np.ndarray) -> None:
+    """Blend neighbouring pixels of `out` (uint8 (H, W, 3)) where the map jumps by more than `jump` texels, in the
+    columns from `first` to `end`.
 
     There one part of the mesh hides another: without this the outline of a turned cheek is a staircase.
     """
     height, width = map_x.shape
     for y in range(height - 1):
-        for x in range(width - 1):
+        for x in range(first, min(end, width - 1)):
             u = map_x[y, x]
             v = map_y[y, x]
             if abs(map_x[y, x + 1] - u) + abs(map_y[y, x + 1] - v) > jump and u >= 0.0 and map_x[y, x + 1] >= 0.0:
@@ -145,15 +151,21 @@ def soften_folds(map_x: np.ndarray, map_y: np.ndarray, jump: float, out: np.ndar
                     out[y + 1, x, c] = np.uint8((5 * a + 11 * b + 8) >> 4)
 
 
-@compiled("void(uint8[:,:,::1], uint8[:,:,::1], uint8[:,:,::1])")
-def composite(front: np.ndarray, back: np.ndarray, out: np.ndarray) -> None:
-    """`out` = `front` over `back`.
+@compiled("void(uint8[:,:,::1], uint8[:,:,::1], int64, int64, uint8[:,:,::1])")
+def composite(front: np.ndarray, back: np.ndarray, first: int, end: int, out: np.ndarray) -> None:
+    """`out` = `front` over `back` in the columns from `first` to `end`, `back` alone in the others.
 
     front: uint8 (H, W, 4), RGB already multiplied by alpha, then alpha. back, out: uint8 (H, W, 3).
     """
     height, width = out.shape[:2]
     for y in range(height):
-        for x in range(width):
+        for x in range(first):
+            for c in range(3):
+                out[y, x, c] = back[y, x, c]
+        for x in range(end, width):
+            for c in range(3):
+                out[y, x, c] = back[y, x, c]
+        for x in range(first, end):
             alpha = front[y, x, 3]
             if alpha == 255:
                 out[y, x, 0] = front[y, x, 0]

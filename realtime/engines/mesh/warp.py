@@ -78,18 +78,20 @@ class CpuWarp:
             rows = slice(top, min(top + BAND, portrait.height))
             n = rows.stop - top
             map_x, map_y, front = self._map_x[:n], self._map_y[:n], self._front[:n]
-            rasterise(points, depth, portrait.uv, portrait.triangles, top, map_x, map_y, self._depth[:n])
-            cv2.remap(
-                portrait.texture,
-                map_x,
-                map_y,
-                cv2.INTER_LINEAR,
-                dst=front,
-                borderMode=cv2.BORDER_CONSTANT,
-                borderValue=(0, 0, 0, 0),
-            )
-            composite(front, portrait.background[rows], out[rows])
-            soften_folds(map_x, map_y, FOLD * ZOOM, out[rows])
+            first, end = rasterise(points, depth, portrait.uv, portrait.triangles, top, map_x, map_y, self._depth[:n])
+            if first < end:
+                seen = slice(first, end)
+                cv2.remap(
+                    portrait.texture,
+                    map_x[:, seen],
+                    map_y[:, seen],
+                    cv2.INTER_LINEAR,
+                    dst=front[:, seen],
+                    borderMode=cv2.BORDER_CONSTANT,
+                    borderValue=(0, 0, 0, 0),
+                )
+            composite(front, portrait.background[rows], first, end, out[rows])
+            soften_folds(map_x, map_y, FOLD * ZOOM, first, end, out[rows])
         return out
 
     def _reserve(self, width: int) -> None:
