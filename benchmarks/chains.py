@@ -86,7 +86,51 @@ def postprocess(x: Tensor) -> Tensor:
 def remap(picture: Tensor, flow: Tensor) -> Tensor:
     """(1, 3, H, W) through a flow (2, H, W) in pixels, to uint8 (H, W, 3)."""
     h, w = picture.shape[2:]
-    size = torch.tensor([w, h], device=flow.device, dtype=flow.dtype)
-    grid = (2 * flow.permute(1, 2, 0) + 1) / size - 1
+    grid = torch.stack([(2 * flow[0] + 1) / w - 1, (2 * flow[1] + 1) / h - 1], -1)
     y = F.grid_sample(picture, grid[None], "bilinear", "zeros", False)
     return y[0].round().byte().permute(1, 2, 0).contiguous()
+
+
+def remap_over(picture: Tensor, flow: Tensor, behind: Tensor) -> Tensor:
+    """(1, 4, PH, PW), RGB times alpha and alpha, through a flow (2, H, W) and over `behind` (H, W, 3)."""
+    h, w = picture.shape[2:]
+    grid = torch.stack([(2 * flow[0] + 1) / w - 1, (2 * flow[1] + 1) / h - 1], -1)
+    y = F.grid_sample(picture, grid[None], "bilinear", "zeros", False)[0].permute(1, 2, 0)
+    return (y[..., :3] + behind * (1 - y[..., 3:] / 255)).round().clamp(0, 255).byte()
+
+
+def mesh_flow(
+    points: Tensor, depth: Tensor, uv: Tensor, triangles: Tensor, size: tuple[int, int], box: int
+) -> Tensor:
+    """Triangles (m, 3) to a flow (2, H, W): every triangle over a box of `box` x `box` pixels, which it must fit in;
+    the nearest is found by one `scatter_reduce` of depth and number, put together in 64 bits."""
+    h, w = size
+    corners = points[triangles]  # (m, 3, 2)
+    low = corners.amin(1).ceil()  # (m, 2)
+    side = torch.arange(box, device=points.device)
+    x, y = low[:, 0, None, None] + side, low[:, 1, None, None] + side[:, None]
+    b, c = _barycentric(corners[:, :, :, None, None], x, y)
+    z = depth[triangles][..., None, None]  # (m, 3, 1, 1)
+    z = z[:, 0] + b * (z[:, 1] - z[:, 0]) + c * (z[:, 2] - z[:, 0])
+    shown = (b >= -1e-5) & (c >= -1e-5) & (b + c <= 1 + 1e-5) & (x >= 0) & (x < w) & (y >= 0) & (y < h)
+    bits = z.contiguous().view(torch.int32)
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
+    key = (ordered << 32) | torch.arange(len(triangles), device=points.device)[:, None, None]
+    pixel = torch.where(shown, (y * w + x).long(), h * w)
+    nothing = torch.iinfo(torch.int64).max
+    nearest = torch.full((h * w + 1,), nothing, dtype=torch.int64, device=points.device)
+    nearest = nearest.scatter_reduce(0, pixel.reshape(-1), key.reshape(-1), "amin")[: h * w].view(h, w)
+    drawn = nearest != nothing
+    chosen = triangles[torch.where(drawn, nearest & 0xFFFFFFFF, 0)]  # (H, W, 3)
+    rows, columns = torch.arange(h, device=points.device)[:, None], torch.arange(w, device=points.device)
+    b, c = _barycentric(points[chosen].permute(2, 3, 0, 1)[None], columns, rows)
+    t = uv[chosen].permute(2, 3, 0, 1)  # (3, 2, H, W)
+    return torch.where(drawn, t[0] + b[0] * (t[1] - t[0]) + c[0] * (t[2] - t[0]), -1e4)
+
+
+def _barycentric(corners: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights of the second and third corner at (x, y); corners: (n, 3, 2, ...)."""
+    a, b, c = corners.unbind(1)
+    (bx, by), (cx, cy) = (b - a).unbind(1), (c - a).unbind(1)
+    x, y, area = x - a[:, 0], y - a[:, 1], bx * cy - cx * by
+    return (x * cy - y * cx) / area, (y * bx - x * by) / area

@@ -285,6 +285,49 @@ def _remap(device: torch.device, dry: bool) -> Job:
     )
 
 
+@case("remap 1024 RGBA over 512 RGB")
+def _remap_over(device: torch.device, dry: bool) -> Job:
+    side = 16 if dry else 512
+    texture, behind, out = (_frame(device, n, n, c) for n, c in ((2 * side, 4), (side, 3), (side, 3)))
+    texture[..., :3] = torch.minimum(texture[..., :3], texture[..., 3:])  # colours are multiplied by alpha
+    axis = torch.arange(side, device=device, dtype=torch.float32)
+    flow = torch.stack([axis.expand(side, side), axis[:, None].expand(side, side)])
+    flow = (2 * flow + torch.randn(2, side, side, device=device)).contiguous()
+    planar = texture.permute(2, 0, 1)[None].float().contiguous()
+    return Job(
+        lambda: kernels.remap(texture, flow, behind=behind, out=out),
+        lambda: chains.remap_over(planar, flow, behind),
+        lambda: reference.remap(texture, flow, behind=behind),
+        size_of(texture, flow, behind, out),
+    )
+
+
+@case("mesh_flow 1936 triangles 512x512")
+def _mesh(device: torch.device, dry: bool) -> Job:
+    """Two sheets of triangles that fill the picture, the first drawn hidden behind the second."""
+    side, cells = (16, 3) if dry else (512, 22)
+    axis = torch.linspace(-0.1, 1.1, cells + 1)
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).reshape(-1, 2)
+    index = torch.arange(len(grid)).reshape(cells + 1, cells + 1)
+    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+    sheet = torch.cat([torch.stack(k, -1).reshape(-1, 3) for k in ((a, b, c), (b, d, c))])
+    points = (torch.cat([grid, grid]) + torch.randn(2 * len(grid), 2) * 0.1 / cells) * side
+    depth = torch.cat([torch.ones(len(grid)), torch.zeros(len(grid))]) + torch.rand(2 * len(grid)) * 0.5
+    uv = torch.cat([1000 - grid * 500, grid * 500])
+    triangles = torch.cat([sheet, sheet + len(grid)]).int()
+    sides = points[triangles.long()]
+    box = int((sides.amax(1) - sides.amin(1)).max()) + 2
+    mesh = tuple(t.to(device).contiguous() for t in (points, depth, uv, triangles))
+    out = torch.empty(2, side, side, device=device)
+    scratch = torch.empty(side, side, dtype=torch.int64, device=device)
+    return Job(
+        lambda: kernels.mesh_flow(*mesh, scratch=scratch, out=out),
+        lambda: chains.mesh_flow(*mesh, (side, side), box),
+        lambda: reference.mesh_flow(points, depth, uv, triangles, torch.empty(2, side, side), -1e4),
+        size_of(*mesh, out),
+    )
+
+
 def relative_error(got: Tensor, want: Tensor) -> float:
     """‖got - want‖ / ‖want‖."""
     got, want = got.double().cpu(), want.double().cpu()
