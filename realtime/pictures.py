@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtime.errors import BadFile
+from realtime.errors import BadFile, BadValue
 
 
 def read_picture(path: str | Path, max_side: int | None = None) -> np.ndarray:
@@ -67,6 +67,14 @@ def check_folder_of(path: Path) -> None:
         raise BadFile(path, "is a folder")
     if not path.parent.is_dir():
         raise BadFile(path, f"there is no folder {path.parent}")
+
+
+def check_frame(image: object) -> None:
+    """Raise BadValue where `image` is no driving frame: uint8 (H, W, 3), at least one pixel."""
+    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
+    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
+        given = type(image).__name__ if shape is None else f"{dtype} {tuple(shape)}"
+        raise BadValue("frame", given, "a driving frame is uint8 (height, width, 3), RGB")
 
 
 def fit_into(image: np.ndarray, width: int, height: int) -> np.ndarray:

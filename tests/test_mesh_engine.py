@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import cv2
@@ -97,7 +98,11 @@ def test_it_keeps_the_contract(astronaut):
     engine.close()
 
 
-@pytest.mark.parametrize("options", [{"device": "gpu"}, {"size": 10}, {"size": (1280, 100)}, {"weights": "x"}])
+SENSELESS = [{"device": "gpu"}, {"size": 10}, {"size": (1280, 100)}, {"weights": "x"}]
+SENSELESS += [{"size": value} for value in (None, "x", math.nan, 512.5, (512,), (512, 512, 512))]
+
+
+@pytest.mark.parametrize("options", SENSELESS)
 def test_options_it_cannot_serve_are_refused(options):
     with pytest.raises(BadValue):
         MeshEngine(**options)
@@ -106,6 +111,30 @@ def test_options_it_cannot_serve_are_refused(options):
 def test_a_code_of_another_engine_is_refused(engine):
     for code in (MotionCode("lia", np.zeros(20, np.float32)), MotionCode("mesh", np.zeros(20, np.float32))):
         with pytest.raises(BadValue):
+            engine.render(code)
+
+
+NO_FRAMES = {
+    "grey": np.zeros((64, 64), np.uint8),
+    "one channel": np.zeros((64, 64, 1), np.uint8),
+    "with alpha": np.zeros((64, 64, 4), np.uint8),
+    "fractions": np.zeros((64, 64, 3), np.float32),
+    "long numbers": np.zeros((64, 64, 3), np.int32),
+    "empty": np.zeros((0, 64, 3), np.uint8),
+    "a list": [[[0, 0, 0]]],
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("frame", NO_FRAMES.values(), ids=NO_FRAMES)
+def test_what_is_no_driving_frame_is_refused_and_not_taken_for_one_without_a_face(engine, frame):
+    with pytest.raises(BadValue, match="uint8"):
+        engine.encode(frame)
+
+
+def test_what_is_no_code_is_refused(engine):
+    for code in (None, np.zeros(87, np.float32)):
+        with pytest.raises(BadValue, match="MotionCode"):
             engine.render(code)
 
 

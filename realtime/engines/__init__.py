@@ -78,7 +78,7 @@ def load_engine(name: str, **options: Any) -> Engine:
     Raises UnknownName, MissingExtra, EngineError, BadFile.
     """
     if name not in ENGINES:
-        raise UnknownName("engine", name, ENGINES)
+        raise UnknownName("engine", str(name), ENGINES)
     module, _, attribute = ENGINES[name].partition(":")
     try:
         cls = getattr(importlib.import_module(module), attribute)

@@ -33,6 +33,7 @@ from realtime.engines.layers import LatentAnimator
 from realtime.engines.prepared import Placement, Prepared
 from realtime.engines.registry import find_weights
 from realtime.errors import BadPortrait, BadValue, DeviceError, EngineError
+from realtime.pictures import check_frame
 from realtime.types import Direction, Frame, MotionCode
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ class NeuralEngine:
         else:
             self._clock += 1 / 30
             image, now = frame, self._clock
+        check_frame(image)
         square = self._driving_square(image, now)
         if square is None:
             return None

@@ -17,6 +17,7 @@ from realtime.errors import BadPortrait, BadValue, EngineError
 from realtime.motion.mesh_code import DIRECTIONS, KIND, LENGTH
 from realtime.motion.mesh_encoder import MeshEncoder
 from realtime.motion.retarget import PortraitGeometry, Retargeter
+from realtime.pictures import check_frame
 from realtime.types import Direction, Frame, MotionCode
 
 FARTHEST = 1e4
@@ -98,7 +99,11 @@ class MeshEngine:
         return MotionCode(KIND, self._moving().portrait.values.copy())
 
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
-        """Motion code of a driving frame, None where there is no face. A bare array is uint8 (H, W, 3) RGB."""
+        """Motion code of a driving frame, None where there is no face. A bare array is uint8 (H, W, 3) RGB.
+
+        Raises BadValue for anything else.
+        """
+        check_frame(frame.image if isinstance(frame, Frame) else frame)
         with self._encoding:
             return None if self._closed else self._encoder.encode(frame)
 
@@ -110,6 +115,8 @@ class MeshEngine:
         """
         retargeter, portrait = self._moving(), self._portrait
         assert portrait is not None
+        if not isinstance(code, MotionCode):
+            raise BadValue("code", type(code).__name__, "a MotionCode, as encode gives it")
         if code.kind != KIND or np.shape(code.values) != (LENGTH,):
             raise BadValue("code", f"{code.kind}[{np.size(code.values)}]", f"the mesh engine takes {KIND}[{LENGTH}]")
         code = _sound(code, self.reference.values if self.reference is not None else retargeter.portrait.values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 
 import cv2
@@ -55,7 +56,10 @@ class FramedPortrait:
 
 def output_size(size: int | tuple[int, int]) -> tuple[int, int]:
     """(width, height) from a side or a (width, height) pair. Raises BadValue."""
-    width, height = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    try:
+        width, height = (index(side) for side in (size if isinstance(size, tuple | list) else (size, size)))
+    except (TypeError, ValueError):
+        raise BadValue("size", size, "a whole number of pixels, or a pair (width, height)") from None
     if not all(SMALLEST_SIZE <= side <= LARGEST_SIZE for side in (width, height)):
         raise BadValue("size", size, f"each side must be {SMALLEST_SIZE} to {LARGEST_SIZE} pixels")
     if not 0.4 <= width / height <= 2.5:
