@@ -90,6 +90,51 @@ def test_a_smaller_lia_x_is_recognised_and_computes(size: int, width: int, tmp_p
         assert net.decode(z, feats).shape == (2, 3, size, size)
 
 
+@pytest.mark.parametrize("make", [lambda: Lia(64), lambda: LiaX(4), lambda: WanFaceEncoder()])
+def test_shapes_can_be_asked_without_memory(make) -> None:
+    with torch.device("meta"):
+        net = make()
+        z, feats = net.encode(torch.empty(2, 3, net.size, net.size))
+        assert z.shape == (2, net.dim)
+        assert [f.shape[-1] for f in feats] == [8 << k for k in range(len(feats))]
+        assert net.directions().shape == (net.dim, net.motion_dim)
+        assert net.navigate(z[:1], target=net.alpha(z)).shape == (2, net.dim)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda net: net.encode(torch.zeros(1, 3, 16, 16)),
+        lambda net: net.encode(torch.zeros(1, 3, 8, 16)),
+        lambda net: net.encode(torch.zeros(1, 1, 8, 8)),
+        lambda net: net.encode(torch.zeros(3, 8, 8)),
+        lambda net: net.navigate(torch.zeros(1, 512), target=torch.zeros(1, 5)),
+        lambda net: net.navigate(torch.zeros(1, 512), target=torch.zeros(1, 20), start=torch.zeros(1, 20)),
+    ],
+)
+@pytest.mark.parametrize("make", [lambda: Lia(8), lambda: LiaX(1, 20, size=8), lambda: WanFaceEncoder(8)])
+def test_wrong_shapes_are_told_clearly(make, call) -> None:
+    with pytest.raises(ValueError, match=r"must be|needs both"):
+        call(make())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Lia(100),
+        lambda: Lia(4),
+        lambda: Lia(8, 513),
+        lambda: WanFaceEncoder(100),
+        lambda: WanFaceEncoder(8, 0),
+        lambda: LiaX(5),
+        lambda: LiaX(1, size=100),
+    ],
+)
+def test_networks_that_do_not_exist(make) -> None:
+    with pytest.raises(ValueError, match=r"works on|1 to 512|scales"):
+        make()
+
+
 @pytest.mark.parametrize(
     ("key", "shape"),
     [

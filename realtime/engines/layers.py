@@ -298,7 +298,8 @@ class MotionDictionary(nn.Module):
     def forward(self) -> Tensor:  # (D, M), float32 at least
         """Q of the reduced QR of (weight + 1e-8) with the signs that Householder reflections give (R may be negative
         on its diagonal). Runs on the CPU, in float32 or wider, so that every device gets the same signs."""
-        q, _ = torch.linalg.qr((widened(self.weight) + 1e-8).cpu())
+        shifted = widened(self.weight) + 1e-8
+        q, _ = torch.linalg.qr(shifted if shifted.is_meta else shifted.cpu())
         return q.to(self.weight.device)
 
 
@@ -306,6 +307,12 @@ def check_directions(motion_dim: int, dim: int) -> None:
     """At most `dim` directions of a `dim`-dimensional latent can be orthogonal. Raises ValueError."""
     if not 1 <= motion_dim <= dim:
         raise ValueError(f"a dictionary in {dim} dimensions has 1 to {dim} directions, not {motion_dim}")
+
+
+def check_pictures(x: Tensor, size: int) -> None:
+    """Raises ValueError where x is not (B, 3, size, size)."""
+    if x.ndim != 4 or tuple(x.shape[1:]) != (3, size, size):
+        raise ValueError(f"pictures must be (B, 3, {size}, {size}), not {tuple(x.shape)}")
 
 
 class LatentAnimator(nn.Module):
@@ -320,7 +327,8 @@ class LatentAnimator(nn.Module):
     motion_dim: int
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """x: (B, 3, S, S) in [-1, 1]. Returns z (B, D) and the feature maps for the decoder, coarse (8 x 8) first."""
+        """x: (B, 3, S, S) in [-1, 1]. Returns z (B, D) and the feature maps for the decoder, coarse (8 x 8) first.
+        Raises ValueError for another shape."""
         raise NotImplementedError
 
     def alpha(self, z: Tensor) -> Tensor:
@@ -343,9 +351,13 @@ class LatentAnimator(nn.Module):
         Absolute motion, without `start` and `source`: z + Q target (LIA, equation 2).
         Relative motion, with both: z + (Q target - Q start) + Q source; `start` is the code of the first driving
         frame and `source` the portrait's own code. Edits are added to `source` (relative) or `target` (absolute).
+        Raises ValueError.
         """
         if (start is None) != (source is None):
             raise ValueError("relative motion needs both start and source; absolute motion needs neither")
+        for name, code in (("target", target), ("start", start), ("source", source)):
+            if code is not None and code.shape[-1] != self.motion_dim:
+                raise ValueError(f"{name} must be (B, {self.motion_dim}), not {tuple(code.shape)}")
         q = self.directions()
 
         def move(code: Tensor) -> Tensor:

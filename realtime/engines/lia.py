@@ -28,6 +28,7 @@ from realtime.engines.layers import (
     ToRgb,
     Trace,
     check_directions,
+    check_pictures,
     conv_layer,
 )
 from realtime.engines.neural import NeuralEngine
@@ -47,6 +48,12 @@ from realtime.types import Direction
 
 STYLE = 512
 CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
+
+
+def check_size(size: int) -> None:
+    """Raises ValueError for a side of the pictures that LIA has no network for."""
+    if size not in CHANNELS or size < 8:
+        raise ValueError(f"LIA works on squares of 8, 16, ... 1024 pixels, not {size}")
 
 
 class LiaTower(nn.Module):
@@ -124,14 +131,14 @@ class Lia(LatentAnimator):
 
     def __init__(self, size: int = 256, motion_dim: int = 20) -> None:
         super().__init__()
-        if size not in CHANNELS or size < 8:
-            raise ValueError(f"LIA works on squares of 8, 16, ... 1024 pixels, not {size}")
+        check_size(size)
         check_directions(motion_dim, STYLE)
         self.size, self.dim, self.motion_dim = size, STYLE, motion_dim
         self.enc = LiaEncoder(size, motion_dim)
         self.dec = LiaDecoder(size, motion_dim)
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        check_pictures(x, self.size)
         return self.enc.net_app(x)
 
     def alpha(self, z: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from realtime.engines.layers import (
     ToRgb,
     Trace,
     check_directions,
+    check_pictures,
     conv_layer,
     parameter,
 )
@@ -211,6 +212,7 @@ class LiaX(LatentAnimator):
         self.dec = LiaXDecoder(size, self.dim, motion_dim)
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        check_pictures(x, self.size)
         return self.enc.enc_2r(x)
 
     def alpha(self, z: Tensor) -> Tensor:

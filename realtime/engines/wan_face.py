@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from realtime.engines.layers import LatentAnimator, MotionDictionary
-from realtime.engines.lia import STYLE, LiaEncoder
+from realtime.engines.layers import LatentAnimator, MotionDictionary, check_directions, check_pictures
+from realtime.engines.lia import STYLE, LiaEncoder, check_size
 
 
 class _Dictionary(nn.Module):
@@ -26,11 +26,14 @@ class WanFaceEncoder(LatentAnimator):
 
     def __init__(self, size: int = 512, motion_dim: int = 20) -> None:
         super().__init__()
+        check_size(size)
+        check_directions(motion_dim, STYLE)
         self.size, self.dim, self.motion_dim = size, STYLE, motion_dim
         self.enc = LiaEncoder(size, motion_dim)
         self.dec = _Dictionary(motion_dim)
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        check_pictures(x, self.size)
         return self.enc.net_app(x)
 
     def alpha(self, z: Tensor) -> Tensor:
