@@ -24,6 +24,7 @@ def test_a_full_server_says_when_to_come_back():
         book.admit(2.0)
     assert 5 <= full.value.retry_after <= 10
     assert "2 places" in str(full.value)
+    assert str(ServerFull(1, 10)).startswith("The only place is taken")
     book.end(first.id, End.CLIENT)
     book.admit(3.0)
     assert book.refused == 1

@@ -207,6 +207,7 @@ function received(connection, event) {
   switch (event.type) {
     case "hello":
       panel = event.panel;
+      if (panel) get("privacy", HTMLElement).textContent = "Your camera picture stays on this computer: only the avatar is shown.";
       for (const id of ["camera", "sample", "snapshot"]) get(id, HTMLButtonElement).hidden = panel;
       get("engine", HTMLElement).hidden = false;
       get("engine", HTMLElement).textContent = `${event.engine} on ${event.device}`;

@@ -17,7 +17,8 @@ class ServerFull(AvatarError):
         self.sessions, self.retry_after = sessions, retry_after
 
     def __str__(self) -> str:
-        return f"All {self.sessions} places are taken. Try again in {self.retry_after} seconds"
+        taken = "The only place is" if self.sessions == 1 else f"All {self.sessions} places are"
+        return f"{taken} taken. Try again in {self.retry_after} seconds"
 
 
 class End(StrEnum):

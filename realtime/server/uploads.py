@@ -39,7 +39,9 @@ def decode_portrait(data: bytes, max_pixels: int) -> np.ndarray:
                 return _flatten(upright)
         except UnidentifiedImageError:
             raise BadPortrait("this is not a PNG, JPEG or WebP picture") from None
-        except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError):
+        except Image.DecompressionBombError:
+            raise BadPortrait(f"its pixels are too many; at most {max_pixels // 1_000_000} million") from None
+        except (OSError, SyntaxError, ValueError, EOFError, MemoryError):
             raise BadPortrait("the picture is damaged") from None
 
 
