@@ -27,6 +27,7 @@ from benchmarks.device import (
 from benchmarks.result import Result
 from benchmarks.show import cell, number, show_notes
 from kernels import backends, reference
+from kernels.camera import colour_constants
 from kernels.warp import Colour, Warped
 
 HALF = torch.float16
@@ -246,7 +247,7 @@ def _pre(device: torch.device, dry: bool) -> Job:
 def _pre_nv12(device: torch.device, dry: bool) -> Job:
     (h, w), to = ((36, 64), 16) if dry else ((1080, 1920), 512)
     frame, out = _frame(device, h * 3 // 2, w), wide(device, 3, to, to)
-    constants = kernels.camera.colour_constants("bt709", False)
+    constants = colour_constants("bt709", False)
     return Job(
         lambda: kernels.preprocess(frame, format="nv12", out=out),
         lambda: chains.preprocess_nv12(frame, to),

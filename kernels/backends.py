@@ -59,7 +59,7 @@ def backend_for(device: str) -> Backend | None:
 
 
 @functools.cache
-def cuda_backend() -> Backend:
+def cuda_backend() -> CudaBackend:
     """The CuPy backend. Raises KernelError where CuPy cannot be used."""
     reason = why_unavailable()
     if reason:

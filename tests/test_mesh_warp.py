@@ -95,6 +95,13 @@ def test_a_gpu_that_cannot_be_used_is_refused_in_one_sentence(monkeypatch):
     )
 
 
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(kernels, "why_unavailable", lambda: "", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(NoDevice, match="cuda:3: there are 1 CUDA devices"):
+        MeshEngine(128, device="cuda:3")
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda0", "mps"])
 def test_unknown_devices_are_refused(name):
     with pytest.raises(BadValue, match="auto, cpu, cuda or cuda:N"):

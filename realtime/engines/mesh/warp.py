@@ -57,9 +57,13 @@ def warp_on(device: str) -> Warp:
         raise NoDevice(device, f"the mesh engine cannot run there: {reason}", "Without --device it runs on the CPU")
     import torch
 
+    from kernels import backends
+
     if int(index or 0) >= torch.cuda.device_count():
         raise NoDevice(device, f"there are {torch.cuda.device_count()} CUDA devices, counted from 0")
-    return KernelWarp(torch.device("cuda", int(index or 0)))
+    place = torch.device("cuda", int(index or 0))
+    backends.cuda_backend().warm_up(str(place), ("mesh",))  # compiled now, so that no frame waits for it
+    return KernelWarp(place)
 
 
 class CpuWarp:
