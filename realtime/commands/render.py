@@ -10,6 +10,7 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import progress, say, stop_on_signals
+from realtime.credentials import check_signing, sign
 from realtime.errors import AvatarError, BadFile
 from realtime.pipeline import Pipeline
 from realtime.settings import PipelineSettings
@@ -33,6 +34,7 @@ def command(
     weights: o.Weights = None,
     device: o.Device = "auto",
     mark: o.Mark = True,
+    c2pa: Annotated[bool, typer.Option("--c2pa", help="Add C2PA content credentials: a program made this.")] = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Animate a portrait with a clip: every frame, nothing dropped, with the clip's sound.
@@ -55,6 +57,8 @@ def command(
     live = o.live_settings(set_, amplitude, absolute, mirror, hold_gaze)
     o.check_stats(stats)
     o.refuse_overwriting([output, stats], [argument, portrait])
+    if c2pa:
+        check_signing(output)
     source = open_source(driving, SourceOptions(paced=False))
     audio = Path(argument).expanduser() if kind == "file" else None
     sink = open_sink(f"file:{output}", SinkOptions(live=False, audio=audio, mark=mark))
@@ -70,6 +74,8 @@ def command(
         raise AvatarError(f"interrupted: {output} holds the first {counts.delivered} frames")
     if counts.delivered == 0:
         raise BadFile(driving, "holds no frames")
+    if c2pa:
+        sign(output.expanduser(), trained=renderer.name != "mesh")
     if not quiet:
         without = f", {counts.no_face} without a face" if counts.no_face else ""
         print(f"{output}: {counts.delivered} frames{without}, {pipeline.stats.fps():.0f} a second")
