@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from realtime.engines import Engine
-from realtime.motion.calibration import LONGEST, Calibration
+from realtime.motion.calibration import Calibration
 from realtime.motion.edits import Edits
 from realtime.motion.presence import Presence
 from realtime.settings import Live
@@ -81,11 +81,6 @@ class Driver:
 
     def settle(self) -> None:
         """No more is to be seen: look at what was seen again, until the neutral face is found."""
-        if self._known is None and self._observed and not self._calibration.settled:
-            now = self._observed[-1][1]
-            step = min(0.1, max(0.02, (now - self._observed[0][1]) / len(self._observed)))
-            for _ in range(round(LONGEST / step / len(self._observed)) + 1):
-                for code, _time in self._observed:
-                    now += step
-                    self._calibration.update(code, now)
+        if self._known is None:
+            self._calibration.settle(self._observed)
         self._observed.clear()

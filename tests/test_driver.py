@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from realtime.commands.encode import encode_track
 from realtime.driver import Driver
 from realtime.settings import Live
 from realtime.types import MotionCode
-from tests.support import FakeEngine
+from tests.support import FakeEngine, ListSource, plain
 
 
 def code(*values: float) -> MotionCode:
@@ -83,3 +84,19 @@ def test_looking_ahead_finds_neutral_even_in_a_short_clip(frames: int) -> None:
     reference = driver.update(codes[0], Live(), 0.0).reference
     assert driver.calibration == 1.0 or frames == 1
     assert abs(reference.values[1]) < 3.0
+
+
+def test_a_track_carries_the_neutral_that_rendering_the_clip_finds() -> None:
+    """A short clip: codes recorded first and rendered later move the portrait as the clip itself does."""
+    engine = FakeEngine()
+    pictures = [plain((20 + 8 * (n % 5), 100 + 4 * n, 90)) for n in range(12)]
+    track = encode_track(ListSource(pictures), engine)
+    driver = Driver(engine)
+    for n, picture in enumerate(pictures):
+        driver.observe(engine.encode(picture), n / 30)
+    driver.settle()
+    seen = engine.encode(pictures[0])
+    assert seen is not None
+    neutral = driver.update(seen, Live(), 0.0).reference.values
+    assert track.reference is not None
+    np.testing.assert_allclose(track.reference, neutral, atol=1e-6)

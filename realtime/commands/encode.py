@@ -81,6 +81,7 @@ def encode_track(
     codes: list[MotionCode | None] = []
     times: list[float] = []
     calibration = Calibration(engine.directions)
+    observed: list[tuple[MotionCode, float]] = []
     while (item := source.read()) is not None:
         if not isinstance(item, Frame) or (duration is not None and item.pts >= duration - 1e-9):
             break
@@ -88,8 +89,11 @@ def encode_track(
         code = engine.encode(Frame(image, item.pts, item.index, item.pts))
         if code is not None:
             calibration.update(code, item.pts)
+            if not calibration.settled:
+                observed.append((code, item.pts))
         codes.append(code)
         times.append(item.pts)
         on_frame()
+    calibration.settle(observed)
     track = MotionTrack.of_codes(codes, source.fps or 30.0, engine.directions, calibration.reference)
     return MotionTrack(track.kind, track.fps, track.names, times, track.values, track.reference)  # type: ignore[arg-type]

@@ -96,6 +96,17 @@ class Calibration:
         self._first, self._last = False, now
         return self._reference
 
+    def settle(self, observed: Sequence[tuple[MotionCode, float]]) -> None:
+        """No more is to be seen: look at what was `observed` (codes with their times) again, until at rest."""
+        if not observed or self._settled:
+            return
+        now = observed[-1][1]
+        step = min(0.1, max(0.02, (now - observed[0][1]) / len(observed)))
+        for _ in range(round(LONGEST / step / len(observed)) + 1):
+            for code, _time in observed:
+                now += step
+                self.update(code, now)
+
     def _note(self, values: np.ndarray, step: float) -> None:
         self._elapsed += step
         moved = 0.0
