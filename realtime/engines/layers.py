@@ -361,9 +361,8 @@ class LatentAnimator(nn.Module):
         q = self.directions()
 
         def move(code: Tensor) -> Tensor:
-            return code.to(q.dtype) @ q.T
+            return (code.to(q.dtype)[..., None] * q.T).sum(-2)  # (B, M, 1) * (M, D) -> (B, D), summed as published
 
-        moved = move(target)
-        if start is not None and source is not None:
-            moved = (moved - move(start)) + move(source)
-        return (z.to(q.dtype) + moved).to(z.dtype)
+        if start is None or source is None:
+            return (z.to(q.dtype) + move(target)).to(z.dtype)
+        return (z.to(q.dtype) + (move(target) - move(start)) + move(source)).to(z.dtype)
