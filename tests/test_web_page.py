@@ -309,7 +309,7 @@ def test_a_full_server_is_told_and_tried_again(chrome):
         first = open_page(context, server)
         second = context.new_page()
         second.goto(server.url)
-        wait_js(second, "document.querySelector('#veil-text').textContent.includes('All 1 places are taken')")
+        wait_js(second, "document.querySelector('#veil-text').textContent.includes('The only place is taken')")
         assert "Trying again in" in second.inner_text("#veil-text")
         first.close()
         until(lambda: len(server.studio.sessions) == 0)
