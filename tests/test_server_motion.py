@@ -10,7 +10,6 @@ import cv2
 import httpx
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -103,19 +102,11 @@ async def test_a_client_may_come_back_to_its_session(server):
 
 
 async def test_each_stage_of_a_session_uses_one_core(server):
-    def threads() -> set[int]:
-        return {cv2.getNumThreads(), *(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")}
-
     cv2.setNumThreads(2)
-    with threadpool_limits(2, user_api="blas"):
-        async with MotionClient(motion_url(server.url)):
-            for _ in range(100):  # The session may greet its client a moment before its threads have started.
-                if threads() == {1}:
-                    break
-                await asyncio.sleep(0.05)
-            seen = threads()
+    async with MotionClient(motion_url(server.url)):
+        seen = cv2.getNumThreads()
     await gone(server)
-    assert seen == {1}
+    assert seen == 1
 
 
 async def test_a_full_server_says_so(server):
