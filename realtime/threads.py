@@ -7,18 +7,23 @@ import sys
 SWITCH_SECONDS = 0.001
 """How long one Python thread may keep the others waiting; Python's own 5 ms would show in the latency."""
 
-_held: list[object] = []
-
 
 def one_core_per_stage() -> None:
     """Let each stage of a session use one core: the stages are what runs side by side.
 
     The matrices of a frame are small; a BLAS that splits them over cores spends more time waiting at its barriers
-    than it saves (a third of all CPU time on two cores). torch keeps its threads. Safe to call again and again.
+    than it saves (a third of all CPU time on two cores). torch keeps its threads. Safe to call again and again, from
+    any thread.
     """
     sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import ThreadpoolController
 
-    _held[:] = [threadpool_limits(1, user_api="blas")]
+    for pool in ThreadpoolController().select(user_api="blas").lib_controllers:
+        # Recent threadpoolctl lets one thread alone set OpenBLAS' pool as long as it lives, and ignores the others in
+        # silence. Sessions start in threads of their own, so each takes that right over.
+        take_over = getattr(pool, "clear_controlling_thread", None)
+        if take_over:
+            take_over(force=True)
+        pool.set_num_threads(1)
