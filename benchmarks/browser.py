@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +40,21 @@ def why_not() -> str | None:
 
 
 def write_camera(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:
-    """A stamped clip in the one form that Chromium's fake camera plays well: MJPEG, yuvj420p, high quality.
+    """A stamped clip for Chromium's fake camera, as Y4M: of the two forms it plays, the one whose rate can be chosen
+    (MJPEG always has 30).
 
     frames: uint8 (H, W, 3), all of one size; frame k carries the number k.
     """
     import av
 
-    with av.open(str(path), "w", format="mjpeg") as out:
-        stream = out.add_stream("mjpeg", rate=fps)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuvj420p"
-        stream.codec_context.qmin = stream.codec_context.qmax = 3
+    height, width = frames[0].shape[:2]
+    with path.open("wb") as out:
+        out.write(f"YUV4MPEG2 W{width} H{height} F{fps}:1 Ip A1:1 C420jpeg\n".encode())
         for index, image in enumerate(frames):
             image = image.copy()
             stamp.draw(image, index)
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuvj420p")
-            frame.pts, frame.time_base = index, Fraction(1, fps)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
+            planes = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p").to_ndarray()
+            out.write(b"FRAME\n" + planes.tobytes())
 
 
 @contextlib.contextmanager

@@ -92,7 +92,7 @@ def stages_figure(result: Result) -> Any:
     axis.set_yticks(range(len(result.series)), list(result.series), fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel("processor time of one frame on one core, median, ms", fontsize=8)
-    axis.legend(fontsize=7, frameon=False, ncols=2, loc="lower right")
+    axis.legend(fontsize=7, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 
 

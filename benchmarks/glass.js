@@ -66,7 +66,7 @@ async function measure({ geometry, seconds, warm, width, height, fps }) {
   });
   watch(theirs, stampReader(geometry), (number, meta, now) => {
     if (firstShown === null && number !== null) firstShown = now;
-    if (recording) shown.push([number, now, meta.expectedDisplayTime, meta.receiveTime ?? null, meta.presentedFrames]);
+    if (recording && number !== null) shown.push([number, now, meta.expectedDisplayTime, meta.receiveTime ?? null, meta.presentedFrames]);
   });
   const sleep = (s) => new Promise((done) => setTimeout(done, 1000 * s));
   const stats = async () => {

@@ -106,12 +106,14 @@ def test_the_page_measures_an_echo_through_a_real_browser(tmp_path):
     if reason is not None:
         pytest.skip(f"{reason}")
     image = cv2.GaussianBlur(noise(240, 320), (0, 0), 5)
-    browser.write_camera(tmp_path / "camera.mjpeg", [image] * 90, fps=30)
+    browser.write_camera(tmp_path / "camera.y4m", [image] * 90, fps=30)
     plan = {"geometry": browser.GEOMETRY, "seconds": 2, "warm": 1.5, "width": 320, "height": 240, "fps": 30}
-    with glass.echo(0) as (exchange, server), browser.chromium(tmp_path / "camera.mjpeg") as chromium:
+    with glass.echo(0) as (exchange, server), browser.chromium(tmp_path / "camera.y4m") as chromium:
         measured = glass.one_round(chromium, exchange, plan, server)
     assert measured["picture"] == {"width": 320, "height": 240}
     assert measured["after"]["inbound"]["framesDecoded"] > measured["before"]["inbound"]["framesDecoded"]
     numbers = [int(number) for number, *_ in measured["shown"]]
     assert set(numbers) <= set(range(90))
     assert all(0 < delay < 3000 for _, delay in measured["delays"])
+    display, arrival = (np.median([delay for _, delay in measured[key]]) for key in ("delays", "arrivals"))
+    assert 0 < arrival < display
