@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -62,11 +63,19 @@ def check_picture_target(path: str | Path) -> None:
 
 
 def check_folder_of(path: Path) -> None:
-    """Raise BadFile where no file can be made at `path`: its folder is missing, or it is a folder itself."""
+    """Raise BadFile where no file can be made at `path`: its folder is missing or may not be written, it is a folder
+    itself, or a file that may not be changed. Leaves everything as it was."""
     if path.is_dir():
         raise BadFile(path, "is a folder")
     if not path.parent.is_dir():
         raise BadFile(path, f"there is no folder {path.parent}")
+    try:  # to ask for the permission would not do: a mount may be read-only, or of a kind that takes no files
+        if path.is_file():
+            path.open("r+b").close()
+        elif not path.exists():
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise BadFile(path, f"cannot be written ({error.strerror})") from error
 
 
 def check_frame(image: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from realtime.errors import BadFile
-from realtime.pictures import write_picture
+from realtime.pictures import check_folder_of, write_picture
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
 
@@ -23,10 +23,9 @@ class ImagesSink(SinkBase):
         """Raises BadFile where the folder cannot be made, or holds something already."""
         if str(self.folder) in ("", "."):
             raise BadFile("images", "an images sink needs a folder, as in images:frames")
-        if not self.folder.parent.is_dir():
-            raise BadFile(self.folder, f"there is no folder {self.folder.parent}")
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise BadFile(self.folder, "exists and is not an empty folder")
+        check_folder_of(self.folder / "000000.png" if self.folder.exists() else self.folder)
 
     def open(self, width: int, height: int, fps: float) -> None:
         self.folder.mkdir(exist_ok=True)
