@@ -13,6 +13,7 @@
     │   └── NoDevice             there is no such device (also a UsageError: exit code 2)
     ├── EngineError              an engine could not load or failed while running
     └── ConnectionLost           a peer or a network source went away
+        └── NoConnection         it never was there (also a UsageError: exit code 2)
 
 An exception carries data; ``str()`` builds the sentence: what is wrong, where, and how to mend it.
 """
@@ -121,3 +122,9 @@ class ConnectionLost(AvatarError):
 
     def __str__(self) -> str:
         return f"{self.peer}: {self.reason}"
+
+
+class NoConnection(ConnectionLost, UsageError):
+    """Nothing that can be used answers at the address of a peer or a network source."""
+
+    exit_code = 2

@@ -192,6 +192,11 @@ MISTAKES = [
     (["run"], "--sink file:out.avi", "must end in"),
     (["run"], "--sink null --source missing.mp4", "missing.mp4: no such file"),
     (["run"], "--sink null --source wobble", "no source called 'wobble'"),
+    (["run"], "--sink null --source=", "camera, camera:N, a clip"),
+    (["run"], "--sink null --source motion:", "motion:builtin"),
+    (["run"], "--sink null --source file:", "file:clip.mp4"),
+    (["run"], "--source http://127.0.0.1:9/x --sink null --portrait face.png --engine fake", "cannot be opened"),
+    (["run"], "--source rtsp://127.0.0.1:9/x --sink null --portrait face.png --engine fake", "cannot be opened"),
     (["run"], "--sink null --source motion:missing.motion", "missing.motion"),
     (["run"], "--sink null --source clip.mp4 --portrait none.png", "none.png: no such file"),
     (["run"], "--sink null --source clip.mp4 --portrait clip.motion", "clip.motion: no such file"),
@@ -231,6 +236,37 @@ def test_no_file_is_left_behind_by_a_mistake(place: Path, capsys) -> None:
     run(["render", "clip.mp4", "--portrait", "black.png", "-o", "out.mp4", *FAKE])
     run(["run", "--source", "clip.mp4", "--portrait", "black.png", "--sink", "file:out.mp4", *FAKE])
     assert {p.name for p in place.iterdir()} == before
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc is a folder that takes no files, even from root")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "render clip.mp4 --engine fake --portrait face.png -o /proc/out.mp4",
+        "render clip.mp4 --engine fake --portrait face.png -o out.mp4 --stats /proc/stats.json",
+        "edit face.png --engine fake -o /proc/out.png",
+        "encode clip.mp4 --engine fake -o /proc/out.motion",
+        "directions --engine fake --portrait face.png -o /proc/sheet.png",
+        "directions --engine fake --portrait face.png -o /proc/sweep.mp4",
+        "demo --film /proc/demo.mp4",
+        "run --source clip.mp4 --engine fake --portrait face.png --sink file:/proc/out.mp4",
+        "run --source clip.mp4 --engine fake --portrait face.png --sink images:/proc/frames",
+    ],
+)
+def test_a_folder_that_takes_no_files_is_told_before_any_work(place: Path, capsys, monkeypatch, arguments) -> None:
+    from tests.support import FakeEngine
+
+    monkeypatch.setattr(FakeEngine, "render", lambda self, code: pytest.fail("something was rendered"))
+    assert "cannot be written" in sentence(capsys, 2, arguments.split())
+
+
+def test_asking_whether_a_file_can_be_written_changes_nothing(tmp_path: Path) -> None:
+    from realtime.pictures import check_folder_of
+
+    (tmp_path / "kept.mp4").write_bytes(b"a film")
+    for name in ("kept.mp4", "new.mp4"):
+        check_folder_of(tmp_path / name)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("kept.mp4", b"a film")]
 
 
 def test_a_failure_while_running_is_exit_code_1(place: Path, capsys, monkeypatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import itertools
+import socket
 import threading
 import time
 from fractions import Fraction
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from realtime.errors import BadFile, BadValue, ConnectionLost, DeviceError, NoDevice, UnknownName
+from realtime.errors import BadFile, BadValue, ConnectionLost, DeviceError, NoConnection, NoDevice, UnknownName
 from realtime.motion.motion_track import MotionTrack
 from realtime.pictures import fit_into, read_picture, write_picture
 from realtime.sources import SourceOptions, Unseen, open_source, parse_source
@@ -383,6 +384,18 @@ def test_an_address_that_does_not_answer_is_an_error_without_the_password() -> N
     with pytest.raises(ConnectionLost, match="cannot be opened") as caught:
         source.open()
     assert "secret" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_an_address_that_takes_the_call_and_says_nothing_is_an_error_in_time(monkeypatch) -> None:
+    import realtime.sources.url as url
+
+    monkeypatch.setattr(url, "OPEN_SECONDS", 0.6)
+    monkeypatch.setattr(url, "READ_SECONDS", 0.6)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = open_source(f"http://127.0.0.1:{silent.getsockname()[1]}/clip.mp4")
+        with pytest.raises(NoConnection, match="no answer"):
+            source.open()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tiff"])

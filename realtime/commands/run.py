@@ -87,11 +87,10 @@ def command(
         for picture in pictures if len(pictures) > 1 else ():
             pipeline.control.prepare_portrait(picture.image, picture.name)
         pipeline.control.portrait_is(pictures[0].name)
-        if not quiet:
-            say(f"{driving.name} drives {pictures[0].name} into {', '.join(s.name for s in sinks)}; Ctrl-C ends it")
         if panel is not None:
             panel.control = pipeline.control
-        run_session(pipeline, quiet)
+        into = ", ".join(s.name for s in sinks)
+        run_session(pipeline, quiet, f"{driving.name} drives {pictures[0].name} into {into}; Ctrl-C ends it")
 
 
 def _panel(

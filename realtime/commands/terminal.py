@@ -25,14 +25,16 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run_session(pipeline: Pipeline, quiet: bool = False) -> None:
-    """Run a session until it ends; Ctrl-C and SIGTERM end it well. Shows a live line. Raises AvatarError."""
-    asyncio.run(_session(pipeline, quiet))
+def run_session(pipeline: Pipeline, quiet: bool = False, greeting: str = "") -> None:
+    """Run a session until it ends; Ctrl-C and SIGTERM end it well. Shows a live line. Raises AvatarError.
+
+    greeting: what is said once source and sinks are open: a source that cannot be opened gives its error alone."""
+    asyncio.run(_session(pipeline, quiet, greeting))
 
 
-async def _session(pipeline: Pipeline, quiet: bool) -> None:
+async def _session(pipeline: Pipeline, quiet: bool, greeting: str) -> None:
     stop_on_signals(asyncio.get_running_loop(), pipeline)
-    line = LiveLine(pipeline, quiet)
+    line = LiveLine(pipeline, quiet, greeting)
     pipeline.control.subscribe(line.notice)
     ticker = asyncio.create_task(line.keep_up())
     try:
@@ -62,17 +64,30 @@ def stop_on_signals(loop: asyncio.AbstractEventLoop, pipeline: Pipeline) -> None
 class LiveLine:
     """One line that says how the session does: rewritten in place in a terminal, now and then elsewhere."""
 
-    def __init__(self, pipeline: Pipeline, quiet: bool) -> None:
-        self._pipeline, self._quiet = pipeline, quiet
+    def __init__(self, pipeline: Pipeline, quiet: bool, greeting: str = "") -> None:
+        self._pipeline, self._quiet, self._greeting = pipeline, quiet, greeting
         self._terminal = sys.stderr.isatty()
         self._width = 0
 
     async def keep_up(self) -> None:
         """Write the line again and again until cancelled."""
-        while not self._quiet:
+        if self._quiet:
+            return
+        await self._greet()
+        while True:
             await asyncio.sleep(0.5 if self._terminal else PLAIN_LINE_EVERY)
             if self._pipeline.control.phase == "running":
                 self._show(self.text())
+
+    async def _greet(self) -> None:
+        """Say that source and sinks are being opened, in a terminal only; then the greeting."""
+        if self._terminal:
+            self._show(f"opening {self._pipeline.source.name} ...")
+        while self._pipeline.control.phase == "starting":
+            await asyncio.sleep(0.02)
+        self.close()
+        if self._greeting and self._pipeline.control.phase == "running":
+            say(self._greeting)
 
     def text(self) -> str:
         """What the line says now."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from realtime.errors import BadFile, UnknownName
+from realtime.errors import BadFile, BadValue, UnknownName
 from realtime.types import Direction, Frame, MotionCode
 
 SOURCES: dict[str, str] = {
@@ -31,6 +31,14 @@ SOURCES: dict[str, str] = {
     "still": "realtime.sources.still:StillSource",
     "url": "realtime.sources.url:UrlSource",
 }
+
+EXAMPLES = {
+    "file": "file:clip.mp4",
+    "motion": "motion:walk.motion or motion:builtin",
+    "still": "still:face.png",
+    "url": "rtsp://192.168.1.20/stream",
+}
+"""Sources that are nothing without an argument, and how one is written."""
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
 
@@ -97,7 +105,7 @@ class Source(Protocol):
         """Raise BadFile where an engine with codes of this kind and these directions cannot be driven by it."""
 
     def open(self) -> None:
-        """Get ready to read. Raises BadFile, DeviceError, ConnectionLost."""
+        """Get ready to read. Raises BadFile, DeviceError, NoConnection."""
 
     def read(self) -> Item | None:
         """The next item, None when there are no more."""
@@ -144,13 +152,18 @@ def open_source(spec: str, options: SourceOptions | None = None) -> Source:
 
 
 def parse_source(spec: str) -> tuple[str, str]:
-    """Split a source as written on the command line: (name of the registry, argument)."""
+    """Split a source as written on the command line: (name of the registry, argument). Raises BadFile, BadValue,
+    UnknownName."""
+    if not spec.strip():
+        raise BadValue("source", spec, "camera, camera:N, a clip, a picture, motion:PATH, or an rtsp/http address")
     if re.match(r"(rtsps?|rtmps?|https?|udp|tcp|srt)://", spec, re.IGNORECASE):
         return "url", spec
-    kind, colon, argument = spec.partition(":")
-    if kind in SOURCES and (colon or kind == "camera"):
+    kind, _, argument = spec.partition(":")
+    if kind in SOURCES and (argument or kind == "camera"):
         return kind, argument
     path = Path(spec).expanduser()
+    if kind in EXAMPLES and not argument and not path.exists():
+        raise BadValue("source", spec, f"say which, as in {EXAMPLES[kind]}")
     if path.is_dir():
         raise BadFile(spec, "is a folder; a source is a video, a picture or a camera")
     if not path.exists():

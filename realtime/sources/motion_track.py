@@ -20,8 +20,8 @@ class MotionTrackSource(SourceBase):
 
     def __init__(self, argument: str, options: SourceOptions) -> None:
         super().__init__(options)
-        self.argument = argument or BUILTIN
-        self.name = "the built-in motion track" if self.argument == BUILTIN else Path(argument).name
+        self.argument = argument
+        self.name = "the built-in motion track" if argument == BUILTIN else Path(argument).name
         self._clock = MediaClock()
         self._next = 0
         self._round = 0

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from realtime.errors import AvatarError, ConnectionLost
+from realtime.errors import AvatarError, NoConnection
 from realtime.pacing import Backoff
 from realtime.sources import SourceBase, SourceOptions
 from realtime.sources.decode import to_rgb
@@ -78,7 +78,7 @@ class ReconnectingSource(SourceBase):
     def _take(self, container: Any) -> None:
         if not container.streams.video:
             container.close()
-            raise ConnectionLost(self.name, "holds no video")
+            raise NoConnection(self.name, "holds no video")
         self._container = container
         stream = container.streams.video[0]
         stream.thread_type = "SLICE"  # frame threads would hold frames back

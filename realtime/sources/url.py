@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from realtime.errors import BadValue, ConnectionLost
+from realtime.errors import BadValue, NoConnection
 from realtime.pacing import MediaClock
 from realtime.sources import SourceOptions
 from realtime.sources.reconnecting import ReconnectingSource
@@ -38,11 +38,14 @@ class UrlSource(ReconnectingSource):
     def connect(self) -> Any:
         import av
 
+        begun = self.clock()
         try:
             container = av.open(self.url, options=options_for(self.url), timeout=(OPEN_SECONDS, READ_SECONDS))
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = str(getattr(error, "strerror", None) or error).replace(self.url, self.name)
-            raise ConnectionLost(self.name, f"cannot be opened ({reason})") from error
+            if self.clock() - begun > READ_SECONDS - 0.5:
+                reason = "no answer"
+            raise NoConnection(self.name, f"cannot be opened ({reason})") from error
         self._recorded = bool(container.duration and container.duration > 0)
         self.live = not self._recorded
         return container
