@@ -59,6 +59,16 @@ def frames_in(path: Path) -> tuple[int, float, float]:
         return count, float(container.streams.video[0].average_rate), container.duration / 1e6
 
 
+def when_shown(path: str, kind: str) -> list[float]:
+    """When each frame of the film's pictures ("video") or sound ("audio") begins, seconds, and when the last ends."""
+    import av
+
+    with av.open(path) as container:
+        stream = container.streams.get({kind: 0})[0]
+        times = [frame.time for frame in container.decode(stream)]
+        return [*times, float((stream.start_time + stream.duration) * stream.time_base)]
+
+
 def test_render_gives_as_many_frames_at_the_same_rate(place: Path, capsys) -> None:
     assert run(["render", "clip.mp4", "--portrait", "face.png", "-o", "out.mp4", "--stats", "s.json", *FAKE]) == 0
     assert frames_in(place / "out.mp4") == frames_in(place / "clip.mp4") == (20, 25.0, pytest.approx(0.8, abs=0.01))
@@ -89,6 +99,8 @@ def test_render_copies_the_sound(place: Path) -> None:
         samples = sum(frame.samples for frame in out.decode(audio=0))
     assert samples / 48_000 == pytest.approx(0.8, abs=0.06)
     assert frames_in(Path("out.mp4"))[0] == 20
+    for kind in ("video", "audio"):  # AAC begins with 1024 samples that no player plays: they must not delay the rest
+        assert when_shown("out.mp4", kind) == pytest.approx(when_shown("talk.mp4", kind), abs=1e-3)
 
 
 def test_render_takes_a_part_with_duration(place: Path) -> None:

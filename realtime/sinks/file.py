@@ -140,7 +140,9 @@ class FileSink(SinkBase):
     def _muxer_options(self) -> dict[str, str]:
         if self.path.suffix.lower() == ".mkv":
             return {"flush_packets": "1"}
-        return {"movflags": "hybrid_fragmented+frag_keyframe+default_base_moof", "flush_packets": "1"}
+        # The description waits for the first fragment (delay_moov): by then it is known that the sound begins before
+        # 0, with samples that set the decoder up, and an edit list hides them. Otherwise FFmpeg moves all else later.
+        return {"movflags": "hybrid_fragmented+delay_moov+frag_keyframe+default_base_moof", "flush_packets": "1"}
 
     def _encoder_options(self, encoder: str) -> dict[str, str]:
         if encoder != "libx264":
