@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from realtime.errors import UnknownName
+from realtime.errors import BadValue, UnknownName
 from realtime.metrics import Stats
 from realtime.motion.edits import Edits
 from realtime.settings import Live
@@ -45,8 +45,10 @@ class PortraitWish:
 class Control:
     """Desired state of a session. Stages read `live` at the start of each frame; it is replaced as a whole."""
 
-    def __init__(self, live: Live, directions: Iterable[Direction], stats: Stats, shelf: Shelf) -> None:
-        self._directions = list(directions)
+    def __init__(
+        self, live: Live, directions: Iterable[Direction], stats: Stats, shelf: Shelf, can_mirror: bool = True
+    ) -> None:
+        self._directions, self._can_mirror = list(directions), can_mirror
         self._lock = threading.Lock()
         self._live = live
         self._wishes: deque[PortraitWish] = deque()
@@ -216,3 +218,5 @@ class Control:
 
     def _check(self, live: Live) -> None:
         Edits(self._directions, live.edits, live.amplitude, live.hold_gaze)
+        if live.mirror and not self._can_mirror:
+            raise BadValue("mirror", "on", "the codes of this motion track do not tell left from right")

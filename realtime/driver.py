@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from realtime.engines import Engine
 from realtime.motion.calibration import Calibration
 from realtime.motion.edits import Edits
+from realtime.motion.mirror import mirrored
 from realtime.motion.presence import Presence
 from realtime.settings import Live
 from realtime.types import MotionCode
@@ -29,7 +30,8 @@ class Drive:
 class Driver:
     """One driver's motion, as it shall be shown. Used by one thread, that of the encoding stage.
 
-    reference: the driver's neutral code where it is known beforehand, as in most motion tracks.
+    reference: the driver's neutral code where it is known beforehand, as in most motion tracks. As recorded: with
+    `Live.mirror`, codes come in mirrored, and it is mirrored here.
     """
 
     def __init__(self, engine: Engine, reference: MotionCode | None = None) -> None:
@@ -54,7 +56,8 @@ class Driver:
     def update(self, code: MotionCode | None, live: Live, now: float) -> Drive:
         """`code`: what the encoder saw, None where there is no face."""
         rest = self._engine.portrait_code
-        reference = self._known or self._calibration.reference
+        known = mirrored(self._known) if self._known is not None and live.mirror else self._known
+        reference = known or self._calibration.reference
         if code is not None and self._known is None:
             reference = self._calibration.update(code, now)
         if live.absolute or reference is None:

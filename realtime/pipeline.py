@@ -22,11 +22,12 @@ import numpy as np
 from realtime.control import Control
 from realtime.driver import Drive, Driver
 from realtime.engines import Engine
-from realtime.errors import AvatarError, BadFile, BadPortrait, EngineError
+from realtime.errors import AvatarError, BadFile, BadPortrait, BadValue, EngineError
 from realtime.health import Guard, Health
 from realtime.mailbox import Box, Channel, Closed, Mailbox
 from realtime.metrics import Stats
 from realtime.motion.calibration import LONGEST
+from realtime.motion.mirror import can_mirror, mirrored
 from realtime.outlets import SYNTHETIC, Outlet, Shared, as_avatar_error
 from realtime.settings import Live, PipelineSettings
 from realtime.shelf import Shelf
@@ -64,7 +65,8 @@ class Pipeline:
         self.engine, self.source = engine, source
         self.stats = Stats(engine.name, engine.device, engine.size)
         self._shelf = Shelf(engine)
-        self.control = Control(live or Live(), engine.directions, self.stats, self._shelf)
+        mirrors = source.kind is None or can_mirror(source.kind)
+        self.control = Control(live or Live(), engine.directions, self.stats, self._shelf, mirrors)
         self._lossless = self.settings.lossless
         self._patience = PATIENCE_OFFLINE if self._lossless else PATIENCE
         source.fit(engine.kind, engine.directions)
@@ -211,7 +213,7 @@ class Pipeline:
         if isinstance(item, Frame):
             code = self._encode_frame(item, live, at)
         elif isinstance(item, MotionCode):
-            code = item
+            code = mirrored(item) if live.mirror else item
         self.stats.count("encoded")
         if code is None:
             self.stats.count("no_face")
@@ -380,7 +382,10 @@ class Pipeline:
         elif command == "calibrate":
             self.control.recalibrate()
         elif command == "mirror":
-            self.control.change(mirror=not live.mirror)
+            try:
+                self.control.change(mirror=not live.mirror)
+            except BadValue as error:
+                self.control.tell(str(error), "warning")
         elif command == "pause":
             self.control.change(paused=not live.paused)
         elif command == "portrait":

@@ -48,7 +48,7 @@ class Live:
     hold_gaze: bool = False
     """The eyes look at the viewer whatever the driver's do."""
     mirror: bool = False
-    """The driving frame is flipped left to right, as in a mirror."""
+    """The driving frame is flipped left to right, as in a mirror; so is the code of a motion track."""
     absolute: bool = False
     """The portrait takes the driver's pose as it is; otherwise it moves by the driver's change from neutral."""
     paused: bool = False

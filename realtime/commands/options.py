@@ -66,7 +66,7 @@ Absolute = Annotated[
         help="Take the driver's pose as it is, or move by its change from the driver's neutral face.",
     ),
 ]
-Mirror = Annotated[bool, typer.Option("--mirror", help="Flip the driving picture, as in a mirror.")]
+Mirror = Annotated[bool, typer.Option("--mirror", help="Flip the driver left to right, as in a mirror.")]
 HoldGaze = Annotated[bool, typer.Option("--hold-gaze", help="The eyes look at the viewer.")]
 StatsPath = Annotated[Path | None, typer.Option("--stats", help="Write counts, fps and latencies as JSON here.")]
 Mark = Annotated[

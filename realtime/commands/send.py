@@ -16,7 +16,9 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.serve import need_serve_extra
 from realtime.commands.terminal import say
+from realtime.errors import BadValue
 from realtime.mailbox import Closed, Mailbox
+from realtime.motion.mirror import can_mirror, mirrored
 from realtime.settings import EngineSettings
 from realtime.sources import Item, SourceOptions, Unseen, open_source
 from realtime.types import MotionCode
@@ -56,6 +58,8 @@ def command(
 
     url = motion_url(to, session, portrait)
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
+    if mirror and driving.kind is not None and not can_mirror(driving.kind):
+        raise BadValue("--mirror", "on", "the codes of this motion track do not tell left from right")
     encoder = o.make_engine(EngineSettings(engine, 512))
     client = MotionClient(url, insecure=insecure, heard=lambda message: _heard(message, quiet))
     try:
@@ -111,7 +115,8 @@ async def _codes(driving: Source, encoder: Engine, mirror: bool) -> AsyncGenerat
             while True:
                 item = frames.get()
                 if isinstance(item, MotionCode):
-                    codes.put((item, item.captured or time.monotonic()))
+                    code = mirrored(item) if mirror else item
+                    codes.put((code, item.captured or time.monotonic()))
                 elif isinstance(item, Unseen):
                     codes.put((None, item.captured))
                 elif item is not None:

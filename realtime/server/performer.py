@@ -26,6 +26,7 @@ from realtime.health import Guard
 from realtime.mailbox import Mailbox, Slot
 from realtime.metrics import Window
 from realtime.motion.edits import Edits
+from realtime.motion.mirror import mirrored
 from realtime.server import messages
 from realtime.server.clock import AvatarClock
 from realtime.server.frames import Shown, to_rgb, to_yuv
@@ -284,13 +285,11 @@ class Performer:
     def _drive(self, driven: Driven, now: float) -> Drive:
         """The code to render, and the neutral code that goes with it."""
         live = self.live
-        if self.source == "sample":
-            return self._driver.update(None if live.paused else self._sample.at(now), live, now)
-        code = None
-        if driven.frame is not None:
+        if driven.frame is not None and self.source != "sample":
             code = self._encode(driven.frame)
-        elif not live.paused:
-            code = driven.code
+        else:
+            code = self._sample.at(now) if self.source == "sample" else driven.code
+            code = mirrored(code) if live.mirror and code is not None else code
         self.no_face += code is None and (driven.frame is not None or not driven.seen)
         return self._driver.update(None if live.paused else code, live, now)
 

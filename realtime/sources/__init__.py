@@ -89,6 +89,9 @@ class Source(Protocol):
     """How many items will come; None where it is unknown. Known after `open`."""
     live: bool
     """Frames come when they come: the clock is the camera's."""
+    kind: str | None
+    """Kind of the motion codes that it gives, see `MotionCode.kind`; None where it gives driving frames. Known after
+    `check`."""
     waiting: bool
     """It has told that it waits for its device or peer to come back."""
     reference: MotionCode | None
@@ -121,6 +124,7 @@ class SourceBase:
     fps: float | None = None
     frames: int | None = None
     live = False
+    kind: str | None = None
     waiting = False
     reference: MotionCode | None = None
 

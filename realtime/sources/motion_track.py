@@ -32,7 +32,7 @@ class MotionTrackSource(SourceBase):
         self.track = builtin_track() if self.argument == BUILTIN else MotionTrack.load(path)
         if len(self.track) == 0:
             raise BadFile(self.argument, "holds no frames")
-        self.fps, self.frames = self.track.fps, len(self.track)
+        self.fps, self.frames, self.kind = self.track.fps, len(self.track), self.track.kind
         self.reference = self.track.reference_code
 
     def fit(self, kind: str, directions: Sequence[Direction]) -> None:
