@@ -147,3 +147,13 @@ def test_works_without_names_and_starts_over_with_another_engine():
     other = MotionCode("lia", np.zeros(20, np.float32))
     calibration.reset()
     assert calibration.update(other, 0.0) is other
+
+
+@pytest.mark.filterwarnings("error")
+def test_codes_without_directions_still_have_a_neutral_one() -> None:
+    calibration, noise = Calibration([]), np.random.default_rng(0)
+    for n in range(round(30 * (PERIOD + 1))):
+        seen = MotionCode("lia", np.float32(0.4) + noise.normal(0, 0.05, 20).astype(np.float32))
+        reference = calibration.update(seen, n / 30)
+    assert calibration.settled
+    np.testing.assert_allclose(reference.values, 0.4, atol=0.05)

@@ -188,7 +188,7 @@ class GpuThread:
             return
         try:
             release()
-        except Exception:
+        except Exception:  # anything the caller's code may raise: this thread serves the other sessions as well
             log.exception("closing the session %s failed", session.name)
 
 

@@ -111,8 +111,7 @@ class Calibration:
         self._elapsed += step
         moved = 0.0
         if self._seen and step > 0:
-            change = (values - self._seen[-1])[self._index] / self._range
-            moved = float(np.sqrt(np.mean(change**2))) / step
+            moved = float(self._distance(values - self._seen[-1])) / step
         self._seen.append(values)
         self._speeds.append(moved)
         if len(self._speeds) == 2:  # The first frame's speed is not known: it is taken for the second's.
@@ -150,8 +149,13 @@ class Calibration:
 
     def _restlessness(self, seen: np.ndarray) -> np.ndarray:
         """How far from still and usual each code is: about 0.2 for a calm face, above 1 for a moving one."""
-        unusual = (seen - np.median(seen, axis=0))[:, self._index] / self._range
-        return 0.5 * np.minimum(np.array(self._speeds) / 0.6, 3.0) + 1.5 * np.sqrt(np.mean(unusual**2, axis=1))
+        unusual = self._distance(seen - np.median(seen, axis=0))
+        return 0.5 * np.minimum(np.array(self._speeds) / 0.6, 3.0) + 1.5 * unusual
+
+    def _distance(self, change: np.ndarray) -> np.ndarray:
+        """Size of a change (..., K) as a share of the directions' ranges: (...,); 0 where there are no directions."""
+        shares = change[..., self._index] / self._range
+        return np.sqrt((shares**2).sum(axis=-1) / max(1, len(self._index)))
 
     def _expression(self, seen: np.ndarray) -> np.ndarray:
         """How far from neutral each code is as a face, for directions of the mesh engine's names; 0 for others."""
