@@ -16,7 +16,7 @@ from realtime.engines.motrans import (  # noqa: E402
 )
 from realtime.engines.part_motion import PartMotion  # noqa: E402
 from realtime.engines.prepared import Placement  # noqa: E402
-from realtime.errors import BadFile, EngineError  # noqa: E402
+from realtime.errors import BadFile, BadValue  # noqa: E402
 from realtime.types import Frame  # noqa: E402
 
 
@@ -204,7 +204,7 @@ def test_engines_of_one_weight_file_share_the_network(tmp_path):
 
 
 def test_a_code_of_another_engine_is_refused(engine):
-    with pytest.raises(EngineError, match="lia"):
+    with pytest.raises(BadValue, match="lia"):
         engine.render(type(engine.portrait_code)("lia", np.zeros(20, np.float32)))
 
 

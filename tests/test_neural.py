@@ -230,7 +230,7 @@ def test_what_it_refuses(engine: LiaEngine) -> None:
     with pytest.raises(BadPortrait, match="pixels"):
         engine.set_portrait(np.zeros((8, 64, 3), np.uint8))
     assert (engine.render(engine.portrait_code) == before).all()
-    with pytest.raises(EngineError, match="mesh"):
+    with pytest.raises(BadValue, match="mesh"):
         engine.render(MotionCode("mesh", np.zeros(20, np.float32)))
     with pytest.raises(EngineError, match="no portrait"):
         make().render(MotionCode("lia", np.zeros(20, np.float32)))

@@ -30,7 +30,7 @@ class Engine(Protocol):
 
     Called from one worker thread at a time: `encode` from the encoding stage, `render` from the rendering stage,
     possibly at the same moment as each other. `set_portrait`, `reference` and `close` are called between frames
-    by the thread that renders.
+    by the thread that renders. After `close` all but `close` raise EngineError.
 
     Motion is relative: `render(code)` shows the portrait moved by `code` minus `reference`, the code of the
     driver's neutral face. `reference` None: the first code rendered becomes the reference. Setting it to
@@ -48,6 +48,7 @@ class Engine(Protocol):
     directions: Sequence[Direction]
     """The motion dictionary: the named directions first."""
     reference: MotionCode | None
+    """The driver's neutral code. To set it to anything but a code of this engine raises BadValue."""
 
     def set_portrait(self, image: Any) -> None:
         """Take a new portrait: uint8 (H, W, 3) RGB. All that can be computed once is computed here.
@@ -62,7 +63,9 @@ class Engine(Protocol):
         """Motion code of a driving frame, None where there is no face. A bare array is uint8 (H, W, 3) RGB."""
 
     def render(self, code: MotionCode) -> np.ndarray:
-        """The portrait in that motion: uint8 (S, S, 3) RGB, a new array."""
+        """The portrait in that motion: uint8 (S, S, 3) RGB, a new array.
+
+        Raises BadValue for a code of another engine, EngineError where there is no portrait."""
 
     def reset(self) -> None:
         """Forget what was tracked (a new driver, a jump in the source). The portrait stays."""

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from realtime.engines import recipe
 from realtime.engines.caption import stamp
+from realtime.engines.codes import TakesCodes
 from realtime.engines.crop import CropFollower, Square, box_of, centre_square, feather, paste, square_around
 from realtime.engines.layers import LatentAnimator
 from realtime.engines.prepared import Placement, Prepared
@@ -64,7 +65,7 @@ class Portrait:
     soft_edge: np.ndarray | None = field(repr=False, default=None)
 
 
-class NeuralEngine:
+class NeuralEngine(TakesCodes):
     """Base of `LiaEngine` and `LiaXEngine`; the contract is `realtime.engines.Engine`.
 
     size: side of the rendered picture, pixels; None is the network's own. With recipe weights LIA is built at this
@@ -113,7 +114,6 @@ class NeuralEngine:
         self.native = self.net.size
         self.size = size or self.native
         self.device = describe_device(self._device) + ("" if self.trained else f" ({recipe.NO_TRAINED_WEIGHTS})")
-        self.reference: MotionCode | None = None
         self._paste_back = paste_back
         self._portrait: Portrait | None = None
         self._path = self._gpu_path()
@@ -153,12 +153,17 @@ class NeuralEngine:
         return recipe_network(self.kind, seed, size, scale)
 
     @property
+    def code_length(self) -> int:
+        return self.net.motion_dim
+
+    @property
     def portrait_code(self) -> MotionCode:
         """The portrait's own code, a_p. Raises EngineError before the first portrait."""
         return MotionCode(self.kind, self._shown().code[0].cpu().numpy().astype(np.float32))
 
     @torch.inference_mode()
     def set_portrait(self, image: np.ndarray) -> None:
+        self.check_open()
         image = _checked_portrait(image)
         square = self._portrait_square(image)
         if self._paste_back:
@@ -179,6 +184,7 @@ class NeuralEngine:
             self._clock += 1 / 30
             image, now = frame, self._clock
         check_frame(image)
+        self.check_open()
         square = self._driving_square(image, now)
         if square is None:
             return None
@@ -190,10 +196,7 @@ class NeuralEngine:
     @torch.inference_mode()
     def render(self, code: MotionCode) -> np.ndarray:
         shown = self._shown()
-        if code.kind != self.kind or code.values.shape != (self.net.motion_dim,):
-            raise EngineError(
-                self.name, f"cannot render a code of kind {code.kind!r} with {code.values.size} numbers"
-            )
+        self.check_code(code)
         if self.reference is None:
             self.reference = code
         if self._path is not None:
@@ -248,6 +251,7 @@ class NeuralEngine:
             self._tracker.reset()
 
     def close(self) -> None:
+        self.closed = True
         self._portrait = None
         if self._path is not None:
             self._path.close()
@@ -284,6 +288,7 @@ class NeuralEngine:
     # Pictures ----------------------------------------------------------------------------------------------------
 
     def _shown(self) -> Portrait:
+        self.check_open()
         if self._portrait is None:
             raise EngineError(self.name, "no portrait has been set")
         return self._portrait

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from realtime.engines.codes import TakesCodes
 from realtime.engines.mesh.framing import frame_portrait, load_picture, output_size
 from realtime.engines.mesh.limits import within_reach
 from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
@@ -24,7 +25,7 @@ FARTHEST = 1e4
 """No entry of a code means anything beyond: what is farther comes from a broken sender."""
 
 
-class MeshEngine:
+class MeshEngine(TakesCodes):
     """A layered 2.5D mesh; see `realtime.engines.Engine` for the contract.
 
     size: side of the square output in pixels, or (width, height). device: "auto" and "cpu" are the CPU; on "cuda" or
@@ -35,6 +36,7 @@ class MeshEngine:
 
     name = "mesh"
     kind = KIND
+    code_length = LENGTH
 
     def __init__(
         self,
@@ -50,13 +52,11 @@ class MeshEngine:
         self.device = warp.device
         self.size = self.height
         self.directions: Sequence[Direction] = DIRECTIONS
-        self.reference: MotionCode | None = None
         self._encoder = MeshEncoder(smooth=smooth)
         self._encoding = threading.Lock()
         self._renderer = MeshRenderer(warp)
         self._portrait: PreparedPortrait | None = None
         self._retargeter: Retargeter | None = None
-        self._closed = False
 
     def prepare(self, image: np.ndarray | str | Path) -> PreparedPortrait:
         """Make a portrait ready for `set_portrait`, from any thread: some tenths of a second.
@@ -73,6 +73,7 @@ class MeshEngine:
 
     def set_portrait(self, image: np.ndarray | str | Path | PreparedPortrait) -> None:
         """Show another portrait from the next `render` on. One that `prepare` made takes no time."""
+        self.check_open()
         portrait = image if isinstance(image, PreparedPortrait) else self.prepare(image)
         if (portrait.width, portrait.height) != (self.width, self.height):
             expected = f"it was prepared for another size than {self.width}x{self.height}"
@@ -101,24 +102,22 @@ class MeshEngine:
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
         """Motion code of a driving frame, None where there is no face. A bare array is uint8 (H, W, 3) RGB.
 
-        Raises BadValue for anything else.
+        Raises BadValue for anything else, EngineError once closed.
         """
         check_frame(frame.image if isinstance(frame, Frame) else frame)
         with self._encoding:
-            return None if self._closed else self._encoder.encode(frame)
+            self.check_open()
+            return self._encoder.encode(frame)
 
     def render(self, code: MotionCode) -> np.ndarray:
         """The portrait in that motion: uint8 (H, W, 3) RGB, a new array.
 
         An entry that is not a finite number counts as unmoved: the reference's is taken.
-        Raises EngineError without a portrait and BadValue for a code of another engine.
+        Raises EngineError without a portrait or once closed, and BadValue for a code of another engine.
         """
         retargeter, portrait = self._moving(), self._portrait
         assert portrait is not None
-        if not isinstance(code, MotionCode):
-            raise BadValue("code", type(code).__name__, "a MotionCode, as encode gives it")
-        if code.kind != KIND or np.shape(code.values) != (LENGTH,):
-            raise BadValue("code", f"{code.kind}[{np.size(code.values)}]", f"the mesh engine takes {KIND}[{LENGTH}]")
+        self.check_code(code)
         code = _sound(code, self.reference.values if self.reference is not None else retargeter.portrait.values)
         if self.reference is None:
             self.reference = code
@@ -135,10 +134,11 @@ class MeshEngine:
     def close(self) -> None:
         """Free the landmark models. Safe to call twice."""
         with self._encoding:
-            self._closed = True
+            self.closed = True
             self._encoder.close()
 
     def _moving(self) -> Retargeter:
+        self.check_open()
         if self._retargeter is None:
             raise EngineError(self.name, "no portrait is set")
         return self._retargeter
