@@ -81,7 +81,17 @@ def engine() -> Check:
         return Check(
             "mesh engine", "missing", f"mediapipe {version} has no models inside", "pip install mediapipe==0.10.21"
         )
-    return Check("mesh engine", "ok", f"runs on the CPU, {os.cpu_count()} cores")
+    return Check("mesh engine", "ok", f"runs on the CPU, {os.cpu_count()} cores; {_mesh_on_gpu()}")
+
+
+def _mesh_on_gpu() -> str:
+    """Whether the mesh engine uses a GPU here."""
+    if not _has_gpu():
+        return "it needs no GPU"
+    import kernels
+
+    reason = kernels.why_unavailable()
+    return f"not on the GPU: {reason}" if reason else "on the GPU with --device cuda"
 
 
 def cameras() -> Check:
