@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import signal
+import threading
 import time
 
 import cv2
@@ -16,13 +20,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from clients.motion_client import MotionClient, motion_url, send_codes
 from realtime.errors import BadValue, ConnectionLost
+from realtime.motion.motion_track import MotionTrack
 from realtime.motion.wire import BadPacket, Packet, pack
 from realtime.server.limits import Limits
 from realtime.server.motion_socket import MotionIntake
 from realtime.server.security import Policy
 from realtime.server.studio import StudioSettings
 from realtime.types import MotionCode
-from tests.server_support import make_studio, running
+from tests.server_support import DotEngine, make_studio, running
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +203,29 @@ def test_intake_limits_the_rate():
         intake.take(pack(Packet("mesh", n, n / 1000, np.zeros(1))), now=n / 1000) is not None for n in range(1000)
     )
     assert taken == pytest.approx(150, abs=3)
+
+
+def test_a_sender_that_is_interrupted_says_what_it_sent(server, tmp_path, capsys, monkeypatch):
+    from realtime.cli import run
+    from realtime.engines import ENGINES
+
+    monkeypatch.setitem(ENGINES, "fake", "tests.support:FakeEngine")
+    track = MotionTrack.of_codes([code(n / 30) for n in range(30)], 30.0, DotEngine().directions)
+    track.save(tmp_path / "dots.motion")
+    received: list[int] = []
+
+    def interrupt() -> None:
+        while not received or max(received) < 3:
+            received.extend(s.performer.received for s in list(server.studio.sessions.values()))
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    waiting = threading.Thread(target=interrupt)
+    waiting.start()
+    command = ["send", "--to", server.url, "--source", f"motion:{tmp_path / 'dots.motion'}", "--loop"]
+    assert run([*command, "--engine", "fake", "--duration", "20"]) == 0
+    waiting.join()
+    assert re.search(r"\d+ codes sent", capsys.readouterr().err)
 
 
 def test_addresses():

@@ -83,7 +83,7 @@ def command(
 
 async def _render(pipeline: Pipeline, quiet: bool) -> None:
     """Run to the end under a progress bar."""
-    stop_on_signals(asyncio.get_running_loop(), pipeline)
+    stop_on_signals(asyncio.get_running_loop(), pipeline.control.stop)
     pipeline.control.subscribe(lambda notice: None if quiet else say(f"! {notice.text}"))
     running = asyncio.create_task(pipeline.run())
     with progress(quiet) as bar:

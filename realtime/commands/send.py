@@ -15,7 +15,7 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.serve import need_serve_extra
-from realtime.commands.terminal import say
+from realtime.commands.terminal import say, stop_on_signals
 from realtime.errors import BadValue
 from realtime.mailbox import Closed, Mailbox
 from realtime.motion.mirror import can_mirror, mirrored
@@ -85,12 +85,19 @@ async def _send(
             say(f"{driving.name} drives {client.hello['engine']}; seen at {base}{client.view}; Ctrl-C ends it")
         codes = _codes(driving, encoder, mirror)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(duration):
+            async with asyncio.timeout(duration) as limit:
+                stop_on_signals(asyncio.get_running_loop(), lambda: _end_now(limit))
                 await send_codes(client, codes)
         await codes.aclose()
         if not quiet:
             sent = client.sent
             say(f"{sent.packets} codes sent, {sent.kilobits_per_s:.0f} kbit/s with all headers")
+
+
+def _end_now(limit: asyncio.Timeout) -> None:
+    """Let the time be over; nothing where it is already."""
+    with contextlib.suppress(RuntimeError):
+        limit.reschedule(asyncio.get_running_loop().time())
 
 
 async def _codes(driving: Source, encoder: Engine, mirror: bool) -> AsyncGenerator[tuple[MotionCode | None, float]]:

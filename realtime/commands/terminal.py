@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from realtime.control import Notice
@@ -33,7 +33,7 @@ def run_session(pipeline: Pipeline, quiet: bool = False, greeting: str = "") -> 
 
 
 async def _session(pipeline: Pipeline, quiet: bool, greeting: str) -> None:
-    stop_on_signals(asyncio.get_running_loop(), pipeline)
+    stop_on_signals(asyncio.get_running_loop(), pipeline.control.stop)
     line = LiveLine(pipeline, quiet, greeting)
     pipeline.control.subscribe(line.notice)
     ticker = asyncio.create_task(line.keep_up())
@@ -46,13 +46,13 @@ async def _session(pipeline: Pipeline, quiet: bool, greeting: str) -> None:
         line.close()
 
 
-def stop_on_signals(loop: asyncio.AbstractEventLoop, pipeline: Pipeline) -> None:
-    """The first Ctrl-C or SIGTERM ends the session well; a second Ctrl-C ends the program at once."""
+def stop_on_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
+    """The first Ctrl-C or SIGTERM calls `end`, in the loop; a second Ctrl-C ends the program at once."""
 
     def stop() -> None:
         with contextlib.suppress(NotImplementedError):
             loop.remove_signal_handler(signal.SIGINT)
-        pipeline.control.stop()
+        end()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
