@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from fractions import Fraction
@@ -16,6 +18,7 @@ from realtime.commands import COMMANDS
 from realtime.engines import ENGINES
 from realtime.motion.motion_track import MotionTrack
 from realtime.pictures import read_picture, write_picture
+from realtime.settings import EngineSettings
 from tests.support import plain, write_clip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -164,6 +167,51 @@ def test_doctor_says_what_mends_what_is_missing(capsys) -> None:
     assert not any("\n" in check["cure"] for check in checks)
     assert run(["doctor"]) == 0
     assert "mend it with" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("gpu", "reason", "words"),
+    [
+        (False, "", "needs no GPU"),
+        (True, "", "on the GPU with --device cuda"),
+        (True, "CuPy is not installed", "not on the GPU: CuPy is not installed"),
+    ],
+)
+def test_doctor_says_whether_the_mesh_engine_uses_the_gpu(monkeypatch, gpu: bool, reason: str, words: str) -> None:
+    import kernels
+    import realtime.doctor as doctor
+
+    monkeypatch.setattr(doctor, "_has_gpu", lambda: gpu)
+    monkeypatch.setattr(kernels, "why_unavailable", lambda: reason)
+    assert words in doctor.engine().detail
+
+
+@pytest.mark.parametrize("display", [False, True])
+def test_the_demo_says_where_it_is_and_what_to_do_without_a_display(monkeypatch, capsys, display: bool) -> None:
+    pytest.importorskip("aiortc")
+    import realtime.commands.demo as demo
+    import realtime.commands.serve as serving
+
+    said: list[str] = []
+    opened: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("Ctrl-C") and not display:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def open_browser(link: str) -> None:
+        opened.append(link)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(demo, "has_display", lambda: display)
+    monkeypatch.setattr(demo, "EngineSettings", lambda size: EngineSettings("fake", 64))
+    monkeypatch.setattr(serving.webbrowser, "open", open_browser)
+    monkeypatch.setattr(serving, "say", say)
+    assert run(["demo", "--port", "0"]) == 0
+    assert any(line.startswith("Open http://127.0.0.1:") for line in said)
+    assert len(opened) == display
+    assert any("avatar demo --film" in line for line in said) == (not display)
 
 
 def test_doctor_survives_a_check_that_breaks(monkeypatch, capsys) -> None:

@@ -10,6 +10,12 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.serve import need_serve_extra, open_studio, serve
 from realtime.settings import EngineSettings
+from realtime.sinks.preview import has_display
+
+NO_DISPLAY = (
+    "There is no display here: open the link in a browser on this machine, or on yours after "
+    "ssh -L {port}:127.0.0.1:{port} THIS-MACHINE; avatar demo --film demo.mp4 writes a film instead"
+)
 
 
 def command(
@@ -43,7 +49,8 @@ def command(
             studio,
             Policy.for_host("127.0.0.1"),
             Address("127.0.0.1", port, wander=True),
-            open_browser=browser,
+            open_browser=browser and has_display(),
+            hint="" if has_display() else NO_DISPLAY,
             quiet=quiet,
         )
 

@@ -163,10 +163,12 @@ def serve(
     tls: Tls | None = None,
     *,
     open_browser: bool = False,
+    hint: str = "",
     quiet: bool = False,
     started: Callable[[str], None] = lambda link: None,
 ) -> None:
-    """Serve until interrupted. started: called with the link once it answers. Raises BadValue, DeviceError."""
+    """Serve until interrupted. hint: said after the link; "{port}" in it is the port. started: called with the link
+    once it answers. Raises BadValue, DeviceError."""
     import uvicorn
 
     from realtime.server.app import create_app
@@ -204,7 +206,7 @@ def serve(
         if server.started:
             if not quiet:
                 say(f"Open {link}")
-                for line in filter(None, [advice(policy)]):
+                for line in filter(None, [advice(policy), hint.replace("{port}", str(port))]):
                     say(line)
                 say("Ctrl-C ends it")
             started(link)
