@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ import cv2
 import pytest
 
 torch = pytest.importorskip("torch")
+from safetensors.torch import load_file  # noqa: E402
 
 from realtime import load_engine  # noqa: E402
 from realtime.cli import run as avatar  # noqa: E402
@@ -23,6 +25,7 @@ from realtime.engines.hrnet import HighResolutionNet  # noqa: E402
 from realtime.engines.part_motion import coordinate_grid  # noqa: E402
 from realtime.engines.weights import load_network  # noqa: E402
 from realtime.errors import BadFile, BadValue  # noqa: E402
+from realtime.training import sharding  # noqa: E402
 from realtime.training.clips import (  # noqa: E402
     Index,
     ShardWriter,
@@ -298,21 +301,66 @@ def test_streamed_data_trains(data, tmp_path):
         Run(replace(micro(), steps=0), tmp_path / "other", shards, CPU, say=lambda text: None)
 
 
-def test_two_processes_train_as_one(data, tmp_path):
-    config = micro(steps=2, batch=1, **{"losses.adversarial": 0.1})
-    path = tmp_path / "c.json"
-    path.write_text(config.to_json())
+def two_processes(data, folder, config=None):
+    """A run under torchrun, new or resumed: what it said, and its losses."""
+    more = ["--resume", "--steps", "5"]
+    if config is not None:
+        folder.with_suffix(".json").write_text(config.to_json())
+        more = ["--config", str(folder.with_suffix(".json"))]
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "realtime",
-        "train", "-o", str(tmp_path / "run"), "--data", str(data), "--config", str(path), "--device", "cpu",
+        "train", "-o", str(folder), "--data", str(data), "--device", "cpu", *more,
     ]  # fmt: skip
     root = Path(__file__).parents[1]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "1 x 2 pairs" in done.stderr
-    assert len(losses_of(tmp_path / "run")) == 2
+    return done.stderr, losses_of(folder)
+
+
+def test_two_processes_train_as_one(data, tmp_path):
+    config = micro(steps=2, batch=1, **{"losses.adversarial": 0.1})
+    said, losses = two_processes(data, tmp_path / "run", config)
+    assert "1 x 2 pairs" in said
+    assert len(losses) == 2
     assert RunFolder(tmp_path / "run").load()["step"] == 2
+
+
+@pytest.mark.parametrize("system", ["motrans", "lia-x"])
+def test_a_sharded_run_is_the_same_run(system, data, tmp_path):
+    size = {"size": 64} if system == "lia-x" else {"losses.adversarial": 0.1}
+    config = micro(system, steps=2, batch=1, **size)
+    _, plain = two_processes(data, tmp_path / "plain", config)
+    said, sharded = two_processes(data, tmp_path / "sharded", replace(config, shard=True))
+    whole, share = re.search(r"([0-9.]+) M parameters \(([0-9.]+) M in each process", said).groups()
+    assert 0.45 * float(whole) < float(share) < 0.6 * float(whole)
+    assert "view tensor" not in said
+    assert [line["total"] for line in sharded] == pytest.approx([line["total"] for line in plain], rel=1e-3)
+    weights = [load_file(tmp_path / run / "weights.safetensors") for run in ("plain", "sharded")]
+    assert {k: v.shape for k, v in weights[0].items()} == {k: v.shape for k, v in weights[1].items()}
+
+
+def test_a_sharded_run_goes_on_in_one_process_and_in_two(data, tmp_path):
+    said, losses = two_processes(data, tmp_path / "run", replace(micro(steps=2, batch=1), shard=True))
+    assert len(losses) == 2
+    assert avatar(["train", "--resume", "-o", str(tmp_path / "run"), "--data", str(data), "--steps", "4", "-q"]) == 0
+    assert len(losses_of(tmp_path / "run")) == 4
+    said, losses = two_processes(data, tmp_path / "run")
+    assert "resumed at step 4" in said
+    assert len(losses) == 5
+
+
+def test_sharding_fetches_layer_by_layer():
+    network = make_system(micro("lia-x", size=64), GradientFeatures()).network
+    chosen = sharding.blocks(network, 2000)
+    held = [{id(p) for p in block.parameters()} for block in chosen]
+    assert len(chosen) > 50
+    assert all(len(inner & outer) in (0, len(inner)) for n, inner in enumerate(held) for outer in held[n + 1 :])
+
+
+def test_sharding_is_not_for_fp16():
+    with pytest.raises(BadValue, match="bf16"):
+        micro(shard="true", precision="fp16")
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,15 @@ def command(
 
       torchrun --nproc-per-node 8 -m realtime train clips/ -o runs/face
 
+      torchrun --nproc-per-node 8 -m realtime train clips/ -o runs/x --system lia-x --set shard=true
+
       avatar train "https://host/shard-{000..099}.tar" -o web --steps 200000
 
     [b]How long[/b]  The paper trains 100 epochs on 20,000 clips with eight
     GPUs. On one clip, "tiny" learns to follow the head in some minutes of CPU
     time. Several GPUs or machines: torchrun; `batch` is per process. Each
-    process holds the whole network (DistributedDataParallel; no FSDP).
+    process holds the whole network (DistributedDataParallel), or with shard=true
+    a share of it (FSDP), for networks that one GPU cannot hold.
 
     [b]Losses[/b]  Weights are the fields of `losses`: perceptual (equation 9),
     equivariance (10), background (11 and 12, for clips whose background moves;
@@ -210,12 +213,18 @@ def _download(config: TrainConfig, vgg: Path | None, imagenet: Path | None) -> N
 
 
 def _train(run: Run, tell: object, quiet: bool) -> None:
+    from realtime.training import sharding
+
     assert callable(tell)
     trainer, where = run.trainer, run.folder.path
     parameters = sum(p.numel() for p in trainer.system.network.parameters())
     if run.place.first:
+        share = ""
+        if trainer.sharded:
+            held = sum(sharding.local(p).numel() for p in trainer.system.network.parameters())
+            share = f" ({held / 1e6:.2f} M in each process)"
         tell(
-            f"{run.config.system}: {parameters / 1e6:.2f} M parameters, {run.total} steps of "
+            f"{run.config.system}: {parameters / 1e6:.2f} M parameters{share}, {run.total} steps of "
             f"{run.config.batch} x {run.place.processes} pairs on {run.place.device}, into {where}"
         )
     with progress(quiet or not run.place.first) as bar:
@@ -232,7 +241,8 @@ def _train(run: Run, tell: object, quiet: bool) -> None:
         try:
             look = run.go(show)
         except KeyboardInterrupt:
-            say(f"interrupted at step {trainer.step_number}; go on with: avatar train --resume -o {where}")
+            kept = " (from its last checkpoint)" if trainer.sharded else ""
+            say(f"interrupted at step {trainer.step_number}; go on{kept} with: avatar train --resume -o {where}")
             raise
         finally:
             if run.place.processes > 1:

@@ -110,10 +110,11 @@ class TrainConfig:
 
     system: what is trained. size: side of the pictures. steps: optimiser steps; 0 takes `epochs` passes in which
     every clip gives `repeats` pairs. batch: pairs per step and process. precision: "fp32", "bf16", or "fp16" with
-    loss scaling. imagenet: start the HRNet backbone from timm's ImageNet weights where they are on this machine.
-    log_every, check_every, sample_every, save_every: steps between lines of the log, looks at the held-out frames,
-    sample sheets and checkpoints. keep: weight files kept besides the last. patience: consecutive steps without a
-    finite loss after which the run gives up.
+    loss scaling. shard: under torchrun, split weights, gradients and moments over the processes (FSDP) instead of
+    keeping them whole in each (DistributedDataParallel); not with fp16. imagenet: start the HRNet backbone from
+    timm's ImageNet weights where they are on this machine. log_every, check_every, sample_every, save_every: steps
+    between lines of the log, looks at the held-out frames, sample sheets and checkpoints. keep: weight files kept
+    besides the last. patience: consecutive steps without a finite loss after which the run gives up.
     """
 
     system: System = "motrans"
@@ -124,6 +125,7 @@ class TrainConfig:
     repeats: int = 75
     batch: int = 5
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    shard: bool = False
     imagenet: bool = True
     log_every: int = 20
     check_every: int = 500
@@ -201,6 +203,8 @@ class TrainConfig:
         for name, value in positive.items():
             if value < 1:
                 raise BadValue(name, value, "it must be 1 or more")
+        if self.shard and self.precision == "fp16":
+            raise BadValue("shard", True, "not with precision=fp16, whose loss scale is per process; bf16 needs none")
         if not 0 <= self.data.hold_out < 1:
             raise BadValue("data.hold_out", self.data.hold_out, "a share of the frames, from 0 to below 1")
         if self.system in ("motrans", "fomm", "mraa"):

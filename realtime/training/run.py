@@ -167,7 +167,7 @@ class Run:
         """Train to the last step; returns the last look at the held-out frames.
 
         on_step is called after every step with its report and the pairs per second. An interrupt (Ctrl-C) and any
-        error leave a checkpoint of the last whole step.
+        error leave a checkpoint of the last whole step, except in a sharded run, which has its last regular one.
         """
         clock, saved, look = Clock(), self.trainer.step_number, {}
         speed = 0.0
@@ -178,18 +178,18 @@ class Run:
                 clock.add(len(pairs) * self.place.processes)
                 if report.skipped:
                     self.say(f"step {report.step} skipped: {report.reason}")
-                if self.place.first:
-                    if done % self.config.log_every == 0 or done == self.total:
-                        speed = clock.rate()
-                        self._log(report, speed)
-                    if done % self.config.check_every == 0 or done == self.total:
-                        look = self._look(done)
-                    if done % self.config.save_every == 0 or done == self.total:
-                        self.save()
-                        saved = done
+                if self.place.first and (done % self.config.log_every == 0 or done == self.total):
+                    speed = clock.rate()
+                    self._log(report, speed)
+                if done % self.config.check_every == 0 or done == self.total:
+                    look = self._look(done)
+                if done % self.config.save_every == 0 or done == self.total:
+                    self.save()
+                    saved = done
                 on_step(report, speed)
         finally:
-            if self.place.first and self.trainer.step_number > saved:
+            # In a sharded run each process has one share; after an error the others may not be there to give theirs.
+            if not self.trainer.sharded and self.trainer.step_number > saved:
                 self.save()
             if self.board is not None:
                 self.board.close()
@@ -205,9 +205,12 @@ class Run:
             self.board.add_scalar("rate", report.rate, report.step + 1)
 
     def _look(self, done: int) -> dict[str, float]:
+        if not (self.place.first or self.trainer.sharded):
+            return {}
+        network = self.trainer.averaged_network()
         if self.held is None:
             return {}
-        ours, still, page = self.held.look(self.trainer.system, self.trainer.averaged, self.place.device)
+        ours, still, page = self.held.look(self.trainer.system, network, self.place.device)
         look = {"l1": ours, "still_l1": still}
         self.folder.write({"step": done, "held_out": look})
         if self.board is not None:
@@ -220,12 +223,17 @@ class Run:
         return look
 
     def save(self) -> None:
-        """Checkpoint, and the averaged weights for use."""
-        self.folder.save(self.trainer.state())
+        """Checkpoint, and the averaged weights for use, written by the first process."""
+        if not (self.place.first or self.trainer.sharded):
+            return
+        state, network = self.trainer.state(), self.trainer.averaged_network()
+        if not self.place.first:
+            return
+        self.folder.save(state)
         done = self.trainer.step_number
         notes = {"step": str(done), "perceptual": self.config.losses.features, "system": self.config.system}
         system: TrainedSystem = self.trainer.system
-        system.save(self.trainer.averaged, self.folder.weights, notes)
+        system.save(network, self.folder.weights, notes)
         if self.config.keep:
-            system.save(self.trainer.averaged, self.folder.path / f"weights-{done:07d}.safetensors", notes)
+            system.save(network, self.folder.path / f"weights-{done:07d}.safetensors", notes)
             self.folder.prune_weights(self.config.keep)

@@ -18,9 +18,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from realtime.errors import AvatarError
+from realtime.training import sharding
 from realtime.training.config import TrainConfig
 from realtime.training.losses import Discriminator, discriminator_adversarial, generator_adversarial
-from realtime.training.systems import TrainedSystem
+from realtime.training.systems import TrainedSystem, make_system
 
 
 class Diverged(AvatarError):
@@ -82,14 +83,19 @@ class Trainer:
         system.to_device(place.device)
         system.train()
         self.model: nn.Module = system
-        if place.processes > 1:
-            if place.device.type == "cuda":
-                self.model = nn.SyncBatchNorm.convert_sync_batchnorm(system)
+        self.sharded = config.shard and place.processes > 1
+        if place.processes > 1 and place.device.type == "cuda":
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(system)
+        self.averaged = copy.deepcopy(system.network).eval().requires_grad_(False)
+        if self.sharded:
+            mesh = sharding.mesh_of(place.device, place.processes)
+            sharding.shard(self.model, system.network, mesh)
+            sharding.shard(self.averaged, self.averaged, mesh)
+        elif place.processes > 1:
             ids = [place.device.index] if place.device.type == "cuda" else None
             self.model = nn.parallel.DistributedDataParallel(
                 self.model, device_ids=ids, find_unused_parameters=not system.needs_every_parameter
             )
-        self.averaged = copy.deepcopy(system.network).eval().requires_grad_(False)
         o = config.optimiser
         self.optimiser = torch.optim.Adam(system.network.parameters(), lr=o.rate, betas=(o.beta1, o.beta2))
         self.discriminator: Discriminator | None = None
@@ -136,7 +142,7 @@ class Trainer:
         self.scaler.scale(total).backward()
         self.scaler.unscale_(self.optimiser)
         clip = self.config.optimiser.clip or math.inf
-        norm = float(nn.utils.clip_grad_norm_(self.system.network.parameters(), clip))
+        norm = float(sharding.gathered(nn.utils.clip_grad_norm_(self.system.network.parameters(), clip)))
         if not math.isfinite(norm):
             if self.scaler.is_enabled():
                 self.scaler.step(self.optimiser)  # steps nothing, as it has seen what is not finite
@@ -191,14 +197,27 @@ class Trainer:
         """Move the averaged weights towards the present ones; early on they follow faster."""
         decay = min(self.config.optimiser.average, (1 + number) / (10 + number))
         with torch.no_grad():
-            mine = [p.detach() for p in self.averaged.parameters()]
-            now = [p.detach() for p in self.system.network.parameters()]
+            mine = [sharding.local(p.detach()) for p in self.averaged.parameters()]
+            now = [sharding.local(p.detach()) for p in self.system.network.parameters()]
             torch._foreach_lerp_(mine, now, 1 - decay)
             for a, b in zip(self.averaged.buffers(), self.system.network.buffers(), strict=True):
                 a.copy_(b)
 
+    def averaged_network(self) -> nn.Module:
+        """The averaged weights, whole, for use. Where they are split over processes all must call this together;
+        the first then has them in a network of its own, the others must not use theirs."""
+        if not self.sharded:
+            return self.averaged
+        state = sharding.gathered(self.averaged.state_dict())
+        if not self.place.first:
+            return self.averaged
+        network = make_system(self.config, self.system.features).network
+        network.load_state_dict(state)
+        return network.to(self.place.device).eval().requires_grad_(False)
+
     def state(self) -> dict[str, Any]:
-        """All that a resumed run needs: tensors and plain values."""
+        """All that a resumed run needs: whole tensors and plain values. All processes of a sharded run must call this
+        together."""
         state: dict[str, Any] = {
             "step": self.step_number,
             "skipped": self.skipped,
@@ -210,13 +229,18 @@ class Trainer:
         if self.discriminator is not None:
             state["discriminator"] = self.discriminator.state_dict()
             state["judge_optimiser"] = self.judge_optimiser.state_dict()
-        return state
+        return sharding.gathered(state) if self.sharded else state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave. Raises KeyError, RuntimeError, ValueError where it does not fit."""
-        self.system.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        networks = {"network": self.system.network, "averaged": self.averaged}
+        moments = state["optimiser"]
+        if self.sharded:
+            state = {**state, **{name: sharding.split_like(state[name], n) for name, n in networks.items()}}
+            moments = sharding.split_moments(moments, list(self.system.network.parameters()))
+        for name, network in networks.items():
+            network.load_state_dict(state[name])
+        self.optimiser.load_state_dict(moments)
         self.scaler.load_state_dict(state["scaler"])
         if self.discriminator is not None:
             self.discriminator.load_state_dict(state["discriminator"])
