@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where Linux says how much processor time a container may use: microseconds, or "max", in a period of so many."""
 
 SWITCH_SECONDS = 0.001
 """How long one Python thread may keep the others waiting; Python's own 5 ms would show in the latency."""
+
+
+def cores(quota: Path = QUOTA) -> int:
+    """How many processor cores this process may use at once, at least 1: those of the machine, less those that an
+    affinity mask or a container's quota takes away."""
+    mask = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        most, period = quota.read_text(encoding="ascii").split()
+        return max(1, min(mask, round(int(most) / int(period))))
+    except (OSError, ValueError, ZeroDivisionError):  # no such file here, or "max": no quota
+        return mask
 
 
 def one_core_per_stage() -> None:

@@ -40,10 +40,12 @@ def to_yuv(image: np.ndarray) -> np.ndarray:
 
 
 def to_video_frame(yuv: np.ndarray, pts: int) -> av.VideoFrame:
-    """A frame for an encoder; it holds a copy."""
+    """A frame for an encoder. It shares the memory of `yuv`, which must stay as it is: encoders only read.
+    Where the height is no multiple of 4, for which PyAV cannot share memory, it holds a copy."""
     import av
 
-    frame = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
+    make = av.VideoFrame.from_ndarray if yuv.shape[0] % 6 else av.VideoFrame.from_numpy_buffer
+    frame = make(yuv, format="yuv420p")
     frame.pts, frame.time_base = pts, TIME_BASE
     frame.colorspace, frame.color_range = 5, 1  # BT.601 (BT.470BG), limited
     return frame

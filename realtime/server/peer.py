@@ -23,7 +23,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 
 from realtime.mailbox import Closed, Mailbox
-from realtime.server import encoders
+from realtime.server import decoders, encoders
 from realtime.server.frames import Shown, to_video_frame
 from realtime.server.performer import Driven
 from realtime.server.player import Player
@@ -73,8 +73,10 @@ class _WithLoopback:
 
 
 def install(settings: RtcSettings) -> None:
-    """Prepare aiortc for this process: our encoders, and the loopback address where wanted. Safe to call twice."""
+    """Prepare aiortc for this process: our encoders and decoders, and the loopback address where wanted.
+    Safe to call twice."""
     encoders.install()
+    decoders.install()
     current = ice.get_host_addresses
     if settings.loopback and not isinstance(current, _WithLoopback):
         ice.get_host_addresses = _WithLoopback(current)

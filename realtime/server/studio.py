@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from realtime.server.pool import Pool
 from realtime.server.sdp import wants
 from realtime.server.sessions import Book, End
 from realtime.server.sound import Voice
+from realtime.threads import cores
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,10 @@ class StudioSettings:
     """Pictures a second while nothing drives the avatar."""
     mark: bool = True
     """Draw "AI avatar" into what is sent."""
-    threads: int = field(default_factory=lambda: max(1, min(8, (os.cpu_count() or 2) - 1)))
-    """Worker threads that encode and render, shared by all sessions."""
+    threads: int = field(default_factory=lambda: min(8, cores()))
+    """Worker threads that encode and render, shared by all sessions. One for each core: while one waits for the
+    landmark model, which has threads of its own, or for the GPU, another renders. Beyond eight they would wait for
+    each other's Python."""
 
 
 class Session:
