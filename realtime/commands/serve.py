@@ -18,6 +18,7 @@ from realtime.commands import options as o
 from realtime.commands.terminal import say
 from realtime.errors import BadValue, MissingExtra
 from realtime.settings import EngineSettings
+from realtime.threads import cores
 
 if TYPE_CHECKING:
     from realtime.server.gallery import Portrait
@@ -46,7 +47,16 @@ def command(
         str | None,
         typer.Option(help=f"What callers must know, 16 characters or more; made where needed. Or ${TOKEN_VARIABLE}."),
     ] = None,
-    max_sessions: Annotated[int, typer.Option(min=1, max=256, help="Avatars at once.")] = 4,
+    max_sessions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=256,
+            show_default="two for each core, at most 8",
+            help="Avatars at once. One of the mesh engine takes about half a core for 30 fps at 512 px; where more "
+            "run than fit, all get the same lower rate.",
+        ),
+    ] = None,
     engine: o.EngineName = "auto",
     portrait: Annotated[
         list[str] | None, typer.Option(help="Portraits to offer, before the built-in ones. Repeats.")
@@ -88,7 +98,7 @@ def command(
     codes at ws://.../api/motion (avatar send), metrics at /metrics, the API at /openapi.json.
     """
     need_serve_extra()
-    from realtime.server.limits import Limits
+    from realtime.server.limits import Limits, suitable_sessions
     from realtime.server.peer import RtcSettings, parse_ice_server
     from realtime.server.security import Policy
     from realtime.server.serving import Address, check_tls, self_signed
@@ -109,7 +119,7 @@ def command(
         frozenset(allow_origin or ()),
         tls is not None or tls_self_signed,
     )
-    limits = replace(Limits(), sessions=max_sessions, session_s=60.0 * session_minutes)
+    limits = replace(Limits(), sessions=max_sessions or suitable_sessions(cores()), session_s=60.0 * session_minutes)
     settings = StudioSettings(limits, RtcSettings(tuple(ice_server or ())), mark=mark)
     engine_settings = o.engine_settings(engine, size, weights, device)
     with contextlib.ExitStack() as stack:

@@ -39,6 +39,15 @@ class Limits:
     """Requests that open a session or bring a portrait, from one address, on average; thrice as many in a burst."""
 
 
+def suitable_sessions(cores: int) -> int:
+    """How many sessions a server on so many cores takes unless told otherwise: two for each core, 8 at most.
+
+    A session of the mesh engine at 512 px and 30 fps takes about half a core, so this is what fits when all are
+    busy; where it does not quite, all get the same, lower rate and no more delay. Beyond eight they would wait for
+    one Python, however many cores there are: start more servers then."""
+    return max(1, min(8, 2 * cores))
+
+
 class Bucket:
     """A token bucket. Pure: `now` is passed in, in seconds of any clock that does not go back.
 
