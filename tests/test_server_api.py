@@ -213,6 +213,14 @@ def test_other_hosts_and_origins_are_turned_away(http, server):
     assert preflight.status_code == 403
 
 
+def test_pages_answer_to_head_as_to_get(http):
+    for path in ("/", "/app/main.js", "/view/x", "/favicon.ico"):
+        head = http.head(path)
+        assert head.status_code == 200
+        assert head.content == b""
+        assert int(head.headers["content-length"]) == len(http.get(path).content)
+
+
 def test_every_answer_carries_the_security_headers(http):
     for path in ("/", "/app/main.js", "/api/health", "/nothing", "/view/x"):
         headers = http.get(path).headers

@@ -43,19 +43,19 @@ def add(app: FastAPI, web: Path) -> None:
             raise HTTPException(404, "There is no such page")
         return FileResponse(files[name], media_type=TYPES[files[name].suffix], headers={"Cache-Control": "no-cache"})
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index() -> Response:
         return page("index.html")
 
-    @app.get("/view/{id}", include_in_schema=False, name="view")
+    @app.api_route("/view/{id}", methods=["GET", "HEAD"], include_in_schema=False, name="view")
     async def view(id: str) -> Response:
         return page("view.html")
 
-    @app.get("/app/{name:path}", include_in_schema=False)
+    @app.api_route("/app/{name:path}", methods=["GET", "HEAD"], include_in_schema=False)
     async def file(name: str) -> Response:
         return page(name)
 
-    @app.get("/favicon.ico", include_in_schema=False)
+    @app.api_route("/favicon.ico", methods=["GET", "HEAD"], include_in_schema=False)
     async def icon() -> Response:
         return page("icon.svg")
 
