@@ -290,6 +290,15 @@ def test_phone_width_and_dark(page):
     assert box["x"] + box["width"] <= 360
 
 
+def test_the_controls_take_one_row_and_on_a_phone_two(page):
+    rows = """() => new Set([...document.querySelectorAll('.tools .button')].filter(b => b.offsetParent)
+        .map(b => Math.round(b.getBoundingClientRect().top))).size"""
+    for width, most in ((1280, 1), (1181, 1), (1024, 1), (961, 1), (768, 1), (605, 1), (390, 2), (360, 2)):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(rows) <= most, width
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+
+
 def test_every_control_has_a_name_and_is_reached_by_tab(page):
     nameless = page.evaluate(
         """[...document.querySelectorAll('button, select, input:not([hidden])')].filter(e => !(e.textContent.trim()
