@@ -31,7 +31,7 @@ def test_a_full_server_says_when_to_come_back():
 
 
 def test_sessions_end_when_never_connected_idle_or_too_long():
-    book = Book(Limits(sessions=9, connect_s=20, idle_s=30, session_s=1000))
+    book = Book(Limits(sessions=9, connect_s=20, grace_s=30, idle_s=30, session_s=1000))
     never, idle, long = book.admit(0.0), book.admit(0.0), book.admit(0.0)
     book.attach(idle.id, 5.0)
     book.attach(long.id, 5.0)
@@ -50,6 +50,22 @@ def test_sessions_end_when_never_connected_idle_or_too_long():
     assert not book.end(long.id, End.TOO_LONG)
     assert book.entries == {}
     assert book.ended == {End.NEVER_CONNECTED: 1, End.IDLE: 1, End.TOO_LONG: 1}
+
+
+def test_a_session_that_everybody_left_ends_soon_unless_somebody_comes_back():
+    book = Book(Limits(sessions=9, grace_s=10, idle_s=30))
+    left, returned, asked, watched = (book.admit(0.0) for _ in range(4))
+    for entry in (left, returned, asked, watched, watched):
+        book.attach(entry.id, 1.0)
+    for entry in (left, returned, asked, watched):
+        book.detach(entry.id, 100.0)
+    book.attach(returned.id, 105.0)
+    book.touch(asked.id, 109.0)
+    assert book.due(109.9) == []
+    assert book.due(110.0) == [(left.id, End.DISCONNECTED)]
+    book.end(left.id, End.DISCONNECTED)
+    assert book.due(138.9) == []
+    assert book.due(139.0) == [(asked.id, End.IDLE)]
 
 
 @given(st.lists(st.sampled_from(["admit", "attach", "detach", "end", "due"]), max_size=60))

@@ -23,6 +23,7 @@ from realtime.server.frames import to_rgb, to_video_frame, to_yuv
 from realtime.server.limits import Limits
 from realtime.server.peer import ice_servers_for_browser, parse_ice_server
 from realtime.server.sdp import BadOffer, Uplink, check_offer, hint_bitrate, wants
+from realtime.server.sessions import End
 from realtime.server.studio import StudioSettings
 from tests.server_support import DotEngine, make_offer, make_studio, offer, portrait_picture, running
 
@@ -205,6 +206,26 @@ async def test_whip_publishes_and_whep_watches(server):
         assert gone.status_code == 404
     for client in (publisher, viewer, late):
         await client.close()
+
+
+async def test_a_session_ends_soon_after_its_last_peer_hung_up():
+    sdp = {"content-type": "application/sdp"}
+    with running(make_studio(StudioSettings(Limits(grace_s=1.0)))) as server:
+        publisher, viewer = Client(Spot(0.3), "sendonly"), Client(None, "recvonly")
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            answer = await http.post("/whip", content=await publisher.offer(control=False), headers=sdp)
+            await publisher.accept(answer.text)
+            id = answer.headers["location"].rsplit("/", 1)[1]
+            watched = await http.post(f"/whep/{id}", content=await viewer.offer(control=False), headers=sdp)
+            await viewer.accept(watched.text)
+            await until(lambda: viewer.count > 5)
+            await publisher.close()  # without a word to the server
+            await until(lambda: len(server.studio.sessions[id].peers) == 1)
+            await asyncio.sleep(1.6)
+            assert id in server.studio.sessions  # somebody watches
+            await viewer.close()
+            await until(lambda: not server.studio.sessions)
+            assert server.studio.book.ended == {End.DISCONNECTED: 1}
 
 
 async def test_sessions_share_nothing_and_a_stalled_one_delays_nobody(server):

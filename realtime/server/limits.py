@@ -17,8 +17,10 @@ class Limits:
     """A session ends after this long, whatever it does."""
     connect_s: float = 20.0
     """A session whose peer never connected ends after this long."""
+    grace_s: float = 10.0
+    """A session whose last connection was closed or lost ends after this long; time enough to come back to it."""
     idle_s: float = 30.0
-    """A session that nobody drives, controls or watches ends after this long."""
+    """A session without a connection that was asked for since then ends this long after the last request."""
     body_bytes: int = 12 * 1024 * 1024
     """Largest HTTP body: one portrait."""
     sdp_bytes: int = 32 * 1024

@@ -46,6 +46,8 @@ class Entry:
     """A peer has connected at least once."""
     peers: int = 0
     """Connections that are up now."""
+    left: float | None = None
+    """When its last peer went away; None where one is connected, or somebody has asked for the session since."""
 
 
 @dataclass(slots=True)
@@ -76,27 +78,30 @@ class Book:
 
     def _deadline(self, entry: Entry) -> tuple[float, End]:
         """When a session without a peer ends, and why."""
+        if entry.left is not None:
+            return entry.left + min(self.limits.grace_s, self.limits.idle_s), End.DISCONNECTED
         if entry.connected:
             return entry.seen + self.limits.idle_s, End.IDLE
         return entry.seen + self.limits.connect_s, End.NEVER_CONNECTED
 
     def touch(self, id: str, now: float) -> None:
         """A session showed life (a request, a packet)."""
-        if id in self.entries:
-            self.entries[id].seen = now
+        if entry := self.entries.get(id):
+            entry.seen, entry.left = now, None
 
     def attach(self, id: str, now: float) -> None:
         """A peer connected."""
         if entry := self.entries.get(id):
             entry.connected = True
             entry.peers += 1
-            entry.seen = now
+            entry.seen, entry.left = now, None
 
     def detach(self, id: str, now: float) -> None:
         """A peer went away."""
         if entry := self.entries.get(id):
             entry.peers = max(0, entry.peers - 1)
             entry.seen = now
+            entry.left = now if not entry.peers else None
 
     def due(self, now: float) -> list[tuple[str, End]]:
         """Sessions that have to end now, and why."""
