@@ -9,26 +9,14 @@ from realtime.engines.animator import (  # noqa: E402
     FOMM_VOX,
     Animator,
     AnimatorConfig,
-    GeneratorConfig,
-    HourglassConfig,
     config_from,
     load_animator,
     save_animator,
 )
 from realtime.engines.dense_motion import BackgroundPredictor  # noqa: E402
 from realtime.engines.hrnet import HighResolutionNet, load_imagenet, make_backbone  # noqa: E402
-from realtime.engines.motion_transformer import (  # noqa: E402
-    MotionTransformerConfig,
-)
 from realtime.errors import BadFile  # noqa: E402
-
-TINY = AnimatorConfig(
-    size=64,
-    parts=4,
-    transformer=MotionTransformerConfig(backbone="stem", dim=32, layers=2, heads=4, ffn=64),
-    heat=HourglassConfig(base=8, blocks=2, limit=32),
-    generator=GeneratorConfig(base=8, limit=32, bottleneck=1, mask=HourglassConfig(base=8, blocks=2, limit=32)),
-)
+from tests.networks import TINY  # noqa: E402
 
 
 def fomm_keys():

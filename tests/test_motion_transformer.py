@@ -12,8 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 from realtime.engines.animator import (  # noqa: E402
     Animator,
     AnimatorConfig,
-    GeneratorConfig,
-    HourglassConfig,
     config_from,
 )
 from realtime.engines.dense_motion import blend_flows, part_flows  # noqa: E402
@@ -35,14 +33,7 @@ from realtime.engines.part_motion import (  # noqa: E402
     inverse_2x2,
     sample,
 )
-
-TINY = AnimatorConfig(
-    size=64,
-    parts=4,
-    transformer=MotionTransformerConfig(backbone="stem", dim=32, layers=2, heads=4, ffn=64),
-    heat=HourglassConfig(base=8, blocks=2, limit=32),
-    generator=GeneratorConfig(base=8, limit=32, bottleneck=1, mask=HourglassConfig(base=8, blocks=2, limit=32)),
-)
+from tests.networks import TINY  # noqa: E402
 
 
 def millions(network):

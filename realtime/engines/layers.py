@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import MutableMapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -318,13 +319,14 @@ def check_pictures(x: Tensor, size: int) -> None:
 class LatentAnimator(nn.Module):
     """What LIA, LIA-X and the Wan face encoder have in common: motion as a walk along the dictionary in latent space.
 
-    A subclass sets `size` (pixels), `dim` (latent numbers D) and `motion_dim` (directions M), and defines `encode`,
-    `alpha` and `dictionary`.
+    A subclass sets `size` (pixels), `dim` (latent numbers D), `motion_dim` (directions M) and `dec`, whose
+    `direction` is the dictionary, and defines `encode` and `alpha`.
     """
 
     size: int
     dim: int
     motion_dim: int
+    dec: Any
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """x: (B, 3, S, S) in [-1, 1]. Returns z (B, D) and the feature maps for the decoder, coarse (8 x 8) first.
@@ -336,7 +338,9 @@ class LatentAnimator(nn.Module):
         raise NotImplementedError
 
     def dictionary(self) -> MotionDictionary:
-        raise NotImplementedError
+        """The part of the network that holds Q."""
+        found: MotionDictionary = self.dec.direction
+        return found
 
     def directions(self) -> Tensor:
         """Q, (D, M): the motion dictionary, one direction per column."""

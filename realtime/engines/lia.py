@@ -122,20 +122,15 @@ class LiaDecoder(nn.Module):
         return rgb
 
 
-class Lia(LatentAnimator):
-    """The whole network; parameter names and shapes are those of the published files.
+class LiaReader(LatentAnimator):
+    """The half of LIA that reads the motion of a picture. A subclass adds `dec`."""
 
-    size: side of the pictures, a power of two from 8 to 1024 (published: 256). motion_dim: directions
-    (published: 20).
-    """
-
-    def __init__(self, size: int = 256, motion_dim: int = 20) -> None:
+    def __init__(self, size: int, motion_dim: int) -> None:
         super().__init__()
         check_size(size)
         check_directions(motion_dim, STYLE)
         self.size, self.dim, self.motion_dim = size, STYLE, motion_dim
         self.enc = LiaEncoder(size, motion_dim)
-        self.dec = LiaDecoder(size, motion_dim)
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         check_pictures(x, self.size)
@@ -144,8 +139,17 @@ class Lia(LatentAnimator):
     def alpha(self, z: Tensor) -> Tensor:
         return self.enc.fc(z)
 
-    def dictionary(self) -> MotionDictionary:
-        return self.dec.direction
+
+class Lia(LiaReader):
+    """The whole network; parameter names and shapes are those of the published files.
+
+    size: side of the pictures, a power of two from 8 to 1024 (published: 256). motion_dim: directions
+    (published: 20).
+    """
+
+    def __init__(self, size: int = 256, motion_dim: int = 20) -> None:
+        super().__init__(size, motion_dim)
+        self.dec = LiaDecoder(size, motion_dim)
 
     def decode(self, z: Tensor, feats: list[Tensor], trace: Trace | None = None) -> Tensor:
         """Draws the portrait with features `feats` in the motion of the moved latent z.

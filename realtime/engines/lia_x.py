@@ -218,9 +218,6 @@ class LiaX(LatentAnimator):
     def alpha(self, z: Tensor) -> Tensor:
         return self.enc.enc_r2t(z)
 
-    def dictionary(self) -> MotionDictionary:
-        return self.dec.direction
-
     def decode(self, z: Tensor, feats: list[Tensor], trace: Trace | None = None) -> Tensor:
         """Draws the portrait with features `feats` in the motion of the moved latent z.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from realtime.engines.layers import LatentAnimator, MotionDictionary, check_directions, check_pictures
-from realtime.engines.lia import STYLE, LiaEncoder, check_size
+from realtime.engines.layers import MotionDictionary
+from realtime.engines.lia import STYLE, LiaReader
 
 
 class _Dictionary(nn.Module):
@@ -21,26 +21,12 @@ class _Dictionary(nn.Module):
         self.direction = MotionDictionary(STYLE, motion_dim)
 
 
-class WanFaceEncoder(LatentAnimator):
+class WanFaceEncoder(LiaReader):
     """Parameter names are those of the `motion_encoder.` part of the published files, without that prefix."""
 
     def __init__(self, size: int = 512, motion_dim: int = 20) -> None:
-        super().__init__()
-        check_size(size)
-        check_directions(motion_dim, STYLE)
-        self.size, self.dim, self.motion_dim = size, STYLE, motion_dim
-        self.enc = LiaEncoder(size, motion_dim)
+        super().__init__(size, motion_dim)
         self.dec = _Dictionary(motion_dim)
-
-    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        check_pictures(x, self.size)
-        return self.enc.net_app(x)
-
-    def alpha(self, z: Tensor) -> Tensor:
-        return self.enc.fc(z)
-
-    def dictionary(self) -> MotionDictionary:
-        return self.dec.direction
 
     def motion(self, x: Tensor) -> Tensor:
         """Motion vector of a face picture: (B, 3, 512, 512) in [-1, 1] -> (B, 512), Q alpha, float32."""

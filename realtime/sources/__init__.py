@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,11 @@ class SourceBase:
 
     def open(self) -> None:
         """Nothing to open."""
+
+    def sleep_until(self, due: float) -> None:
+        """Wait until `due`, seconds of `time.monotonic()`, or until told to stop."""
+        while (left := due - time.monotonic()) > 0 and not self.stopping():
+            time.sleep(min(left, 0.25))
 
     def close(self) -> None:
         """Nothing to free."""

@@ -57,7 +57,9 @@ class FileSource(SourceBase):
                     raise BadFile(self.path, f"the video cannot be decoded ({error})") from error
                 self.tell(f"{self.name} is damaged: it ends after {self._index} frames")
                 return None
-            frame = Frame(image, self._wait_until_due(pts), self._index, pts)
+            if self.options.paced:
+                self.sleep_until(self._clock.due(pts, time.monotonic()))
+            frame = Frame(image, time.monotonic(), self._index, pts)
             self._index += 1
             return frame
         return None
@@ -112,13 +114,3 @@ class FileSource(SourceBase):
             last = pts
             self._pts_end = pts + period
             yield decoded, pts + self._offset
-
-    def _wait_until_due(self, pts: float) -> float:
-        """Sleep until the frame is due (paced), and give the time at which it leaves the source."""
-        now = time.monotonic()
-        if self.options.paced:
-            due = self._clock.due(pts, now)
-            while (left := due - time.monotonic()) > 0 and not self.stopping():
-                time.sleep(min(left, 0.25))
-            now = time.monotonic()
-        return now

@@ -50,16 +50,10 @@ class MotionTrackSource(SourceBase):
         self._next += 1
         index = self._round * len(self.track) + n
         pts = float(self.track.times[n] - self.track.times[0]) + self._round * self.track.duration
-        captured = self._wait_until_due(pts)
+        if self.options.paced:
+            self.sleep_until(self._clock.due(pts, time.monotonic()))
+        captured = time.monotonic()
         code = self.track.code(n)
         if code is None:
             return Unseen(captured, pts, index)
         return MotionCode(code.kind, code.values, captured, pts, index)
-
-    def _wait_until_due(self, pts: float) -> float:
-        now = time.monotonic()
-        if self.options.paced:
-            due = self._clock.due(pts, now)
-            while (left := due - time.monotonic()) > 0 and not self.stopping():
-                time.sleep(min(left, 0.25))
-        return time.monotonic()
