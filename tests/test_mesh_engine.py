@@ -12,12 +12,23 @@ import pytest
 from realtime import load_engine
 from realtime.engines import Engine
 from realtime.engines.mesh import MeshEngine, builtin_portrait
-from realtime.engines.mesh.eyes import magnify
+from realtime.engines.mesh.eyes import ZOOM, magnify, prepare_eyes
 from realtime.engines.mesh.inpaint import fill_smooth, fill_textured
 from realtime.engines.mesh.topology import face_triangles, signed_distance
 from realtime.errors import BadPortrait, BadValue, EngineError
-from realtime.motion.face_model import CHIN, EYE_CORNERS, FOREHEAD, LIP_MIDDLE, LOWER_LIDS, NOSE_TIP, UPPER_LIDS
+from realtime.motion.face_model import (
+    CHIN,
+    EYE_CORNERS,
+    FOREHEAD,
+    LIP_MIDDLE,
+    LOWER_LIDS,
+    NOSE_TIP,
+    RIGHT_EYE,
+    UPPER_LIDS,
+    load_face_model,
+)
 from realtime.motion.landmarks import find_faces
+from realtime.motion.pose import HeadPose
 from realtime.types import MotionCode
 
 
@@ -363,3 +374,16 @@ def test_a_textured_fill_continues_a_shelf():
     near = np.r_[30:38, 52:60]
     assert np.abs(filled[31:33, near] - 40).max() < 20
     assert np.abs(filled[45:, near] - 200).max() < 20
+
+
+def test_a_lid_has_the_colour_of_the_skin_and_not_of_the_brow_above_it():
+    pose = HeadPose(300.0, np.eye(3), np.array([200.0, 200.0, 0.0]))
+    landmarks = pose.to_picture(load_face_model().mean)
+    picture = np.full((400, 400, 3), 200, np.uint8)
+    shaded = landmarks[list(RIGHT_EYE), :2].astype(int)
+    low, high = shaded.min(axis=0), shaded.max(axis=0)
+    picture[low[1] - 40 : low[1] - 6, low[0] - 20 : high[0] + 20] = 70  # a brow and a deep crease
+    picture[low[1] - 40 : high[1] + 40, : low[0] - 6] = 10  # the dark beside a turned face
+    eye = prepare_eyes(picture, landmarks, pose)[0]
+    x, y = ((landmarks[list(RIGHT_EYE), :2].mean(axis=0) - eye.corner) * ZOOM).astype(int)
+    assert (eye.lid[y, x] > 185).all()

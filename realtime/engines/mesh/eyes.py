@@ -28,6 +28,11 @@ MIN_OPENING = 0.008
 """Eyes that open less than this (face heights) are taken as closed: there is no eyeball to show."""
 LASHES = 0.20
 """How far the upper lashes and the lid's line reach beyond the opening, in eye widths."""
+LASH_LINE, LASH_DARK = 0.025, 0.6
+"""Half the width of the line of lashes where closed lids meet, in eye widths (a millimetre of a whole one), and how
+much of the light it takes."""
+SKIN_LIGHT = (30.0, 60.0)
+"""Percentiles of the light around an eye: what is darker than the first counts as no skin, from the second on as skin."""
 ZOOM = 2
 """Texels per pixel of the portrait, so that bilinear sampling stays sharp."""
 
@@ -186,10 +191,13 @@ def _lid_skin(crop: np.ndarray, lids: np.ndarray, width: float) -> np.ndarray:
     cv2.fillPoly(hole, [np.round(np.concatenate([upper, lids[8:], lids[:1]])).astype(np.int32)], (1.0,))
     around = 2 * max(1, round(0.05 * width)) + 1
     grown = cv2.dilate(hole, np.ones((around, around), np.uint8))
-    skin = cv2.dilate(grown, np.ones((2 * around + 1, 2 * around + 1), np.uint8)).astype(bool) & (grown == 0)
-    skin[lids[:, 1].mean().astype(int) :] = False  # the colour comes from above: below lie shadows and liner
-    if not skin.any():
+    ring = cv2.dilate(grown, np.ones((2 * around + 1, 2 * around + 1), np.uint8)).astype(bool) & (grown == 0)
+    if not ring.any():
         return crop
+    light = image.mean(axis=2)
+    low, high = np.percentile(light[ring], SKIN_LIGHT)
+    # creases, lashes, liner, brows and what lies behind a turned face are darker than a lid
+    skin = ring * np.clip((light - low) / max(1.0, float(high - low)), 0.0, 1.0)
     filled = fill_smooth(image, skin.astype(np.float32))
     soft = cv2.GaussianBlur(grown.astype(np.float32), (0, 0), max(0.8, 0.04 * width))[..., None]
     return np.clip(image * (1.0 - soft) + filled * soft + 0.5, 0, 255).astype(np.uint8)
@@ -328,7 +336,7 @@ def _draw_eye(
     rest = look[1]
     closed = look[2]
     lash = LASHES * frame[4]
-    line = max(0.8, 0.018 * frame[4])
+    line = max(0.8, LASH_LINE * frame[4])
     shade_reach = 0.07 * frame[4]
     for y in range(box[1], box[3]):
         for x in range(box[0], box[2]):
@@ -349,7 +357,7 @@ def _draw_eye(
                         out[y, x, c] = np.uint8(out[y, x, c] * (1.0 - cover_lid) + skin[c] * cover_lid + 0.5)
                 off = (v - 0.5 * (upper[k] + lower[k])) / line
                 shut = min(1.0, max(0.0, 1.5 - (lower[k] - upper[k]) / line))
-                dark = 0.45 * closed * ends * shut * np.exp(-off * off)
+                dark = LASH_DARK * closed * ends * shut * np.exp(-off * off)
                 for c in range(3):
                     out[y, x, c] = np.uint8(out[y, x, c] * (1.0 - dark) + 0.5)
             cov = cover(float(x), float(y), frame, upper, lower, soft)
