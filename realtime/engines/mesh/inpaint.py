@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from realtime.engines.mesh.jit import compiled
+
 LEAST_RUN = 6
 """A picture is not continued from fewer pixels than this."""
 
@@ -48,7 +50,9 @@ def fill_textured(image: np.ndarray, known: np.ndarray, reach: float) -> np.ndar
         (lambda a: a[:, ::-1], lambda a: a[:, ::-1]),
         (lambda a: a.swapaxes(0, 1), lambda a: a.swapaxes(0, 1)),
     ):
-        colour, distance = _continued(turn(image), turn(known), int(max(LEAST_RUN, 0.5 * reach)))
+        turned, seen = np.ascontiguousarray(turn(image)), np.ascontiguousarray(turn(known))
+        colour, distance = np.empty_like(turned), np.empty(seen.shape, np.float32)
+        _continue(turned, seen, int(max(LEAST_RUN, 0.5 * reach)), colour, distance)
         distance = back(distance)
         weight = (1.0 / np.maximum(distance, 1.0) ** 4)[..., None]
         mixed += back(colour) * weight
@@ -60,19 +64,26 @@ def fill_textured(image: np.ndarray, known: np.ndarray, reach: float) -> np.ndar
     return np.where(known[..., None], image, np.clip(filled, 0, 255)).astype(np.float32)
 
 
-def _continued(image: np.ndarray, known: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each unknown pixel's colour mirrored from the known run on its left, and how far that is (else infinite).
+@compiled("void(float32[:,:,::1], boolean[:,::1], int64, float32[:,:,::1], float32[:,::1])")
+def _continue(image: np.ndarray, known: np.ndarray, most: int, colour: np.ndarray, distance: np.ndarray) -> None:
+    """Each unknown pixel's `colour` mirrored from the known run on its left, and its `distance` (else infinite).
 
     The run's last `most` pixels are mirrored to and fro; one of fewer than `LEAST_RUN` pixels does not count.
     """
-    x = np.broadcast_to(np.arange(known.shape[1], dtype=np.int32), known.shape)
-    edge = np.maximum.accumulate(np.where(known, x, np.int32(-1)), axis=1)  # the last known pixel so far
-    before = np.maximum.accumulate(np.where(known, np.int32(-1), x), axis=1)  # the last unknown pixel so far
-    rows = np.arange(known.shape[0])[:, None]
-    run = np.where(edge >= 0, edge - before[rows, np.maximum(edge, 0)], 0)
-    usable = ~known & (run >= LEAST_RUN)
-    run = np.minimum(run, most)
-    step = np.where(usable, (x - edge) % np.maximum(2 * run, 1), 0)
-    source = np.where(usable, edge - np.where(step < run, step, 2 * run - 1 - step), 0)
-    distance = np.where(usable, (x - edge).astype(np.float32), np.float32(np.inf))
-    return image[rows, source], distance
+    for y in range(known.shape[0]):
+        run = 0  # length of the last known run
+        edge = -1  # its last pixel
+        for x in range(known.shape[1]):
+            if known[y, x]:
+                run = run + 1 if edge == x - 1 else 1
+                edge = x
+            if known[y, x] or run < LEAST_RUN:
+                distance[y, x] = np.inf
+                colour[y, x] = 0.0
+                continue
+            span = min(run, most)
+            step = (x - edge) % (2 * span)
+            source = edge - (step if step < span else 2 * span - 1 - step)
+            distance[y, x] = x - edge
+            for c in range(3):
+                colour[y, x, c] = image[y, source, c]

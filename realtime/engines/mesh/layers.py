@@ -90,7 +90,7 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
     # for which 0 <= I - (1 - alpha) B <= 255 alpha. A smooth background is used, else its own grain counts as hair.
     weight = known.astype(np.float32)
     plain = np.clip(fill_smooth(picture, weight), 1.0, 254.0)
-    needed = np.maximum((plain - picture) / plain, (picture - plain) / (255.0 - plain)).max(axis=2)
+    needed = _largest(np.maximum((plain - picture) / plain, (picture - plain) / (255.0 - plain)))
     least = 0.05 + 2.5 * rough
     # next to the person the least difference counts: what stayed behind there would trace the outline
     near = 1.0 - smoothstep(RIM, 2.0 * RIM, outside)
@@ -115,7 +115,7 @@ def _stray(picture: np.ndarray, near: np.ndarray, rough: np.ndarray, fh: float) 
     small = cv2.resize(picture, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     usual = cv2.medianBlur(np.clip(small, 0, 255).astype(np.uint8), 2 * max(1, int(0.06 * fh)) + 1)
     usual = cv2.resize(usual, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    off = np.abs(picture - usual).max(axis=2) > 0.12 * np.maximum(usual.mean(axis=2), 24.0)
+    off = _largest(np.abs(picture - usual)) > 0.12 * np.maximum(_mean(usual), 24.0)
     reach = 2 * max(2, int(0.02 * fh)) + 1
     return cv2.dilate((off & near).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
 
@@ -126,5 +126,15 @@ def _roughness(picture: np.ndarray, known: np.ndarray, sigma: float) -> np.ndarr
     weight = cv2.resize(known.astype(np.float32), (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA)
     spread = np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma / 2.0), 1e-4)
     local = cv2.GaussianBlur(small * weight[..., None], (0, 0), sigma / 2.0) / spread[..., None]
-    rough = np.abs(small - local).max(axis=2) / np.maximum(local.mean(axis=2), 24.0)
+    rough = _largest(np.abs(small - local)) / np.maximum(_mean(local), 24.0)
     return cv2.resize(rough, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _largest(image: np.ndarray) -> np.ndarray:
+    """Each pixel's largest channel, many times faster than `max(axis=2)`."""
+    return np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
+
+
+def _mean(image: np.ndarray) -> np.ndarray:
+    """Each pixel's mean over its three channels."""
+    return (image[..., 0] + image[..., 1] + image[..., 2]) / np.float32(3.0)

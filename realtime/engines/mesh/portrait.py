@@ -68,7 +68,7 @@ def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
     layers = split_layers(canvas, mask, _inside_face(on_canvas, canvas.shape[:2], pose.scale), pose.scale)
     person = _behind_openings(layers.person, canvas, on_canvas, pose.scale)
     texture = np.dstack([person, 255.0 * layers.matte])
-    texture = magnify(np.clip(texture + 0.5, 0, 255).astype(np.uint8), ZOOM)
+    texture = magnify(np.clip(texture + 0.5, 0, 255).astype(np.uint8))
 
     inner = (slice(margin, margin + height), slice(margin, margin + width))
     shoulders = Shoulders.find(layers.matte[inner], landmarks[list(OVAL), :2], pose)

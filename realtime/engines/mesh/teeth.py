@@ -44,14 +44,17 @@ def _row(
 ) -> np.ndarray:
     """One row, gums at the top, `fine` pixels per face height: float32 (h, w, 4)."""
     h, w = round(ROW_HEIGHT * fine), round(ROW_WIDTH * fine)
-    yy, xx = np.mgrid[0:h, 0:w].astype(np.float32) / fine
-    xx -= ROW_WIDTH / 2.0
+    rows = np.arange(h, dtype=np.float32)[:, None] / np.float32(fine)
+    columns = np.arange(w, dtype=np.float32) / np.float32(fine) - np.float32(ROW_WIDTH / 2.0)
     colour = np.zeros((h, w, 3), np.float32)
     alpha = np.zeros((h, w), np.float32)
     ends = np.concatenate([[0.0], np.cumsum(widths)])
     for side in (-1, 1):
         for i, (width, height) in enumerate(zip(widths, heights, strict=True)):
-            u = (side * xx - (ends[i] + ends[i + 1]) / 2.0) / (width / 2.0)  # -1 inner side .. 1 outer side
+            u = (side * columns - (ends[i] + ends[i + 1]) / 2.0) / (width / 2.0)  # -1 inner side .. 1 outer side
+            there = np.flatnonzero((1.0 - np.abs(u)) * width / 2.0 * fine + 0.5 > 0)  # the tooth's own columns
+            here = (slice(None), slice(there[0], there[-1] + 1))
+            yy, u = np.broadcast_arrays(rows, u[here[1]])
             neck = EDGE - height
             v = (yy - neck) / height  # 0 at the gum .. 1 at the biting edge
             inside = np.clip((1.0 - np.abs(u)) * width / 2.0 * fine + 0.5, 0, 1)
@@ -69,6 +72,6 @@ def _row(
             arch = neck + 0.003 + 0.010 * np.abs(u) ** 3
             flesh = np.clip((arch - yy) * fine / 3.0 + 0.5, 0, 1)[..., None]
             body = body * (1.0 - flesh) + gum * flesh
-            colour = colour * (1.0 - a[..., None]) + body * a[..., None]
-            alpha = np.maximum(alpha, a)
+            colour[here] = colour[here] * (1.0 - a[..., None]) + body * a[..., None]
+            alpha[here] = np.maximum(alpha[here], a)
     return np.dstack([colour, 255.0 * alpha]).astype(np.float32)
