@@ -32,7 +32,7 @@ LASH_LINE, LASH_DARK = 0.025, 0.6
 """Half the width of the line of lashes where closed lids meet, in eye widths (a millimetre of a whole one), and how
 much of the light it takes."""
 SKIN_LIGHT = (30.0, 60.0)
-"""Percentiles of the light around an eye: what is darker than the first counts as no skin, from the second on as skin."""
+"""Percentiles of the light around an eye: no skin is darker than the first, all is skin from the second on."""
 ZOOM = 2
 """Texels per pixel of the portrait, so that bilinear sampling stays sharp."""
 HALFWAY = np.array([-0.09375, 0.59375, 0.59375, -0.09375])
