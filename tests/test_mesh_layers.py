@@ -43,3 +43,32 @@ def test_a_lock_that_stands_off_goes_with_the_head():
     assert np.abs(layers.background[20:250] - WALL).max() < 25
     plain = taken_apart(*scene(lock=False))
     assert plain.matte[94:106, 150].max() < 0.2
+
+
+def before_leaves(strip: int, leaves: float) -> tuple[np.ndarray, np.ndarray]:
+    """A dark head before rough leaves, whose light is `strip` beside the head and 150 elsewhere."""
+    rng = np.random.default_rng(1)
+    light = np.full((480, 480), 150.0)
+    light[:, 240:267] = strip
+    light += leaves * np.kron(rng.uniform(-1, 1, (120, 120)), np.ones((4, 4)))
+    mask = np.zeros((480, 480), np.float32)
+    mask[90:, 120:240] = 1
+    light[mask > 0] = 60
+    return np.clip(np.repeat(light[..., None], 3, axis=2), 0, 255).astype(np.uint8), mask
+
+
+def test_leaves_beside_the_head_stay_where_they_are():
+    """What of them went with the head would trace its outline beside it."""
+    picture, mask = before_leaves(strip=120, leaves=26)
+    layers = split_layers(picture, mask, np.zeros_like(mask), 600.0)
+    beside = (slice(150, 450), slice(256, 267))
+    assert layers.matte[beside].mean() < 0.1
+    assert np.abs(layers.background[beside] - picture[beside]).mean() < 12
+
+
+def test_a_structured_background_goes_on_from_what_is_seen_beside_the_head():
+    """Begun farther out, it would end in a line where the head was."""
+    picture, mask = before_leaves(strip=135, leaves=18)
+    layers = split_layers(picture, mask, np.zeros_like(mask), 600.0)
+    behind = layers.background[150:450, 244:254].mean()
+    assert abs(behind - 135) < abs(behind - 150)

@@ -17,14 +17,16 @@ import numpy as np
 from realtime.engines.mesh.inpaint import fill_smooth, fill_textured
 from realtime.engines.mesh.topology import smoothstep
 
-RIM = 0.03
-"""Width of the rim around the person (face heights) in which everything that differs from the background is taken
-along."""
+RIM = 0.27
+"""Width of the rim around the person, as a share of the band below, in which everything that differs from the
+background is taken along."""
 
 WIDE_BAND, NARROW_BAND = 0.11, 0.045
 """How far around the person (face heights) stray hair is looked for: before a plain background, a structured one."""
 STRAY_REACH = 0.4
 """How far from the person (face heights) locks of hair before a plain background are told from it."""
+CLEAR, HAIR = 0.004, 0.25
+"""Matte below which a pixel is background, and above which its neighbours may hold something of the person."""
 PLAIN_TO_ROUGH = (0.02, 0.07)
 """Roughness (see `_roughness`) of a plain and of a structured background."""
 
@@ -84,7 +86,6 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
         person |= stray
         known &= ~stray
         rough = np.where(stray, np.median(rough[known & (outside < STRAY_REACH)]), rough)
-    background = fill_textured(picture, known, reach=0.5 * fh)
 
     # what in the band differs from the background by more than its grain belongs to the person: the smallest alpha
     # for which 0 <= I - (1 - alpha) B <= 255 alpha. A smooth background is used, else its own grain counts as hair.
@@ -93,18 +94,20 @@ def split_layers(image: np.ndarray, mask: np.ndarray, surely: np.ndarray, fh: fl
     needed = _largest(np.maximum((plain - picture) / plain, (picture - plain) / (255.0 - plain)))
     least = 0.05 + 2.5 * rough
     # next to the person the least difference counts: what stayed behind there would trace the outline
-    near = 1.0 - smoothstep(RIM, 2.0 * RIM, outside)
+    rim = RIM * band
+    near = 1.0 - smoothstep(0.0, 1.0, (outside - rim) / rim)
     least = least * (1.0 - near) + 0.004 * near
     hair = needed * np.clip((needed - least) / (0.12 - 0.11 * near), 0.0, 1.0)
     in_band = cv2.GaussianBlur(person.astype(np.float32), (0, 0), 1.0) * person
     matte = np.maximum(matte * person, np.minimum(hair * in_band, 0.98)).astype(np.float32)
+    background = fill_textured(picture, known | _seen_through(matte, rough, fh), reach=0.5 * fh)
     alpha = matte[..., None]
     colour = np.clip(picture - (1.0 - alpha) * background, 0.0, 255.0)
     # where the background came out brighter than the picture allows, and little of the person is there, it gives way
     dark = (picture - colour) / np.maximum(1.0 - alpha, 0.05)
     background = np.where(alpha < 0.5, np.minimum(background, np.maximum(dark, 0.0)), background)
-    background = np.where(alpha < 0.004, picture, background)
-    colour = np.where(alpha < 0.004, 0.0, colour)
+    background = np.where(alpha < CLEAR, picture, background)
+    colour = np.where(alpha < CLEAR, 0.0, colour)
     return Layers(matte, colour, background)
 
 
@@ -118,6 +121,22 @@ def _stray(picture: np.ndarray, near: np.ndarray, rough: np.ndarray, fh: float) 
     off = _largest(np.abs(picture - usual)) > 0.12 * np.maximum(_mean(usual), 24.0)
     reach = 2 * max(2, int(0.02 * fh)) + 1
     return cv2.dilate((off & near).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+
+
+def _seen_through(matte: np.ndarray, rough: np.ndarray, fh: float) -> np.ndarray:
+    """Where a structured background shows in the band around the person: bool (H, W).
+
+    Behind the person it has to go on from there. Begun beyond the band it would not fit what is left standing in the
+    band, and the seam would stay behind as a second outline of the head. Ragged bits are left out: rows and columns
+    that begin in different places make streaks.
+    """
+    apart = 2 * max(1, round(0.01 * fh)) + 1
+    beside_hair = cv2.dilate((matte > HAIR).astype(np.uint8), np.ones((apart, apart), np.uint8)) > 0
+    clear = (matte < CLEAR) & ~beside_hair
+    reach = 2 * max(1, round(0.015 * fh)) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    whole = cv2.morphologyEx(clear.astype(np.uint8), cv2.MORPH_OPEN, disc) > 0
+    return whole & (rough > np.mean(PLAIN_TO_ROUGH))
 
 
 def _roughness(picture: np.ndarray, known: np.ndarray, sigma: float) -> np.ndarray:
