@@ -80,7 +80,8 @@ class Mailbox(Generic[T]):
             if self._closed:
                 return False
             replaced = self._slot.put(item)
-            self._wake()
+            waiters = self._wake()
+        _resolve_each(waiters)
         if replaced is not None and self._on_drop is not None:
             self._on_drop(replaced)
         return True
@@ -111,19 +112,22 @@ class Mailbox(Generic[T]):
             except TimeoutError:
                 return None
             finally:
-                with self._changed:
-                    self._waiters = [w for w in self._waiters if w[1] is not waiter]
+                if not waiter.done() or waiter.cancelled():  # else `_wake` has taken it out
+                    with self._changed:
+                        self._waiters = [w for w in self._waiters if w[1] is not waiter]
 
     def close(self) -> None:
         with self._changed:
             self._closed = True
-            self._wake()
+            waiters = self._wake()
+        _resolve_each(waiters)
 
-    def _wake(self) -> None:
+    def _wake(self) -> list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]]:
+        """Wake the threads that wait. The event loops' waiters are given back, to be resolved without the lock: a
+        loop that wakes would stand before it."""
         self._changed.notify_all()
-        for loop, waiter in self._waiters:
-            loop.call_soon_threadsafe(_resolve, waiter)
-        self._waiters.clear()
+        waiters, self._waiters = self._waiters, []
+        return waiters
 
 
 class Channel(Generic[T]):
@@ -161,6 +165,11 @@ class Channel(Generic[T]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def _resolve_each(waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]]) -> None:
+    for loop, waiter in waiters:
+        loop.call_soon_threadsafe(_resolve, waiter)
 
 
 def _resolve(waiter: asyncio.Future[None]) -> None:

@@ -105,3 +105,40 @@ def test_closing_a_full_channel_frees_its_writer() -> None:
     thread.join(5)
     assert results == [False]
     assert channel.get() == 1
+
+
+async def test_an_event_loop_is_woken_without_the_lock_before_which_it_would_stand(monkeypatch) -> None:
+    box: Mailbox[int] = Mailbox()
+    loop = asyncio.get_running_loop()
+    held: list[bool] = []
+    woken = loop.call_soon_threadsafe
+
+    def wake(*args: object) -> object:
+        held.append(box._changed._is_owned())
+        return woken(*args)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", wake)
+    waiting = asyncio.create_task(box.aget())
+    await asyncio.sleep(0)
+    box.put(1)
+    assert await waiting == 1
+    ending = asyncio.create_task(box.aget())
+    await asyncio.sleep(0)
+    box.close()
+    with pytest.raises(Closed):
+        await ending
+    assert held == [False, False]
+    assert box._waiters == []
+
+
+async def test_a_wait_that_was_given_up_leaves_nothing_behind() -> None:
+    box: Mailbox[int] = Mailbox()
+    assert await box.aget(0.01) is None
+    waiting = asyncio.create_task(box.aget())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert box._waiters == []
+    box.put(1)
+    assert await box.aget() == 1

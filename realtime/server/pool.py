@@ -28,7 +28,9 @@ class Pool:
     """
 
     def __init__(self, threads: int = 2) -> None:
-        self._lock = threading.Condition()
+        lock = threading.Lock()
+        self._due = threading.Condition(lock)  # notified once for each worker that begins to wait
+        self._stepped = threading.Condition(lock)  # for those who wait for the end of a step
         self._waiting: dict[Worker, None] = {}  # in order of arrival
         self._running: set[Worker] = set()
         self._again: set[Worker] = set()
@@ -43,24 +45,24 @@ class Pool:
 
     def wake(self, worker: Worker) -> None:
         """`worker` has something to do."""
-        with self._lock:
+        with self._due:
             if worker in self._running:
                 self._again.add(worker)
             elif worker not in self._waiting and not self._closed:
                 self._waiting[worker] = None
-                self._lock.notify()
+                self._due.notify()
 
     def forget(self, worker: Worker, timeout: float = 10.0) -> bool:
         """Take `worker` out, waiting for the step it is in. False where that step did not end in time."""
-        with self._lock:
+        with self._stepped:
             self._waiting.pop(worker, None)
             self._again.discard(worker)
-            return self._lock.wait_for(lambda: worker not in self._running, timeout)
+            return self._stepped.wait_for(lambda: worker not in self._running, timeout)
 
     def _work(self) -> None:
         while True:
-            with self._lock:
-                self._lock.wait_for(lambda: self._waiting or self._closed)
+            with self._due:
+                self._due.wait_for(lambda: self._waiting or self._closed)
                 if self._closed:
                     return
                 worker = next(iter(self._waiting))
@@ -72,19 +74,19 @@ class Pool:
                 log.debug("a session's step failed", exc_info=True)
                 worker.failed(error)
             finally:
-                with self._lock:
+                with self._stepped:
                     self._running.discard(worker)
-                    if worker in self._again:
+                    if worker in self._again:  # this very thread looks for what waits next: nobody is woken for it
                         self._again.discard(worker)
                         self._waiting[worker] = None
-                    self._lock.notify_all()
+                    self._stepped.notify_all()
 
     def close(self) -> None:
         """Stop all threads after the step they are in. Safe to call twice."""
-        with self._lock:
+        with self._due:
             self._closed = True
             self._waiting.clear()
-            self._lock.notify_all()
+            self._due.notify_all()
         self.aside.shutdown(wait=True, cancel_futures=True)
         for thread in self._threads:
             thread.join(timeout=10.0)
