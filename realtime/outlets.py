@@ -108,11 +108,9 @@ class Outlet:
         try:
             while True:
                 shared = self.box.get(wait)
-                if shared is None:
-                    wait = self.sink.idle(time.monotonic())
-                else:
+                if shared is not None:
                     self._write(shared)
-                    wait = self.sink.idle(time.monotonic())
+                wait = self.sink.idle(time.monotonic())
         except Closed:
             pass
         except Exception as error:
