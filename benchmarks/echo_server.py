@@ -1,6 +1,8 @@
 """The control of `glass`: a WebRTC server that sends every frame back and does nothing else.
 
-  python -m benchmarks.echo_server PORT
+  python -m benchmarks.echo_server PORT [prompt]
+
+"prompt" takes pictures from the packets as our server does (realtime/server/decoders.py), not as aiortc does.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from aiortc.contrib.media import MediaRelay
 from fastapi import FastAPI
 
 from benchmarks.loopback import offer_loopback
+from realtime.server import decoders
 
 
 def make_app() -> FastAPI:
@@ -47,4 +50,6 @@ def make_app() -> FastAPI:
 
 if __name__ == "__main__":
     offer_loopback()
+    if sys.argv[2:] == ["prompt"]:
+        decoders.install()
     uvicorn.run(make_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")

@@ -115,7 +115,7 @@ def bars_figure(figures: list[Figure], unit: str) -> Any:
 def glass_figure(result: Result) -> Any:
     """Camera-to-display delay of every picture, and how often each delay is met."""
     figure, axes = canvas(1, 2, height=2.8, width_ratios=(3, 1), sharey=True)
-    for side, color in (("echo", GREY), ("avatar", BLUE)):
+    for side, color in (("echo", GREY), ("prompt", ORANGE), ("avatar", BLUE)):
         curve = result.series.get(side)
         if not curve:
             continue
@@ -128,7 +128,7 @@ def glass_figure(result: Result) -> Any:
     axes[0, 0].set_ylabel("camera to display, ms", fontsize=8)
     axes[0, 0].set_xlabel("seconds", fontsize=8)
     axes[0, 1].set_xlabel("pictures", fontsize=8)
-    axes[0, 0].legend(fontsize=7, frameon=False, ncols=2, markerscale=3)
+    axes[0, 0].legend(fontsize=7, frameon=False, ncols=3, markerscale=3)
     return figure
 
 

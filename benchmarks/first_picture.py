@@ -1,6 +1,6 @@
 """The `avatar` command with one more sink, `first`, for `startup`. It imports nothing that the command does not.
 
-  python -m benchmarks.first_picture run --source motion:builtin --sink first
+python -m benchmarks.first_picture run --source motion:builtin --sink first
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
 The browser's fake camera plays a clip with a number stamped into every frame. The page reads the number from its own
 camera's frames, which gives the moment of capture, and again from the pixels of the avatar that comes back, which
-gives the moment of display. The control is the same page with a server that sends the frames back untouched
-(aiortc's own relay). Both are run in turn, so what we add is a difference within one run. The camera's 29 fps do not
-divide the display's 60 Hz, so every phase between the two occurs. At 30 fps a run has one phase, and what we add is
-nothing or a whole interval, by chance.
+gives the moment of display. The control is the same page with a server that sends the frames back untouched (aiortc's
+own relay), once as aiortc is ("echo"), once taking pictures from the packets as our server does ("prompt"): aiortc
+waits for the next picture's first packet. They are run in turn, so what we add is a difference within one run. The
+camera's 29 fps do not divide the display's 60 Hz, so every phase between the two occurs. At 30 fps a run has one
+phase, and what we add is nothing or a whole interval, by chance.
 
   python -m benchmarks glass --json glass.json --plot glass.png
 """
@@ -19,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from benchmarks.subjects import clip_name, driving_clip, letterboxed
 from realtime.errors import ConnectionLost, DeviceError
 
 Exchange = Callable[[dict[str, str]], dict[str, str]]
-SIDES = ("echo", "avatar")
+SIDES = ("echo", "prompt", "avatar")
 JITTER_BUFFER = ("jitterBufferDelay", "jitterBufferEmittedCount")
 ADDED_MS = 25.0
 """What the avatar may add to the echo's median, milliseconds."""
@@ -52,11 +53,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=int, default=29, help="camera's frame rate; better no divisor of 60 (29)")
     parser.add_argument("--clip", metavar="PATH", help="driving clip; default a webcam clip of the test data")
     parser.add_argument("--seconds", type=float, help="measured seconds of each round (20; quick 8)")
-    parser.add_argument("--rounds", type=int, help="rounds, each with echo and avatar (3; quick 1)")
+    parser.add_argument("--rounds", type=int, help="rounds, each with both echoes and the avatar (3; quick 1)")
 
 
 def run(options: argparse.Namespace) -> Result:
-    """Rounds of echo and avatar. Raises DeviceError where no browser can be driven."""
+    """Rounds of the echoes and the avatar. Raises DeviceError where no browser can be driven."""
     if (reason := why_not()) is not None:
         raise DeviceError("glass-to-glass", reason, "On Debian: apt-get install chromium; pip install playwright")
     seconds = options.seconds or (8 if options.quick else 20)
@@ -152,12 +153,18 @@ def _figures(result: Result, found: dict[str, list[dict[str, Any]]]) -> None:
             "seconds": [round((t - start) / 1000, 3) for t, _ in rounds[0]["delays"]],
             "delay_ms": [round(d, 2) for _, d in rounds[0]["delays"]],
         }
-    for name, key, most in (("p50", "delays", ADDED_MS), ("arrival.p50", "arrivals", None)):
+    for control, key, name, most in (
+        ("echo", "delays", "added.p50", ADDED_MS),
+        ("echo", "arrivals", "added.arrival.p50", None),
+        ("prompt", "delays", "added to prompt.p50", None),
+        ("prompt", "arrivals", "added to prompt.arrival.p50", None),
+    ):
         medians = {side: [float(np.median([d for _, d in r[key]])) for r in rounds] for side, rounds in found.items()}
-        result.add(f"added.{name}", None, "ms", better="lower", target=most,
-                   samples=[b - a for a, b in zip(*(medians[side] for side in SIDES), strict=True)],
-                   about="median of the avatar less median of the echo, round by round"
-                   + (", until the last packet of a picture is there" if key == "arrivals" else ""))  # fmt: skip
+        about = f"median of the avatar less median of the {control}, round by round"
+        if key == "arrivals":
+            about += ", until a picture's last packet has come"
+        result.add(name, None, "ms", better="lower", target=most, about=about,
+                   samples=[b - a for a, b in zip(medians[control], medians["avatar"], strict=True)])  # fmt: skip
 
 
 def _change(measured: dict[str, Any], key: str, side: str = "inbound") -> float:
@@ -184,10 +191,11 @@ def _sent_size(measured: dict[str, Any]) -> str:
 
 
 @contextmanager
-def echo(_size: int) -> Iterator[tuple[Exchange, int]]:
-    """The control server and how to make a call to it."""
+def echo(_size: int, *more: str) -> Iterator[tuple[Exchange, int]]:
+    """The control server and how to make a call to it. more: its further arguments."""
     address = f"http://127.0.0.1:{free_port()}"
-    with child(["-m", "benchmarks.echo_server", address.rpartition(":")[2]], f"{address}/health") as process:
+    arguments = ["-m", "benchmarks.echo_server", address.rpartition(":")[2], *more]
+    with child(arguments, f"{address}/health") as process:
         yield lambda offer: post(f"{address}/offer", offer), process.pid
 
 
@@ -201,7 +209,12 @@ def avatar(size: int, sessions: int = 1) -> Iterator[tuple[Exchange, int]]:
         yield lambda offer: post(f"{address}/api/sessions", offer), process.pid
 
 
-SERVERS = {"echo": echo, "avatar": avatar}
+def prompt(size: int) -> AbstractContextManager[tuple[Exchange, int]]:
+    """The control server with our receiver."""
+    return echo(size, "prompt")
+
+
+SERVERS = {"echo": echo, "prompt": prompt, "avatar": avatar}
 
 
 def post(address: str, offer: dict[str, str]) -> dict[str, str]:
@@ -219,15 +232,16 @@ def post(address: str, offer: dict[str, str]) -> dict[str, str]:
 
 
 def show(result: Result, console: Console) -> None:
-    """Echo and avatar side by side."""
+    """Echoes and avatar side by side."""
     table = Table("camera to display, Chromium on loopback", *SIDES, "unit")
     names = [f.name.partition(".")[2] for f in result.figures if f.name.startswith("echo.")]
     for name in names:
-        pair = [result.get(f"{side}.{name}") for side in SIDES]
-        table.add_row(name, *(cell(f) for f in pair), pair[0].unit)
+        row = [result.get(f"{side}.{name}") for side in SIDES]
+        table.add_row(name, *(cell(f) for f in row), row[0].unit)
     console.print(table)
-    added = result.get("added.p50")
-    console.print(f"what the avatar adds at the median: {cell(added)} ms (target {target(added)})", highlight=False)
+    added, over = result.get("added.p50"), result.get("added to prompt.p50")
+    console.print(f"what the avatar adds at the median: {cell(added)} ms to the echo (target {target(added)}), "
+                  f"{cell(over)} ms to the prompt one", highlight=False)  # fmt: skip
     show_notes(result, console)
 
 

@@ -1,6 +1,6 @@
 """`avatar serve` as it is, but for an engine that carries the stamp of `glass` through.
 
-  python -m benchmarks.stamped_server --port 8123 --max-sessions 2
+python -m benchmarks.stamped_server --port 8123 --max-sessions 2
 """
 
 from __future__ import annotations

@@ -104,4 +104,3 @@ def letterboxed(frames: Sequence[np.ndarray], width: int, height: int) -> list[n
         canvas[y : y + size[1], x : x + size[0]] = small
         out.append(canvas)
     return out
-

@@ -1,6 +1,6 @@
 """Pictures on time at the virtual camera: intervals, repeats, drops; real pyvirtualcam, a backend in memory.
 
-  python -m benchmarks vcam --json vcam.json --plot vcam.png
+python -m benchmarks vcam --json vcam.json --plot vcam.png
 """
 
 from __future__ import annotations

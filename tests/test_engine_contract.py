@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,29 @@ from realtime.errors import BadValue, EngineError
 from realtime.types import MotionCode
 
 
+@pytest.fixture(scope="module")
+def small_lia_x(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a LIA-X that leaves the finest levels away: the whole one takes minutes here."""
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    from realtime.engines.lia_x import LiaX
+    from realtime.training.systems import initialise_equalised
+
+    network = LiaX(1, 40, size=64, width=64)
+    initialise_equalised(network, torch.Generator().manual_seed(1))
+    path = tmp_path_factory.mktemp("weights") / "lia-x.safetensors"
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, str(path))
+    return path
+
+
 @pytest.fixture(params=sorted(ENGINES))
-def engine(request) -> Iterator[Engine]:
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     options: dict[str, object] = {"size": 64}
     if request.param != "mesh":
         pytest.importorskip("torch")
-        options |= {"weights": "recipe:1", "device": "cpu", "crop": "none"}
+        weights = "recipe:1" if request.param != "lia-x" else request.getfixturevalue("small_lia_x")
+        options |= {"weights": weights, "device": "cpu", "crop": "none"}
     made = load_engine(request.param, **options)
     made.set_portrait(builtin_portrait())
     yield made

@@ -79,12 +79,12 @@ def decode(
     loop: asyncio.AbstractEventLoop,
     coded: queue.Queue[Any],
     frames: asyncio.Queue[Any],
-    failed: threading.Event | None = None,
+    failed: threading.Event,
 ) -> None:
     """Body of a receiver's decoder thread, until None comes; it hands the None on.
 
     coded: pairs of a codec and a coded picture (or sound). failed: set where one could not be decoded; the decoder
-    goes on with the next, and the receiver asks for a key frame (aiortc before 1.16 does not).
+    goes on with the next, and the receiver asks for a key frame.
     """
     name = ""
     decoder: Any = None
@@ -98,8 +98,7 @@ def decode(
                 decoded = decoder.decode(one)
             except av.FFmpegError as error:
                 log.info("a received %s frame could not be decoded: %s", name, error)
-                if failed is not None:
-                    failed.set()
+                failed.set()
                 continue
             for frame in decoded:
                 _hand_over(loop, frames, frame)
