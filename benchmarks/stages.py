@@ -78,9 +78,9 @@ def time_one(
         prepared.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
     rows, code = [], engine.portrait_code
     engine.reference = None
-    for index in range(-10, len(clip.frames)):  # ten to warm up
+    for index in range(-10, len(clip.frames)):  # ten to warm up, of the first frame: it is the neutral one, as live
         at = index / clip.fps
-        frame = Frame(clip.frames[index % len(clip.frames)], captured=at, index=index, pts=at)
+        frame = Frame(clip.frames[max(0, index)], captured=at, index=index, pts=at)
         marks = [(time.perf_counter(), time.process_time())]
         code = engine.encode(frame) or code
         marks.append((time.perf_counter(), time.process_time()))
