@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -123,7 +124,7 @@ def build(
 def section(result: Result) -> str:
     """One benchmark: what it is, its plot, its figures, how to repeat it."""
     module = importlib.import_module(BENCHMARKS[result.benchmark]) if result.benchmark in BENCHMARKS else None
-    about = (module.__doc__ or "").split("\n\n  python")[0].strip() if module else ""
+    about = re.split(r"\n\n *python -m", module.__doc__ or "")[0].strip() if module else ""
     settings = ", ".join(f"{k} {v}" for k, v in result.settings.items() if not isinstance(v, list) or len(v) < 6)
     notes = "".join(f"<p>{page.text(note)}</p>" for note in result.notes)
     figure = getattr(module, "figure", None)
