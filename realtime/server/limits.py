@@ -44,9 +44,10 @@ class Limits:
 def suitable_sessions(cores: int) -> int:
     """How many sessions a server on so many cores takes unless told otherwise: two for each core, 8 at most.
 
-    A session of the mesh engine at 512 px and 30 fps takes about half a core, so this is what fits when all are
-    busy; where it does not quite, all get the same, lower rate and no more delay. Beyond eight they would wait for
-    one Python, however many cores there are: start more servers then."""
+    A session of the mesh engine at 512 px and 30 fps takes about half a core. That many do not quite fit when all are
+    busy: on two cores two are served at 30 fps and four at 21, all alike, with no queue. Most sessions are not busy
+    all the time, and a lower rate is better than a refusal. Beyond eight they would wait for one Python, however many
+    cores there are: start more servers then."""
     return max(1, min(8, 2 * cores))
 
 
