@@ -17,6 +17,8 @@ BUSY = 15.0
 """Percent of all cores taken by others from which on times are not to be trusted."""
 ENOUGH = 3
 """Samples on each side that noise can be told from."""
+SEEN = ("clips", "portraits", "frames", "clip", "size")
+"""Settings that say what was looked at: where one differs, figures are of different things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ def judge(old: Figure, new: Figure) -> tuple[float, float, float, Verdict]:
 
 
 def compare(old: Iterable[Result], new: Iterable[Result]) -> list[Change]:
-    """Every figure that both sides have and that has a good side, worst first."""
+    """Every figure that both sides have and that has a good side, worst first. A benchmark that looked at something
+    else (other clips, more frames) is shown and not judged."""
     then = {r.benchmark: r for r in old}
     changes = []
     for result in new:
@@ -64,11 +67,13 @@ def compare(old: Iterable[Result], new: Iterable[Result]) -> list[Change]:
         if before is None:
             continue
         known = {f.name: f for f in before.figures}
+        alike = all(before.settings.get(key) == result.settings.get(key) for key in SEEN)
         for figure in result.figures:
             past = known.get(figure.name)
             if past is None or not figure.better or past.value is None or figure.value is None:
                 continue
             ratio, low, high, verdict = judge(past, figure)
+            verdict = verdict if alike else "not judged"
             what = (result.benchmark, figure.name, figure.unit, past.value, figure.value)
             changes.append(Change(*what, ratio, low, high, verdict))
     order = {"worse": 0, "better": 1, "not judged": 2, "same": 3}

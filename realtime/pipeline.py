@@ -222,7 +222,7 @@ class Pipeline:
         if self._ahead is None:
             self._drive(code, item, now)
             return
-        self._ahead.append((code, Unseen(item.captured, item.pts, item.index), now))   # without the picture
+        self._ahead.append((code, Unseen(item.captured, item.pts, item.index), now))  # without the picture
         if self._driver.observe(code, at) or at - self._ahead[0][1].pts > LONGEST:
             self._look_back()
 

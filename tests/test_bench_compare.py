@@ -57,6 +57,13 @@ def test_verdict(old, new, better, verdict):
     assert judge(figure(old, better), figure(new, better))[3] == verdict
 
 
+@pytest.mark.parametrize(("clips", "verdict"), [(["a", "b"], "worse"), (["a"], "not judged")])
+def test_figures_of_other_clips_are_not_judged(clips, verdict):
+    old, new = result(figure([10, 10.2, 9.9])), result(figure([12, 12.1, 11.9]))
+    old.settings["clips"], new.settings["clips"] = ["a", "b"], clips
+    assert [change.verdict for change in compare([old], [new])] == [verdict]
+
+
 def test_worst_first_and_only_what_both_have():
     old = [result(figure([10, 10, 10]), figure([1, 1, 1.01], name="b"), figure([5, 5, 5], name="gone"))]
     new = [result(figure([10, 10, 10.1]), figure([2, 2, 2.01], name="b"), Figure("fact", 3.0)), result(benchmark="x")]

@@ -34,7 +34,7 @@ EngineName = Annotated[
 
 
 def parse_size(text: str | int | tuple[int, int]) -> int | tuple[int, int]:
-    """"512" as 512, "640x480" as (640, 480). Raises BadValue."""
+    """ "512" as 512, "640x480" as (640, 480). Raises BadValue."""
     sides = str(text).lower().split("x") if not isinstance(text, tuple) else list(map(str, text))
     if not (1 <= len(sides) <= 2 and all(side.strip().isdecimal() for side in sides)):
         raise BadValue("--size", text, "pixels, from 64 to 2048, as in 512 or 640x480")
