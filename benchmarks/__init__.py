@@ -19,15 +19,15 @@ from __future__ import annotations
 import realtime  # noqa: F401 - first of all, as for a user: it settles how many threads numpy takes
 
 BENCHMARKS: dict[str, str] = {
-    "latency": "benchmarks.latency",
-    "stages": "benchmarks.stages",
-    "glass": "benchmarks.glass",
-    "sessions": "benchmarks.sessions",
-    "startup": "benchmarks.startup",
-    "vcam": "benchmarks.vcam",
-    "kernels": "benchmarks.kernels",
-    "gpu": "benchmarks.gpu",
+    "latency": "benchmarks.live.latency",
+    "stages": "benchmarks.live.stages",
+    "glass": "benchmarks.live.glass",
+    "sessions": "benchmarks.live.sessions",
+    "startup": "benchmarks.live.startup",
+    "vcam": "benchmarks.live.vcam",
+    "kernels": "benchmarks.device.kernels",
+    "gpu": "benchmarks.device.gpu",
     "quality": "benchmarks.quality",
-    "lia-cpu": "benchmarks.lia_cpu",
-    "report": "benchmarks.report",
+    "lia-cpu": "benchmarks.device.lia_cpu",
+    "report": "benchmarks.report.report",
 }

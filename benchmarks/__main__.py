@@ -68,9 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(name: str, module: ModuleType, options: argparse.Namespace, rest: list[str]) -> int:
     from rich.console import Console
 
-    from benchmarks.compare import BUSY
-    from benchmarks.machine import busy_share
-    from benchmarks.show import show_figures
+    from benchmarks.report.compare import BUSY
+    from benchmarks.report.machine import busy_share
+    from benchmarks.report.show import show_figures
 
     busy = busy_share()
     started = time.monotonic()
@@ -94,7 +94,7 @@ def _draw(module: ModuleType, result: Any, path: str) -> None:
     if hasattr(module, "plot"):
         module.plot(result, path)
     elif hasattr(module, "figure"):
-        from benchmarks.figures import save
+        from benchmarks.report.figures import save
 
         save(module.figure(result), path)
     else:

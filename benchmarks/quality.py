@@ -19,9 +19,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from benchmarks import baselines, reenactment
-from benchmarks.faces import FaceReader, face_descriptor
-from benchmarks.media import (
+from benchmarks.live.subjects import engine_options
+from benchmarks.report.page import by_group
+from benchmarks.report.result import Result
+from benchmarks.report.show import cell, show_notes, target
+from realtime import load_engine
+from realtime.engines import Engine
+from realtime.errors import BadFile, BadPortrait
+from realtime.measures import baselines, reenactment
+from realtime.measures.faces import FaceReader, face_descriptor
+from realtime.measures.media import (
     Clip,
     middle_square,
     read_clip,
@@ -31,15 +38,16 @@ from benchmarks.media import (
     to_size,
     write_picture,
 )
-from benchmarks.page import by_group
-from benchmarks.reenactment import SIDE, Rows, at_rest, codes_of, correlation, cross_reenactment, self_reenactment
-from benchmarks.result import Result
-from benchmarks.sheets import sheet
-from benchmarks.show import cell, show_notes, target
-from benchmarks.subjects import engine_options
-from realtime import load_engine
-from realtime.engines import Engine
-from realtime.errors import BadFile, BadPortrait
+from realtime.measures.reenactment import (
+    SIDE,
+    Rows,
+    at_rest,
+    codes_of,
+    correlation,
+    cross_reenactment,
+    self_reenactment,
+)
+from realtime.measures.sheets import sheet
 
 # name: (unit, which way is good, target, what it is)
 SELF: dict[str, tuple[str, str, float | None, str]] = {
@@ -293,7 +301,7 @@ split = by_group
 
 def figure(result: Result) -> Any:
     """Error over the head's turn, one line per engine."""
-    from benchmarks.figures import quality_figure
+    from benchmarks.report.figures import quality_figure
 
     return quality_figure(result, TURNS)
 

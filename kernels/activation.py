@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from kernels import arrays
-from kernels.arrays import KernelError, require, same_device, view
-from kernels.backends import backend_for, f32, i32, i64, pointer, suffix
+from . import arrays
+from .arrays import KernelError, require, same_device, view
+from .backends import backend_for, f32, i32, i64, pointer, suffix
 
 SQRT2 = math.sqrt(2.0)
 THREADS, IN_FLIGHT = 256, 4
@@ -46,7 +46,7 @@ def bias_act(
     device = same_device(a, shift, before, after, other)
     backend = backend_for(device)
     if backend is None:
-        from kernels import reference
+        from . import reference
 
         result = reference.bias_act(
             x, bias, scale=scale, post=post, residual=residual, slope=slope, gain=gain, out_gain=out_gain

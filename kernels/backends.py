@@ -7,7 +7,6 @@ same source with the same launch as on a GPU.
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,10 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kernels.arrays import Array, KernelError
-
-HERE = Path(__file__).parent
-MODULES = ("warp", "activation", "fir", "camera", "picture", "mesh")
+from .arrays import Array, KernelError
+from .sources import HERE, MODULES, kernel_names, source
 
 
 class Backend(Protocol):
@@ -40,7 +37,7 @@ def emulated(*, falling: bool = False, folder: Path = HERE) -> Iterator[None]:
     falling: the threads of a block take turns in falling instead of rising order; a result that differs shows a
     missing barrier. folder: where the `.cu` files are.
     """
-    from kernels.host import HostBackend
+    from .host import HostBackend
 
     token = _emulator.set(HostBackend(falling=falling, folder=folder))
     try:
@@ -95,15 +92,6 @@ def why_unavailable() -> str:
     return ""
 
 
-def source(module: str) -> str:
-    """The CUDA source of `module` with its own headers put in place, so that no include path is needed."""
-    text = (HERE / f"{module}.cu").read_text()
-    for header in ("resample.cuh", "common.cuh"):
-        body = (HERE / header).read_text().replace("#pragma once", "")
-        text = text.replace(f'#include "{header}"', body, 1).replace(f'#include "{header}"', "")
-    return re.sub(r"#ifndef __CUDACC__\n#include .*?\n#else\n(.*?)#endif\n", r"\1", text, count=1, flags=re.DOTALL)
-
-
 class CudaBackend:
     """CuPy: a module is compiled at its first use (NVRTC, kept on disk by CuPy) for the GPU at hand."""
 
@@ -141,14 +129,6 @@ class CudaBackend:
         if module not in self._modules:  # CuPy itself keeps one compiled copy per device
             self._modules[module] = self._cupy.RawModule(code=source(module), options=("-std=c++17",))
         return self._modules[module]
-
-
-def kernel_names(module: str) -> list[str]:
-    """Names of the kernels in a `.cu` file."""
-    text = (HERE / f"{module}.cu").read_text()
-    plain = re.findall(r"^EXPORT\((\w+)\)", text, re.MULTILINE)
-    made = re.findall(r"^(?:[A-Z_0-9]+)\((\w+_f(?:16|32)), ", text, re.MULTILINE)
-    return plain + made
 
 
 def pointer(array: Array | None) -> np.uint64:

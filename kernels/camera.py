@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from kernels import arrays
-from kernels.arrays import Array, KernelError, require, same_device, view
-from kernels.backends import backend_for, f32, i32, i64, pointer, suffix
+from . import arrays
+from .arrays import Array, KernelError, require, same_device, view
+from .backends import backend_for, f32, i32, i64, pointer, suffix
 
 Format = Literal["rgb24", "nv12", "i420"]
 FORMATS: dict[str, int] = {"rgb24": 0, "nv12": 1, "i420": 2}
@@ -85,7 +85,7 @@ def preprocess(
     o = require(view(out, "out"), dtype=arrays.FLOATS, shape=(1, 3, *(size or (None, None))))
     same_device(a, o)
     if backend is None:
-        from kernels import reference
+        from . import reference
 
         result = reference.preprocess(
             frame, o.shape[2:], format, box, mirror=mirror, constants=constants, mean=mean, std=std

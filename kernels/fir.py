@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from kernels import arrays
-from kernels.activation import SQRT2
-from kernels.arrays import KernelError, require, same_device, view
-from kernels.backends import backend_for, f32, i32, i64, pointer, suffix
+from . import arrays
+from .activation import SQRT2
+from .arrays import KernelError, require, same_device, view
+from .backends import backend_for, f32, i32, i64, pointer, suffix
 
 THREADS, COLUMNS = 128, 2
 STRIP = {1: 8, 2: 4}
@@ -54,7 +54,7 @@ def blur(
     device = same_device(a, shift, before, after)
     backend = backend_for(device)
     if backend is None:
-        from kernels import reference
+        from . import reference
 
         result = reference.blur(
             x, pad, down=down, gain=gain, act=act, bias=bias, scale=scale, post=post, slope=slope, act_gain=act_gain
@@ -100,7 +100,7 @@ def upsample2(x: Any, *, add: Any = None, out: Any = None) -> Any:
     device = same_device(a, other)
     backend = backend_for(device)
     if backend is None:
-        from kernels import reference
+        from . import reference
 
         return reference.copied(reference.upsample2(x, add=add), out)
     if out is None:
@@ -147,7 +147,7 @@ def picture_skip(
     device = same_device(a, before, first, second)
     backend = backend_for(device)
     if backend is None:
-        from kernels import reference
+        from . import reference
 
         result = reference.picture_skip(x, previous, act_bias=act_bias, bias=bias, slope=slope, gain=gain)
         return reference.copied(result, out)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from kernels import arrays
-from kernels.arrays import KernelError, require, same_device, view
-from kernels.backends import backend_for, f32, i32, pointer
+from . import arrays
+from .arrays import KernelError, require, same_device, view
+from .backends import backend_for, f32, i32, pointer
 
 OUTSIDE = -1.0e4
 """What the flow holds where no triangle lies: far outside every texture."""
@@ -47,7 +47,7 @@ def mesh_flow(
     height, width = o.shape[1:]
     backend = backend_for(device)
     if backend is None:
-        from kernels import reference
+        from . import reference
 
         return reference.mesh_flow(points, depth, uv, triangles, out, outside)
     if scratch is None:
@@ -88,7 +88,7 @@ def remap(picture: Any, flow: Any, *, behind: Any = None, repeat_border: bool = 
     device = same_device(a, f, back)
     backend = backend_for(device)
     if backend is None:
-        from kernels import reference
+        from . import reference
 
         return reference.copied(reference.remap(picture, flow, behind=behind, repeat_border=repeat_border), out)
     if out is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernels import arrays
-from kernels.arrays import KernelError, require, same_device, view
-from kernels.backends import backend_for, f32, i32, i64, pointer, suffix
-from kernels.camera import FORMATS, Format, box_view
+from . import arrays
+from .arrays import KernelError, require, same_device, view
+from .backends import backend_for, f32, i32, i64, pointer, suffix
+from .camera import FORMATS, Format, box_view
 
 
 def postprocess(
@@ -53,7 +53,7 @@ def postprocess(
     o = require(view(out, "out"), dtype="uint8", shape=shape, layout="contiguous")
     same_device(a, o)
     if backend is None:
-        from kernels import reference
+        from . import reference
 
         result = reference.postprocess(x, (height, width), format, background, box, feather)
         return reference.copied(result, out)

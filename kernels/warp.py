@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from kernels import arrays
-from kernels.arrays import Array, KernelError, require, same_device, view
-from kernels.backends import backend_for, f32, i32, i64, pointer, suffix
+from . import arrays
+from .arrays import Array, KernelError, require, same_device, view
+from .backends import backend_for, f32, i32, i64, pointer, suffix
 
 THREADS = 256
 
@@ -92,7 +92,7 @@ def warp_blend(
     device = same_device(h, f, flow, weight, before, shift, gain, *heads)
     backend = backend_for(device)
     if backend is None:
-        from kernels import reference
+        from . import reference
 
         return reference.copied(
             reference.warp_blend(

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from kernels.arrays import KernelError
-from kernels.backends import HERE, kernel_names
+from ..arrays import KernelError
+from ..sources import HERE, kernel_names
 
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = ("-x", "c++", "-std=c++17", "-O2", "-fPIC", "-shared", "-w", "-U_FORTIFY_SOURCE", "-ffp-contract=off")

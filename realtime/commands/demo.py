@@ -41,7 +41,7 @@ def command(
         _film(film, size, quiet)
         return
     need_serve_extra()
-    from realtime.server.security import Policy
+    from realtime.server.http.security import Policy
     from realtime.server.serving import Address
 
     with open_studio(EngineSettings(size=size), []) as studio:
@@ -56,7 +56,7 @@ def command(
 
 
 def _film(path: Path, size: int, quiet: bool) -> None:
-    from realtime.film import make_film
+    from realtime.sheets.film import make_film
     from realtime.sinks import open_sink
 
     open_sink(f"file:{path}")  # a bad name is told before any work

@@ -26,7 +26,7 @@ def command(
     """
     import av
 
-    from realtime.watermark import score, verdict
+    from realtime.media.watermark import score, verdict
 
     if not file.is_file():
         raise BadFile(file, "no such file")

@@ -11,7 +11,7 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.terminal import progress
 from realtime.errors import BadValue
-from realtime.pictures import check_picture_target, write_picture
+from realtime.media.pictures import check_picture_target, write_picture
 from realtime.sinks.file import CONTAINERS
 from realtime.types import Direction
 
@@ -77,8 +77,8 @@ def command(
 
 
 def _draw(engine: o.Engine, directions: list[Direction], output: Path, flow: bool) -> None:
-    from realtime.flow_sheet import flow_sheet, measure
-    from realtime.sheets import direction_sheet
+    from realtime.sheets.contact import direction_sheet
+    from realtime.sheets.flow import flow_sheet, measure
 
     with progress() as bar:
         task = bar.add_task("drawing", total=len(directions), speed="")
@@ -91,7 +91,7 @@ def _draw(engine: o.Engine, directions: list[Direction], output: Path, flow: boo
 
 
 def _animate(engine: o.Engine, directions: list[Direction], output: Path) -> None:
-    from realtime.sweep import sweep_amounts, write_sweep
+    from realtime.sheets.sweep import sweep_amounts, write_sweep
 
     with progress() as bar:
         task = bar.add_task("drawing", total=sum(len(sweep_amounts(d)) for d in directions), speed="")

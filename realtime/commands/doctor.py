@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from realtime.doctor import Check, examine
+from realtime.checks.machine import Check, examine
 
 
 def command(

@@ -10,7 +10,7 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.terminal import say
 from realtime.errors import BadFile
-from realtime.pictures import check_picture_target, write_picture
+from realtime.media.pictures import check_picture_target, write_picture
 
 
 def command(
@@ -42,9 +42,9 @@ def command(
     picture = o.read_portrait(portrait)
     loaded = o.make_engine(settings, picture)
     try:
+        from realtime.media.watermark import marked
         from realtime.motion.edits import parse_settings
-        from realtime.sheets import edited_portrait
-        from realtime.watermark import marked
+        from realtime.sheets.contact import edited_portrait
 
         amounts = parse_settings(set_ or (), loaded.directions)
         picture_out = edited_portrait(loaded, amounts, hold_gaze=hold_gaze)

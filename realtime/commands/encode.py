@@ -12,9 +12,9 @@ from realtime.commands import options as o
 from realtime.commands.terminal import progress
 from realtime.engines import Engine
 from realtime.errors import BadFile, BadValue
+from realtime.media.pictures import check_folder_of
 from realtime.motion.calibration import Calibration
-from realtime.motion.motion_track import MotionTrack
-from realtime.pictures import check_folder_of
+from realtime.motion.track import MotionTrack
 from realtime.sources import Source, SourceOptions, open_source, parse_source
 from realtime.types import Frame, MotionCode
 

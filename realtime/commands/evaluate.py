@@ -11,7 +11,7 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.terminal import progress, say
 from realtime.errors import BadValue
-from realtime.pictures import check_folder_of, check_picture_target, write_picture
+from realtime.media.pictures import check_folder_of, check_picture_target, write_picture
 
 if TYPE_CHECKING:
     from realtime.training.evaluate import Table
@@ -63,7 +63,7 @@ def command(
         check_folder_of(output)
     if sheet is not None:
         check_picture_target(sheet)
-    from benchmarks.faces import FaceReader
+    from realtime.measures.faces import FaceReader
 
     shown: list[list[Any]] = []
     with FaceReader() as reader, progress(quiet) as bar:
@@ -82,7 +82,7 @@ def command(
     if output is not None:
         output.write_text(json.dumps([t.plain() for t in tables], indent=1) + "\n", encoding="utf-8")
     if sheet is not None and shown:
-        from benchmarks.sheets import sheet as page
+        from realtime.measures.sheets import sheet as page
 
         write_picture(sheet, page(shown, 160))
 
@@ -106,7 +106,7 @@ def _of_engine(
     paths: list[Path], portraits: list[Path], settings: Any, baselines: list[str], frames: int, reader: Any,
     tick: Any, shown: list[list[Any]],
 ) -> list[Table]:  # fmt: skip
-    from benchmarks.baselines import StillEngine
+    from realtime.measures.baselines import StillEngine
     from realtime.training import evaluate
 
     clips = evaluate.open_clips(paths)
@@ -127,7 +127,7 @@ def _print(tables: list[Table]) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    from benchmarks.show import number
+    from benchmarks.report.show import number
 
     console = Console()
     for table in tables:

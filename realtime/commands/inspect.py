@@ -10,7 +10,7 @@ import typer
 
 from realtime.commands import options as o
 from realtime.errors import BadFile, BadPortrait, BadValue, MissingExtra
-from realtime.pictures import check_picture_target, read_picture, write_picture
+from realtime.media.pictures import check_picture_target, read_picture, write_picture
 
 
 def command(
@@ -43,12 +43,12 @@ def command(
     check_picture_target(output)
     image = _frame(frame)
     try:
-        from realtime.engines.motrans import MotransEngine
+        from realtime.engines.parts.engine import MotransEngine
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise MissingExtra("avatar inspect", "torch", "torch") from error
-    from realtime.engines.part_views import page
+    from realtime.engines.parts.views import page
 
     if crop not in ("auto", "face", "centre", "none"):
         raise BadValue("--crop", crop, "it may be auto, face, centre or none")
@@ -74,7 +74,7 @@ def command(
 
 def _frame(path: Path) -> np.ndarray:
     """A picture, or the middle frame of a video. Raises BadFile."""
-    from realtime.training.clips import VIDEO_SUFFIXES, decoded
+    from realtime.training.data.clips import VIDEO_SUFFIXES, decoded
 
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         return read_picture(path)

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from realtime.commands.terminal import say
-from realtime.engines import hub
-from realtime.engines.registry import PUBLISHED, Record, record_of, records
+from realtime.engines.weights import hub
+from realtime.engines.weights.registry import PUBLISHED, Record, record_of, records
 from realtime.errors import BadValue
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Official weights: fetch, register, check.")

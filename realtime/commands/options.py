@@ -14,10 +14,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from realtime.engines import ENGINES, Engine, load_engine, registry
+from realtime.engines import ENGINES, Engine, load_engine
+from realtime.engines.weights import registry
 from realtime.errors import BadFile, BadPortrait, BadValue, UnknownName
+from realtime.media.pictures import check_folder_of, read_picture
 from realtime.motion.edits import Edits, parse_setting, parse_settings
-from realtime.pictures import check_folder_of, read_picture
 from realtime.settings import EngineSettings, Live
 from realtime.types import Direction
 
@@ -92,7 +93,7 @@ def read_portrait(spec: str) -> PortraitFile:
     """The picture that `--portrait` names. Raises BadFile."""
     kind, _, name = spec.partition(":")
     if kind == BUILTIN:
-        from realtime.engines.mesh.gallery import builtin_portrait, builtin_portraits
+        from realtime.media.portraits import builtin_portrait, builtin_portraits
 
         return PortraitFile(builtin_portrait(name or builtin_portraits()[0]), "the built-in portrait")
     return PortraitFile(read_picture(spec), spec)

@@ -10,9 +10,9 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import progress, say, stop_on_signals
-from realtime.credentials import check_signing, sign
 from realtime.errors import AvatarError, BadFile
-from realtime.pipeline import Pipeline
+from realtime.media.credentials import check_signing, sign
+from realtime.session.local import Pipeline
 from realtime.settings import PipelineSettings
 from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceOptions, open_source, parse_source

@@ -11,7 +11,7 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import run_session, say
-from realtime.pipeline import Pipeline
+from realtime.session.local import Pipeline
 from realtime.settings import PipelineSettings
 from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceOptions, open_source

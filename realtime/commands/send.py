@@ -16,9 +16,9 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.serve import need_serve_extra
 from realtime.commands.terminal import say, stop_on_signals
+from realtime.engines.mesh.motion.mirror import can_mirror, mirrored
 from realtime.errors import BadValue
-from realtime.mailbox import Closed, Mailbox
-from realtime.motion.mirror import can_mirror, mirrored
+from realtime.flow.mailbox import Closed, Mailbox
 from realtime.settings import EngineSettings
 from realtime.sources import Item, SourceOptions, Unseen, open_source
 from realtime.types import MotionCode
@@ -54,7 +54,7 @@ def command(
       avatar send --to http://127.0.0.1:8000 --source motion:builtin --duration 20
     """
     need_serve_extra()
-    from clients.motion_client import MotionClient, motion_url
+    from realtime.clients.motion_client import MotionClient, motion_url
 
     url = motion_url(to, session, portrait)
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
@@ -76,7 +76,7 @@ def _heard(message: dict[str, object], quiet: bool) -> None:
 async def _send(
     client: object, driving: Source, encoder: Engine, mirror: bool, duration: float | None, to: str, quiet: bool
 ) -> None:
-    from clients.motion_client import MotionClient, send_codes
+    from realtime.clients.motion_client import MotionClient, send_codes
 
     assert isinstance(client, MotionClient)
     async with client:

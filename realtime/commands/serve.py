@@ -17,14 +17,14 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.terminal import say
 from realtime.errors import BadValue, MissingExtra
+from realtime.flow.threads import cores
 from realtime.settings import EngineSettings
-from realtime.threads import cores
 
 if TYPE_CHECKING:
     from realtime.server.gallery import Portrait
-    from realtime.server.security import Policy
+    from realtime.server.http.security import Policy
+    from realtime.server.places.here import Session, Studio
     from realtime.server.serving import Address, Tls
-    from realtime.server.studio import Session, Studio
 
 TOKEN_VARIABLE = "AVATAR_TOKEN"
 
@@ -98,11 +98,11 @@ def command(
     codes at ws://.../api/motion (avatar send), metrics at /metrics, the API at /openapi.json.
     """
     need_serve_extra()
+    from realtime.server.http.security import Policy
     from realtime.server.limits import Limits, suitable_sessions
-    from realtime.server.peer import RtcSettings, parse_ice_server
-    from realtime.server.security import Policy
+    from realtime.server.places.here import StudioSettings
+    from realtime.server.rtc.peer import RtcSettings, parse_ice_server
     from realtime.server.serving import Address, check_tls, self_signed
-    from realtime.server.studio import StudioSettings
 
     for server in ice_server or ():
         try:
@@ -134,8 +134,8 @@ def command(
 def open_studio(engine: EngineSettings, portraits: list[Portrait], settings: object = None) -> Iterator[Studio]:
     """A studio whose first engine is made and warm. Raises what making an engine raises."""
     from realtime.server.gallery import Portrait
+    from realtime.server.places.here import Studio, StudioSettings
     from realtime.server.serving import Spare
-    from realtime.server.studio import Studio, StudioSettings
 
     assert settings is None or isinstance(settings, StudioSettings)
     shared = [*portraits, *builtin_gallery()]
@@ -181,7 +181,7 @@ def serve(
     once it answers. Raises BadValue, DeviceError."""
     import uvicorn
 
-    from realtime.server.app import create_app
+    from realtime.server.http.app import create_app
     from realtime.server.serving import advice, listen, reachable_name
 
     sock = listen(address)

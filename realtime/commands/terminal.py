@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from realtime.control import Notice
-from realtime.pipeline import Pipeline
+from realtime.session.control import Notice
+from realtime.session.local import Pipeline
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -167,7 +167,7 @@ def _meet(processes: int) -> None:
 
 
 def _index(videos: list[str], folder: Path, config: TrainConfig, tell: object, quiet: bool) -> None:
-    from realtime.training.clips import build_index, find_videos, read_index
+    from realtime.training.data.clips import build_index, find_videos, read_index
 
     assert callable(tell)
     if not videos:

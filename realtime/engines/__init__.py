@@ -18,9 +18,9 @@ from realtime.types import Direction, Frame, MotionCode
 
 ENGINES: dict[str, str] = {
     "mesh": "realtime.engines.mesh:MeshEngine",
-    "lia": "realtime.engines.lia:LiaEngine",
-    "lia-x": "realtime.engines.lia_x:LiaXEngine",
-    "motrans": "realtime.engines.motrans:MotransEngine",
+    "lia": "realtime.engines.latent.lia:LiaEngine",
+    "lia-x": "realtime.engines.latent.lia_x:LiaXEngine",
+    "motrans": "realtime.engines.parts.engine:MotransEngine",
 }
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from realtime.engines.mesh.motion.code import KIND, LENGTH, LIP_GAP
 from realtime.motion.filters import smoothing
-from realtime.motion.mesh_code import KIND, LENGTH, LIP_GAP
 from realtime.types import Direction, MotionCode
 
 PERIOD = 3.0

@@ -13,9 +13,9 @@ import numpy as np
 
 from realtime.engines import Engine
 from realtime.errors import UnknownName
-from realtime.server.backgrounds import with_background
+from realtime.media.backgrounds import with_background
+from realtime.media.uploads import encode_jpeg
 from realtime.server.messages import Background, PortraitInfo
-from realtime.server.uploads import encode_jpeg
 
 SMALL = 192
 """Side of the gallery's pictures, pixels."""

@@ -10,26 +10,26 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from realtime.control import Control
 from realtime.engines import Engine
 from realtime.errors import UsageError
-from realtime.mailbox import Mailbox
-from realtime.metrics import Window
+from realtime.flow.mailbox import Mailbox
+from realtime.flow.metrics import Window
+from realtime.media.backgrounds import with_background
+from realtime.media.watermark import embed
 from realtime.motion.edits import Edits
 from realtime.server import messages
-from realtime.server.backgrounds import with_background
-from realtime.server.clock import AvatarClock
-from realtime.server.frames import Shown, to_yuv
 from realtime.server.gallery import Gallery, Portrait
+from realtime.server.hosted import FACES, Driven
+from realtime.server.http.security import Policy
 from realtime.server.limits import Limits
-from realtime.server.performer import FACES, Driven
-from realtime.server.security import Policy
+from realtime.server.places.here import Studio, StudioSettings
+from realtime.server.rtc.clock import AvatarClock
+from realtime.server.rtc.frames import Shown, to_yuv
 from realtime.server.serving import Address, listen
-from realtime.server.studio import Studio, StudioSettings
+from realtime.session.control import Control
 from realtime.settings import Live
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
-from realtime.watermark import embed
 
 
 class HasOwnCamera(UsageError):
@@ -210,7 +210,7 @@ def open_panel(
     Raises DeviceError."""
     import uvicorn
 
-    from realtime.server.app import create_app
+    from realtime.server.http.app import create_app
 
     player = PanelPlayer(engine, PanelSink(SinkOptions(fps=fps, mark=mark)), portraits, fps)
     policy = Policy.for_host("127.0.0.1")

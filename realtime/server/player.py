@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from realtime.mailbox import Mailbox
-from realtime.metrics import Window
+from realtime.flow.mailbox import Mailbox
+from realtime.flow.metrics import Window
 from realtime.server import messages
-from realtime.server.frames import Shown
 from realtime.server.gallery import Gallery, Portrait
+from realtime.server.rtc.frames import Shown
 
 if TYPE_CHECKING:
     from realtime.engines import Engine
-    from realtime.server.performer import Driven
+    from realtime.server.hosted import Driven
 
 
 class Player(Protocol):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from realtime.engines import Engine
 from realtime.errors import BadFile, BadValue, DeviceError
-from realtime.server.security import Policy, is_loopback
+from realtime.server.http.security import Policy, is_loopback
 
 log = logging.getLogger(__name__)
 

@@ -37,7 +37,7 @@ class SinkOptions:
     audio: Path | None = None
     """A clip whose sound goes into the file as it is."""
     mark: bool = True
-    """Put the invisible mark into what leaves this program (see `realtime.watermark`)."""
+    """Put the invisible mark into what leaves this program (see `realtime.media.watermark`)."""
 
 
 class Sink(Protocol):

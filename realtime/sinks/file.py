@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from realtime.errors import AvatarError, BadFile
-from realtime.pictures import check_folder_of, fit_into
+from realtime.media.pictures import check_folder_of, fit_into
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
 
@@ -53,7 +53,7 @@ class FileSink(SinkBase):
         import av
         from av.video.reformatter import VideoReformatter
 
-        from realtime.watermark import embed
+        from realtime.media.watermark import embed
 
         self._width, self._height = max(2, width - width % 2), max(2, height - height % 2)
         self._period = 1.0 / fps

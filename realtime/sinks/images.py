@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from realtime.errors import BadFile
-from realtime.pictures import check_folder_of, write_picture
+from realtime.media.pictures import check_folder_of, write_picture
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
 
@@ -33,7 +33,7 @@ class ImagesSink(SinkBase):
     def write(self, picture: Picture) -> None:
         image = picture.image
         if self.options.mark:
-            from realtime.watermark import marked
+            from realtime.media.watermark import marked
 
             image = marked(image)
         write_picture(self.folder / f"{self.written:06d}.png", image)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from realtime.errors import DeviceError, MissingExtra, NoDevice
-from realtime.pacing import Repeater
-from realtime.pictures import fit_into
+from realtime.flow.pacing import Repeater
+from realtime.media.pictures import fit_into
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
 
@@ -42,7 +42,7 @@ class VirtualCameraSink(SinkBase):
     def open(self, width: int, height: int, fps: float) -> None:
         library = _pyvirtualcam()
         if self.options.mark:
-            from realtime.watermark import marked
+            from realtime.media.watermark import marked
 
             self._finish = marked
         self._width, self._height = width - width % 2, height - height % 2

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from realtime.errors import BadFile
-from realtime.pacing import MediaClock
+from realtime.flow.pacing import MediaClock
+from realtime.media.decode import to_rgb
 from realtime.sources import SourceBase, SourceOptions
-from realtime.sources.decode import to_rgb
 from realtime.types import Frame
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from realtime.errors import BadFile, BadValue
-from realtime.motion.motion_track import MotionTrack, builtin_track
-from realtime.pacing import MediaClock
+from realtime.flow.pacing import MediaClock
+from realtime.motion.track import MotionTrack, builtin_track
 from realtime.sources import SourceBase, SourceOptions, Unseen
 from realtime.types import Direction, MotionCode
 

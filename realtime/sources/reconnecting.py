@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from realtime.errors import AvatarError, NoConnection
-from realtime.pacing import Backoff
+from realtime.flow.pacing import Backoff
+from realtime.media.decode import to_rgb
 from realtime.sources import SourceBase, SourceOptions
-from realtime.sources.decode import to_rgb
 from realtime.types import Frame
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from realtime.pacing import Cadence
-from realtime.pictures import read_picture
+from realtime.flow.pacing import Cadence
+from realtime.media.pictures import read_picture
 from realtime.sources import SourceBase, SourceOptions
 from realtime.types import Frame
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from realtime.errors import BadValue, NoConnection
-from realtime.pacing import MediaClock
+from realtime.flow.pacing import MediaClock
 from realtime.sources import SourceOptions
 from realtime.sources.reconnecting import ReconnectingSource
 

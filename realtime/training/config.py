@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from realtime.engines.animator import AnimatorConfig, GeneratorConfig, HourglassConfig, config_from
-from realtime.engines.crop import MARGIN
-from realtime.engines.motion_transformer import MotionTransformerConfig
+from realtime.engines.neural.crop import MARGIN
+from realtime.engines.parts.animator import AnimatorConfig, GeneratorConfig, HourglassConfig, config_from
+from realtime.engines.parts.motion_transformer import MotionTransformerConfig
 from realtime.errors import BadFile, BadValue
 
 System = Literal["motrans", "fomm", "mraa", "lia", "lia-x"]

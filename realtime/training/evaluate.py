@@ -1,9 +1,10 @@
 """The yardsticks of section 4 of the Motion Transformer paper: reconstruction and cross-reenactment, per clip and in
 all.
 
-Every measure is the one that ``benchmarks quality`` takes (`benchmarks.reenactment`, `benchmarks.faces`), so that the
-two agree on the same pictures. Keypoints are MediaPipe's 478 landmarks, at 256 pixels; AED is on this project's own
-face descriptor, so that figures of AKD, MKR and AED compare with one another and not with a paper's.
+Every measure is the one that ``benchmarks quality`` takes (`realtime.measures.reenactment`,
+`realtime.measures.faces`), so that the two agree on the same pictures. Keypoints are MediaPipe's 478 landmarks, at
+256 pixels; AED is on this project's own face descriptor, so that figures of AKD, MKR and AED compare with one another
+and not with a paper's.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faces import FaceReader
-from benchmarks.media import Clip, read_clip, to_size
-from benchmarks.reenactment import SIDE, Rows, at_rest, codes_of, compare, cross_reenactment, self_reenactment
 from realtime.engines import Engine
 from realtime.errors import BadFile, BadPortrait
-from realtime.pictures import read_picture
+from realtime.measures.faces import FaceReader
+from realtime.measures.media import Clip, read_clip, to_size
+from realtime.measures.reenactment import SIDE, Rows, at_rest, codes_of, compare, cross_reenactment, self_reenactment
+from realtime.media.pictures import read_picture
 
 RECONSTRUCTION = {
     "l1": "mean absolute difference, 0 to 1",
@@ -172,10 +173,10 @@ def held_out(folder: str | Path, data: Path | None, frames: int, reader: FaceRea
     """
     import torch
 
-    from realtime.training.clips import read_index
     from realtime.training.config import TrainConfig
+    from realtime.training.data.clips import read_index
+    from realtime.training.data.pairs import PairSet, as_tensors
     from realtime.training.features import GradientFeatures
-    from realtime.training.pairs import PairSet, as_tensors
     from realtime.training.run_folder import RunFolder
     from realtime.training.systems import make_system
     from realtime.training.watch import to_uint8

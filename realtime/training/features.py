@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from realtime.engines.animator import first_line
+from realtime.engines.parts.animator import first_line
 from realtime.errors import BadFile
 
 VGG_FILE = "vgg19-dcbb9e9d.pth"

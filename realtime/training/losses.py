@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from realtime.engines.part_motion import PartMotion, coordinate_grid, full_precision, inverse_2x2
+from realtime.engines.parts.motion import PartMotion, coordinate_grid, full_precision, inverse_2x2
 from realtime.training.config import WarpConfig
 
 

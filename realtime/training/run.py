@@ -12,13 +12,13 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 
-from realtime.engines.animator import first_line
+from realtime.engines.parts.animator import first_line
 from realtime.errors import BadFile, BadValue, MissingExtra
 from realtime.training import watch
-from realtime.training.clips import read_index
 from realtime.training.config import TrainConfig
+from realtime.training.data.clips import read_index
+from realtime.training.data.pairs import PairSet, StepSampler, StreamedPairs
 from realtime.training.features import HRNET_REPOSITORIES, cached, make_features
-from realtime.training.pairs import PairSet, StepSampler, StreamedPairs
 from realtime.training.run_folder import RunFolder
 from realtime.training.systems import PartSystem, TrainedSystem, make_system
 from realtime.training.trainer import Clock, Place, StepReport, Trainer
@@ -106,7 +106,7 @@ class Run:
         backbone = system.config.animator.transformer.backbone
         if system.config.system != "motrans" or not (self.config.imagenet or file):
             return
-        from realtime.engines.hrnet import Stem, load_imagenet
+        from realtime.engines.parts.hrnet import Stem, load_imagenet
 
         name = "hr-w32" if backbone == "stem" else backbone
         path = file or (cached(name) if name in HRNET_REPOSITORIES else None)  # type: ignore[arg-type]

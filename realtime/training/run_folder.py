@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from realtime.engines.animator import first_line
+from realtime.engines.parts.animator import first_line
 from realtime.errors import BadFile
 from realtime.training.config import TrainConfig
 

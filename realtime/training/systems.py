@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from realtime.engines.animator import Animator, save_animator
-from realtime.engines.dense_motion import DenseMotion
-from realtime.engines.layers import LatentAnimator
-from realtime.engines.part_motion import full_precision
+from realtime.engines.latent.layers import LatentAnimator
+from realtime.engines.parts.animator import Animator, save_animator
+from realtime.engines.parts.dense_motion import DenseMotion
+from realtime.engines.parts.motion import full_precision
 from realtime.errors import BadValue
 from realtime.training import losses
 from realtime.training.config import TrainConfig
@@ -150,8 +150,8 @@ def _navigated(network: LatentAnimator, z: Tensor, driving: Tensor) -> tuple[Ten
 
 
 def _make_latent(config: TrainConfig) -> LatentAnimator:
-    from realtime.engines.lia import Lia
-    from realtime.engines.lia_x import LiaX
+    from realtime.engines.latent.lia import Lia
+    from realtime.engines.latent.lia_x import LiaX
 
     latent = config.latent
     try:

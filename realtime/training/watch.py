@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from realtime.engines.dense_motion import DenseMotion
-from realtime.engines.part_views import mask_picture
+from realtime.engines.parts.dense_motion import DenseMotion
+from realtime.engines.parts.views import mask_picture
 from realtime.errors import BadFile
-from realtime.training.pairs import PairSet, as_tensors
+from realtime.training.data.pairs import PairSet, as_tensors
 from realtime.training.systems import TrainedSystem
 
 SHOWN = 6

@@ -2,8 +2,8 @@
 
 from realtime.engines.mesh.engine import MeshEngine
 from realtime.engines.mesh.framing import frame_portrait, load_picture
-from realtime.engines.mesh.gallery import builtin_portrait, builtin_portraits
 from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
+from realtime.media.portraits import builtin_portrait, builtin_portraits
 
 __all__ = [
     "MeshEngine",

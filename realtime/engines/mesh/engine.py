@@ -10,15 +10,15 @@ import numpy as np
 
 from realtime.engines.codes import TakesCodes
 from realtime.engines.mesh.framing import frame_portrait, load_picture, output_size
-from realtime.engines.mesh.limits import within_reach
+from realtime.engines.mesh.motion.code import DIRECTIONS, KIND, LENGTH
+from realtime.engines.mesh.motion.encoder import MeshEncoder
+from realtime.engines.mesh.motion.limits import within_reach
+from realtime.engines.mesh.motion.retarget import PortraitGeometry, Retargeter
 from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
 from realtime.engines.mesh.renderer import MeshRenderer
 from realtime.engines.mesh.warp import warp_on
 from realtime.errors import BadPortrait, BadValue, EngineError
-from realtime.motion.mesh_code import DIRECTIONS, KIND, LENGTH
-from realtime.motion.mesh_encoder import MeshEncoder
-from realtime.motion.retarget import PortraitGeometry, Retargeter
-from realtime.pictures import check_frame
+from realtime.media.pictures import check_frame
 from realtime.types import Direction, Frame, MotionCode
 
 FARTHEST = 1e4

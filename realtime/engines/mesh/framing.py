@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from realtime.engines.mesh.motion.code import code_values
 from realtime.errors import BadFile, BadPortrait, BadValue
-from realtime.motion.face_model import CHIN, FOREHEAD, OVAL, load_face_model
-from realtime.motion.landmarks import find_faces
-from realtime.motion.mesh_code import code_values
-from realtime.motion.pose import HeadPose, angles, fit_pose
+from realtime.face.face_model import CHIN, FOREHEAD, OVAL, load_face_model
+from realtime.face.landmarks import find_faces
+from realtime.face.pose import HeadPose, angles, fit_pose
 
 SMALLEST_SIZE, LARGEST_SIZE = 64, 2160
 """Limits of the output picture's sides, pixels."""

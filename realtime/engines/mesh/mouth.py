@@ -16,8 +16,8 @@ from realtime.engines.mesh.eyes import ZOOM, colour, cover, coverage, magnify, s
 from realtime.engines.mesh.jit import compiled
 from realtime.engines.mesh.teeth import EDGE, ROW_HEIGHT, ROW_WIDTH, Teeth, draw_teeth
 from realtime.engines.mesh.topology import smoothstep
-from realtime.motion.face_model import CHIN, INNER_CORNERS, LIP_MIDDLE, LIPS_INNER, LOWER_INNER_LIP, load_face_model
-from realtime.motion.pose import HeadPose
+from realtime.face.face_model import CHIN, INNER_CORNERS, LIP_MIDDLE, LIPS_INNER, LOWER_INNER_LIP, load_face_model
+from realtime.face.pose import HeadPose
 
 CHEEKS = (50, 280, 101, 330, 205, 425)
 LOWER_LIP = (16, 15, 85, 315, 86, 316)

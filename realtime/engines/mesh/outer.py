@@ -2,7 +2,7 @@
 
 Points around the face follow the head with weights that depend on where they lie in *face coordinates* (origin in
 the middle of the face oval, x across, y towards the chin, unit the face height). Four tables over these coordinates,
-fitted to optical flow by `realtime/training/fit_outer.py`, say how much a point takes part in the head's shift and
+fitted to optical flow by `realtime/training/fits/outer.py`, say how much a point takes part in the head's shift and
 change of scale (`follow`), in its rotation (`turn`), and how deep it lies (`depth`).
 """
 
@@ -17,8 +17,8 @@ import numpy as np
 from scipy.spatial import Delaunay
 
 from realtime.engines.mesh.topology import signed_distance, smoothstep
-from realtime.motion.face_model import LANDMARKS, OVAL
-from realtime.motion.pose import HeadPose
+from realtime.face.face_model import LANDMARKS, OVAL
+from realtime.face.pose import HeadPose
 
 RINGS = ((1.05, 1), (1.12, 1), (1.24, 1), (1.42, 2), (1.7, 2), (2.1, 3))
 """Rings of points around the face: how much wider than the oval, and taking every n-th of its points."""

@@ -15,8 +15,8 @@ from realtime.engines.mesh.layers import person_mask, split_layers
 from realtime.engines.mesh.mouth import Mouth, prepare_mouth
 from realtime.engines.mesh.outer import OuterMesh, Shoulders, build_outer_mesh
 from realtime.engines.mesh.topology import face_triangles
-from realtime.motion.face_model import LIPS_INNER, OVAL
-from realtime.motion.pose import HeadPose
+from realtime.face.face_model import LIPS_INNER, OVAL
+from realtime.face.pose import HeadPose
 
 HEAD_RADIUS = 0.62
 """Radius of a head with its hair, in face heights."""

@@ -6,8 +6,8 @@ import numpy as np
 
 from realtime.engines.mesh.portrait import PreparedPortrait
 from realtime.engines.mesh.warp import CpuWarp, Warp
-from realtime.motion.face_model import OVAL
-from realtime.motion.pose import HeadPose
+from realtime.face.face_model import OVAL
+from realtime.face.pose import HeadPose
 
 
 class MeshRenderer:

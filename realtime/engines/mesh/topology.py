@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from realtime.motion.face_model import (
+from realtime.face.face_model import (
     EYES,
     LIPS_INNER,
     load_face_model,

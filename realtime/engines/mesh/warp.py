@@ -50,14 +50,14 @@ def warp_on(device: str) -> Warp:
     name, _, index = device.partition(":")
     if name != "cuda" or (device != "cuda" and not index.isdecimal()):
         raise BadValue("device", device, "auto, cpu, cuda or cuda:N")
-    import kernels
+    from realtime import kernels
 
     reason = kernels.why_unavailable()
     if reason:
         raise NoDevice(device, f"the mesh engine cannot run there: {reason}", "Without --device it runs on the CPU")
     import torch
 
-    from kernels import backends
+    from realtime.kernels import backends
 
     if int(index or 0) >= torch.cuda.device_count():
         raise NoDevice(device, f"there are {torch.cuda.device_count()} CUDA devices, counted from 0")
@@ -125,7 +125,7 @@ class KernelWarp:
 
     def draw(self, portrait: PreparedPortrait, points: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """See `Warp.draw`."""
-        import kernels
+        from realtime import kernels
 
         with self._torch.inference_mode(), self._torch.cuda.stream(self._stream):
             if portrait is not self._portrait:

@@ -1,0 +1,373 @@
+"""A whole frame of LIA and LIA-X on a GPU: upload to download, four ways, one to eight sessions."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks.device.device import (
+    add_device_options,
+    chosen_device,
+    copy_bandwidth,
+    matmul_rate,
+    note_device,
+)
+from benchmarks.report.result import Result
+from benchmarks.report.show import cell, number, show_notes
+from benchmarks.report.statistics import percentiles
+from realtime.engines.gpu.graph import BATCHES, CudaDevice, FrameGraph, Immediate
+from realtime.engines.gpu.program import AnimatorProgram, Part
+from realtime.engines.latent.fused import fuse
+from realtime.engines.latent.layers import LatentAnimator
+from realtime.engines.latent.lia import FastLia, Lia
+from realtime.engines.latent.lia_x import FastLiaX, LiaX
+from realtime.engines.latent.prepared import Placement, Prepared
+from realtime.engines.weights import recipe
+from realtime.errors import UnknownName
+
+Frame = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that is measured. target_ms: p50 of one frame on an H200. encodes_source: the authors' loop encodes
+    the portrait again for every frame."""
+
+    make: Callable[[], LatentAnimator]
+    prepare: Callable[[Any, Placement], Prepared]
+    target_ms: float
+    encodes_source: bool
+
+
+SUBJECTS = {
+    "lia-256": Subject(lambda: Lia(256), FastLia, 1.5, True),
+    "lia-x-1": Subject(lambda: LiaX(scale=1), FastLiaX, 5.0, False),
+    "lia-x-2": Subject(lambda: LiaX(scale=2), FastLiaX, 18.0, False),
+}
+DRY = Subject(lambda: Lia(8), FastLia, 1.5, True)
+
+
+class AuthorsLoop:
+    """The frame loop of the published scripts, from its definition: float32, eager, nothing prepared.
+
+    Per frame: upload, normalise; LIA encodes the portrait again, LIA-X encodes it once per clip; the dictionary is
+    orthonormalised for each of its three uses; every weight is scaled and modulated when it is used; clamp, download.
+    """
+
+    def __init__(self, net: LatentAnimator, portrait: Tensor, device: torch.device, encodes_source: bool) -> None:
+        self.net, self.device, self.encodes_source = net.to(device), device, encodes_source
+        self.portrait = portrait.to(device)
+        self.start = torch.zeros(1, net.motion_dim, device=device)  # as in the other ways, so that all draw the same
+        with torch.inference_mode():
+            self.source = self.net.encode(self.portrait)
+
+    def direction(self, code: Tensor) -> Tensor:
+        q, _ = torch.linalg.qr(self.net.dictionary().weight + 1e-8)
+        return (torch.diag_embed(code) @ q.T).sum(1)
+
+    @torch.inference_mode()
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy(frame).to(self.device).permute(2, 0, 1)[None].float().div(255).sub(0.5).mul(2)
+        if self.encodes_source:
+            self.source = self.net.encode(self.portrait)
+        z, feats = self.source
+        target, source = self.net.alpha(self.net.encode(x)[0]), self.net.alpha(z)
+        moved = z + (self.direction(target) - self.direction(self.start)) + self.direction(source)
+        rgb = self.net.decode(moved, feats)  # type: ignore[operator]
+        return rgb[0].clamp(-1, 1).add(1).mul(127.5).byte().permute(1, 2, 0).cpu().numpy()
+
+
+class CompiledFrame:
+    """`torch.compile` in half precision, of the network with everything already folded: the strongest form of this
+    baseline. Preprocessing, navigation and postprocessing are inside the compiled function."""
+
+    def __init__(self, net: Prepared, portrait: Tensor, device: torch.device) -> None:
+        self.device = device
+        with torch.inference_mode():
+            z, feats = net.encode(portrait.to(device))
+            feats, source = net.features(feats), net.alpha(z)
+        reference = torch.zeros_like(source)
+
+        def whole(frame: Tensor) -> Tensor:
+            x = frame.permute(2, 0, 1)[None].float() / 127.5 - 1
+            code = net.alpha(net.latent(x))
+            rgb = net.decode(z + net.move(code - reference + source), feats)
+            return (rgb[0] * 127.5 + 127.5).round().clamp(0, 255).byte().permute(1, 2, 0)
+
+        torch._dynamo.reset()
+        if device.type == "cpu":
+            self._whole = torch.compile(whole, backend="eager")
+        else:
+            self._whole = torch.compile(whole, mode="max-autotune")
+
+    @torch.inference_mode()
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        return self._whole(torch.from_numpy(frame).to(self.device)).cpu().numpy()
+
+
+class OwnFrame:
+    """Our frame: captured, or eager with the same kernels."""
+
+    def __init__(
+        self, net: Any, portrait: Tensor, device: torch.device, *, eager: str = "", batch: int = 1,
+        part: Part = "frame",
+    ) -> None:  # fmt: skip
+        side = net.size
+        program = AnimatorProgram(net, part=part, frame=(side, side), dtype=net.place.dtype, device=device)
+        runner = Immediate() if device.type == "cpu" else CudaDevice(device)
+        self.graph = FrameGraph(program, runner, batches=(batch,), eager=eager)
+        if program.state:
+            state = program.portrait(portrait.to(device))
+            for row in range(batch):
+                self.graph.set_state(row, **state)
+        zeros = np.zeros(net.motion_dim, np.float32)
+        box = np.array([0, 0, side, side], np.float32)
+        every = {"box": box, "reference": zeros, "edits": zeros, "code": zeros}
+        self.fixed = {name: every[name] for name in program.inputs if name != "frame"}
+        self.takes_frame = "frame" in program.inputs
+        self.result = "picture" if "picture" in program.outputs else "code"
+        self.batch = batch
+
+    def submit(self, frame: np.ndarray) -> Any:
+        values = {**self.fixed, "frame": frame} if self.takes_frame else self.fixed
+        return self.graph.submit(dict.fromkeys(range(self.batch), values))
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        return self.submit(frame).results()[0][self.result]
+
+
+def count_flops(net: LatentAnimator, device: torch.device) -> dict[str, float]:
+    """Floating-point operations (2 per multiplication and addition) of one encoding and one decoding."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x = torch.zeros(1, 3, net.size, net.size, device=device)
+    with torch.no_grad():
+        with FlopCounterMode(display=False) as encoder:
+            z, feats = net.encode(x)
+        with FlopCounterMode(display=False) as decoder:
+            net.decode(z, feats)  # type: ignore[operator]
+    return {"encoder": float(encoder.get_total_flops()), "decoder": float(decoder.get_total_flops())}
+
+
+def frame_times(frame: Frame, frames: list[np.ndarray], count: int) -> list[float]:
+    """Milliseconds from handing over a driving frame to having its picture in host memory, one after the other."""
+    times = []
+    for k in range(count):
+        started = time.perf_counter()
+        frame(frames[k % len(frames)])
+        times.append((time.perf_counter() - started) * 1e3)
+    return times
+
+
+def pipelined_rate(own: OwnFrame, frames: list[np.ndarray], count: int) -> float:
+    """Frames per second with two under way, so that copies and work overlap."""
+    started = time.perf_counter()
+    before = None
+    for k in range(count):
+        pending = own.submit(frames[k % len(frames)])
+        if before is not None:
+            before.results()
+        before = pending
+    if before is not None:
+        before.results()
+    return count * own.batch / (time.perf_counter() - started)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_device_options(parser)
+    parser.add_argument(
+        "--engines", default=",".join(SUBJECTS), help=f"comma-separated, of {', '.join(SUBJECTS)} (default: all)"
+    )
+    parser.add_argument("--frames", type=int, default=500, help="measured frames per way (default 500)")
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes minutes")
+    parser.add_argument("--no-authors", action="store_true", help="leave out the authors' float32 loop")
+
+
+def run(options: argparse.Namespace) -> Result:
+    names = [name.strip() for name in options.engines.split(",") if name.strip()]
+    for name in names:
+        if name not in SUBJECTS:
+            raise UnknownName("engine", name, SUBJECTS)
+    device = chosen_device(options.dry)
+    result = Result("gpu", settings={"engines": names, "frames": options.frames, "dry": options.dry})
+    note_device(result, device)
+    roof = matmul_rate(device, torch.float32 if options.dry else torch.float16)
+    result.add("matmul rate", roof / 1e12, "TFLOP/s", about="8192 x 8192 x 8192, half precision, random numbers")
+    result.add("copy bandwidth", copy_bandwidth(device) / 1e9, "GB/s")
+    for name, subject in {"lia-8": DRY}.items() if options.dry else [(n, SUBJECTS[n]) for n in names]:
+        _measure(result, name, subject, device, roof, options)
+    return result
+
+
+def _measure(
+    result: Result, name: str, subject: Subject, device: torch.device, roof: float, options: argparse.Namespace
+) -> None:
+    count = 4 if options.dry else max(20, options.frames // (5 if options.quick else 1))
+    net = subject.make().requires_grad_(False)
+    recipe.fill(net, 1)
+    side = net.size
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(4)]
+    portrait = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+    flops = count_flops(net.to(device), device)
+    for part, value in flops.items():
+        result.add(f"{name}.gflop.{part}", value / 1e9, "GFLOP")
+    work = sum(flops.values())
+    medians: dict[str, float] = {}
+    wanted: np.ndarray | None = None
+    if not options.no_authors:
+        loop = AuthorsLoop(net, portrait, device, subject.encodes_source)
+        wanted = loop(frames[0]).astype(np.float32) + 0.5  # it cuts off, the others round
+        medians["authors fp32"] = _one_way(result, name, "authors fp32", loop, frames, max(4, count // 5), work, roof)
+        del loop
+
+    place = Placement(device, torch.float32 if options.dry else torch.float16)
+    with torch.inference_mode():
+        fast = subject.prepare(net, place)
+        net.cpu()
+        fused = fuse(fast)
+    del net
+    _free(device)
+    if not options.no_compile:
+        try:
+            compiled = CompiledFrame(fast, portrait, device)
+            medians["compile fp16"] = _one_way(result, name, "compile fp16", compiled, frames, count, work, roof)
+            del compiled
+        except Exception as error:  # a baseline; where it fails the rest still counts
+            result.notes.append(f"{name}: torch.compile fails ({type(error).__name__}: {str(error)[:160]})")
+        _free(device)
+
+    eager = OwnFrame(fused, portrait, device, eager="asked for")
+    medians["eager fp16"] = _one_way(result, name, "eager fp16", eager, frames, count, work, roof)
+    if device.type == "cuda":
+        result.series[f"{name}.profile"] = _profile(eager, frames)
+    del eager
+    _free(device)
+    _captured(result, name, subject, fused, portrait, frames, count, work, roof, device, medians, wanted)
+
+
+def _captured(
+    result: Result, name: str, subject: Subject, fused: Any, portrait: Tensor, frames: list[np.ndarray], count: int,
+    work: float, roof: float, device: torch.device, medians: dict[str, float], wanted: np.ndarray | None,
+) -> None:  # fmt: skip
+    started = time.perf_counter()
+    own = OwnFrame(fused, portrait, device)
+    picture = own(frames[0])
+    result.add(f"{name}.graph.first frame", time.perf_counter() - started, "s", better="lower", target=10.0)
+    if wanted is not None:
+        apart = float(np.abs(picture - wanted).mean())
+        result.add(f"{name}.graph.apart", apart, "steps", better="lower", target=2.0, about="from fp32, 0..255, mean")
+    medians["graph"] = p50 = _one_way(result, name, "graph", own, frames, count, work, roof, target=subject.target_ms)
+    p99 = result.get(f"{name}.graph.p99")
+    if p99 is not None and p99.value:
+        result.add(f"{name}.graph.p99 over p50", p99.value / p50, "x", better="lower", target=1.3)
+    for way, least in (("authors fp32", 5.0), ("compile fp16", 1.15), ("eager fp16", None)):
+        if way in medians:
+            result.add(f"{name}.graph over {way}", medians[way] / p50, "x", better="higher", target=least)
+    result.notes.append(f"{name}: {own.graph.describe()}")
+    del own
+    for part in ("encode", "render"):
+        _free(device)
+        own = OwnFrame(fused, portrait, device, part=part)
+        times = frame_times(own, frames, max(4, count // 2))[2:]
+        result.add(f"{name}.graph.{part} p50", statistics.median(times), "ms", better="lower")
+        del own
+    for batch in BATCHES[:2] if device.type == "cpu" else BATCHES:
+        _free(device)
+        try:
+            own = OwnFrame(fused, portrait, device, batch=batch)
+            times = frame_times(own, frames, max(4, count // 5))[2:]
+            rate = pipelined_rate(own, frames, max(4, count // 5))
+        except torch.OutOfMemoryError:
+            result.notes.append(f"{name}: a batch of {batch} does not fit into memory")
+            break
+        result.add(f"{name}.batch {batch}.p50", statistics.median(times), "ms", better="lower")
+        result.add(f"{name}.batch {batch}.rate", rate, "frames/s", better="higher", about="two batches under way")
+        result.add(f"{name}.batch {batch}.memory", _memory(device), "GiB", better="lower")
+        del own
+
+
+def _one_way(
+    result: Result, name: str, way: str, frame: Frame, frames: list[np.ndarray], count: int, work: float, roof: float,
+    target: float | None = None,
+) -> float:  # fmt: skip
+    """Measure one way of making frames; the figures go into `result`. Returns the median in ms."""
+    frame_times(frame, frames, min(count // 2, 20))
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    times = frame_times(frame, frames, count)
+    for key, value in percentiles(times).items():
+        result.add(f"{name}.{way}.{key}", value, "ms", better="lower", target=target if key == "p50" else None)
+    p50 = statistics.median(times)
+    rate = work / (p50 / 1e3)
+    result.add(f"{name}.{way}.rate", rate / 1e12, "TFLOP/s", better="higher")
+    result.add(f"{name}.{way}.of matmul", rate / roof, "", better="higher", about="of the measured matrix rate")
+    result.add(f"{name}.{way}.memory", _memory(torch.device("cuda") if torch.cuda.is_available() else None), "GiB")
+    result.series[f"{name}.{way}"] = {"ms": times}
+    return p50
+
+
+def _profile(own: OwnFrame, frames: list[np.ndarray]) -> dict[str, list]:
+    """The twenty kernels that take the most device time in eager frames: where the time is."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        for frame in frames:
+            own(frame)
+    top = sorted(profile.key_averages(), key=lambda e: -e.self_device_time_total)[:20]
+    return {
+        "kernel": [e.key[:100] for e in top],
+        "us per frame": [e.self_device_time_total / len(frames) for e in top],
+        "launches per frame": [e.count / len(frames) for e in top],
+    }
+
+
+def _memory(device: torch.device | None) -> float | None:
+    if device is None or device.type != "cuda":
+        return None
+    return torch.cuda.max_memory_allocated(device) / 2**30
+
+
+def _free(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+WAYS = ("authors fp32", "compile fp16", "eager fp16", "graph")
+
+
+def show(result: Result, console: Console) -> None:
+    table = Table(title=f"one frame, upload to download, on {result.settings.get('device')}")
+    keys = {"p50": "p50 ms", "p95": "p95 ms", "p99": "p99 ms", "rate": "TFLOP/s", "of matmul": "of matmul"}
+    keys |= {"memory": "GiB"}
+    for title in ("engine", "way", *keys.values()):
+        table.add_column(title)
+    engines = list(dict.fromkeys(f.name.split(".")[0] for f in result.figures if ".gflop." in f.name))
+    for engine in engines:
+        for way in WAYS:
+            if result.get(f"{engine}.{way}.p50") is not None:
+                table.add_row(engine, way, *(cell(result.get(f"{engine}.{way}.{key}")) for key in keys))
+    console.print(table)
+    more = Table("figure", "value", "unit", "target", title="sessions, stages and ratios")
+    for figure in result.figures:
+        if any(
+            part in figure.name for part in (" over ", "batch", "first frame", "encode p50", "render p50", "roof")
+        ):
+            sense = "" if figure.target is None else ("≤ " if figure.better == "lower" else "≥ ")
+            target = sense + (number(figure.target) if figure.target is not None else "")
+            more.add_row(figure.name, cell(figure), figure.unit, target)
+    console.print(more)
+    show_notes(result, console)

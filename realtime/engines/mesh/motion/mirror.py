@@ -1,0 +1,73 @@
+"""A motion code in the mirror: what the encoder would have seen, had the driving picture been flipped left to right.
+
+A driving frame is flipped before it is encoded. A motion track has no picture any more, so its codes are mirrored
+instead, which takes a dictionary that knows left from right: the mesh engine's. A neural engine's directions are
+learned and carry no such meaning.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from realtime.engines.mesh.motion.code import (
+    COMPOSITE,
+    EXPRESSION,
+    EYE_OPEN,
+    GAZE_SKEW,
+    GAZE_X,
+    KIND,
+    LENGTH,
+    LIP_GAP,
+    ROLL,
+    YAW,
+    X,
+)
+from realtime.engines.mesh.motion.composites import COMPOSITES
+from realtime.engines.mesh.motion.dictionary import MEASUREMENTS
+from realtime.types import MotionCode
+
+_ACROSS = {"mouth_side"}
+"""Composites that go to one side of the picture and to the other below 0."""
+
+
+def can_mirror(kind: str) -> bool:
+    """Whether codes of this kind can be mirrored."""
+    return kind == KIND
+
+
+def mirrored(code: MotionCode) -> MotionCode:
+    """The code of the flipped driving picture; `code` itself where its kind cannot be mirrored."""
+    if not can_mirror(code.kind) or code.values.shape != (LENGTH,):
+        return code
+    taken_from, sign = _table()
+    return code.with_values(sign * code.values[taken_from])
+
+
+@lru_cache(maxsize=1)
+def _table() -> tuple[np.ndarray, np.ndarray]:
+    """For each entry of a code, which entry its mirror image takes, and with which sign."""
+    taken_from, sign = np.arange(LENGTH), np.ones(LENGTH, np.float32)
+    sign[[YAW, ROLL, X, GAZE_X, GAZE_SKEW]] = -1.0
+    taken_from[EYE_OPEN] = taken_from[EYE_OPEN][::-1]
+    taken_from[LIP_GAP] = taken_from[LIP_GAP][::-1]
+    sideways = {m.name for m in MEASUREMENTS if {axis for _, axis, _ in m.terms} == {"x"}} | _ACROSS
+    for part, names in (
+        (EXPRESSION, [m.name for m in MEASUREMENTS]),
+        (COMPOSITE, [c.name for c in COMPOSITES]),
+    ):
+        for k, name in enumerate(names):
+            other = _other_side(name)
+            taken_from[part.start + k] = part.start + names.index(other)
+            if other == name and name in sideways:
+                sign[part.start + k] = -1.0
+    return taken_from, sign
+
+
+def _other_side(name: str) -> str:
+    """The name of the same motion on the other side of the face; `name` itself where it has none."""
+    for side, other in (("_right", "_left"), ("_left", "_right")):
+        if name.endswith(side):
+            return name.removesuffix(side) + other
+    return name

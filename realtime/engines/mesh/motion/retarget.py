@@ -1,0 +1,249 @@
+"""Transfer rules: what a driver's motion code does to the portrait's face. Pure geometry, no pictures.
+
+Head and expression are carried over relative to the driver's neutral code, the reference. What must not depend on a
+good neutral frame is absolute: where the eyes look, whether the lips are closed. Lids close in proportion.
+With the portrait's own code as the reference (absolute motion) every rule becomes the identity on the driver's face.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from realtime.engines.mesh.motion import code as mc
+from realtime.engines.mesh.motion.composites import composite_tables
+from realtime.engines.mesh.motion.dictionary import load_dictionary
+from realtime.face import face_model as fm
+from realtime.face.pose import HeadPose, angles, fit_pose, rotation_matrix
+from realtime.motion.filters import smoothstep, soft_limit
+
+LEAST_EYE_OPENING = 0.13
+"""In eye widths: a reference whose eyes are less open than this is a blink, not an open eye."""
+CLOSED_LIDS = 0.11
+"""Lid gap over open gap at which an eye is closed: the tracker never reports less of a closed one."""
+PROPORTIONAL_LIDS = 0.45
+"""Lid gap over open gap above which the lids are carried over one to one."""
+WIDEST_EYE = 1.4
+USUAL_GAZE = (0.0, -0.065)
+"""Gaze code of a face that looks into the camera."""
+GAZE_TOLERANCE = 0.03
+"""A face's gaze may be this far off the usual one, in eye widths, by the shape of its eyes alone."""
+# Angles in degrees up to which a pose is carried over one to one, and the one it never passes.
+YAW_LIMITS, PITCH_LIMITS = (30.0, 42.0), (22.0, 32.0)
+# Likewise for the shift of the head in x and y, in face heights, and the logarithm of its growth, in relative motion:
+# a portrait has no more neck than its picture shows. In absolute motion only what no picture can show is kept out.
+SHIFT_LIMITS, ZOOM_LIMITS = (np.array([0.15, 0.08]), np.array([0.4, 0.22])), (0.2, 0.45)
+ABSOLUTE_SHIFT_LIMITS, ABSOLUTE_ZOOM_LIMITS = (3.0, 5.0), (1.2, 1.6)
+EXPRESSION_ROOM = 1.5
+"""How far past the fitted range an expression value may go, as a factor of the range."""
+
+_UPPER_LIDS, _LOWER_LIDS = np.array(fm.UPPER_LIDS), np.array(fm.LOWER_LIDS)  # (2 eyes, 7)
+_UPPER_LIP, _LOWER_LIP = np.array(fm.UPPER_INNER_LIP), np.array(fm.LOWER_INNER_LIP)  # (9,)
+_CORNERS = np.array(fm.EYE_CORNERS)  # (2 eyes, outer and inner)
+_IRISES = np.array(fm.IRISES)  # (2 eyes, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class PortraitGeometry:
+    """The face of a portrait.
+
+    face: (478, 3) in the face frame. pose: where it is in the portrait, pixels. values: its own motion code, as an
+    encoder would read it off the picture the portrait was cropped from.
+    """
+
+    face: np.ndarray
+    pose: HeadPose
+    values: np.ndarray
+
+    @classmethod
+    def from_landmarks(cls, landmarks: np.ndarray, width: int, height: int) -> PortraitGeometry:
+        """From landmarks (478, 3) in pixels of the portrait, which is `width` x `height`."""
+        landmarks = np.asarray(landmarks, np.float64)
+        pose = fit_pose(fm.load_face_model().mean, landmarks)
+        face = pose.to_face(landmarks)
+        return cls(face, pose, mc.code_values(face, pose, width, height))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the portrait's face shall be: `face` (478, 3) in the face frame, and its pose in the portrait, pixels."""
+
+    face: np.ndarray
+    pose: HeadPose
+
+    def vertices(self) -> np.ndarray:
+        """(478, 3) in pixels of the portrait."""
+        return self.pose.to_picture(self.face)
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What depends on the portrait and the reference alone."""
+
+    reference: np.ndarray
+    absolute: bool
+    face: np.ndarray
+    stretch: np.ndarray  # (478, 1): how much larger the portrait's motion is than the driver's
+    rotation: np.ndarray  # R_ref^T R_portrait
+
+
+class Retargeter:
+    """Moves one portrait's face by motion codes."""
+
+    def __init__(self, portrait: PortraitGeometry) -> None:
+        self.portrait = portrait
+        self._dictionary = load_dictionary()
+        self._composites = composite_tables()
+        self._base: _Base | None = None
+
+    def target(self, values: np.ndarray, reference: np.ndarray | None = None) -> Target:
+        """The face for the motion code `values` (LENGTH,) of a driver whose neutral code is `reference`.
+
+        reference: None or the portrait's own code gives absolute motion.
+        """
+        values = np.asarray(values, np.float64)
+        base = self._prepare(self.portrait.values if reference is None else reference)
+        moved = values - base.reference
+        composites = moved[mc.COMPOSITE]
+        amounts = self._limited(moved[mc.EXPRESSION] + self._composites.expression(composites), base.absolute)
+        face = base.face + base.stretch * self._dictionary.displacement(amounts)
+        self._close_lips(face)
+        self._set_lids(face, values[mc.EYE_OPEN], base, self._composites.opening(composites))
+        self._set_gaze(face, values, base)
+        return Target(face, self._pose(values, moved, base))
+
+    def _prepare(self, reference: np.ndarray) -> _Base:
+        known = self._base
+        if known is not None and np.array_equal(known.reference, reference):
+            return known
+        reference = np.asarray(reference, np.float64)
+        portrait = self.portrait
+        absolute = np.array_equal(reference, portrait.values)
+        face, stretch = portrait.face, np.ones((fm.LANDMARKS, 1))
+        if not absolute:
+            ratio = _mouth_ratio(portrait.face, reference)
+            stretch = 1 + (ratio - 1) * _near_mouth()[:, None]
+            face = self._like_reference_lips(reference, ratio)
+        turn = rotation_matrix(*reference[mc.YAW : mc.ROLL + 1]).T @ portrait.pose.rotation
+        self._base = _Base(reference, absolute, face, stretch, turn)
+        return self._base
+
+    def _like_reference_lips(self, reference: np.ndarray, ratio: float) -> np.ndarray:
+        """The portrait with its lips as far apart as the driver's are in the reference.
+
+        So the portrait's mouth is closed whenever the driver's is, even where it smiles in the picture. A
+        difference that may be the tracker's error alone is left as it is.
+        """
+        gaps = self.portrait.values[mc.LIP_GAP].astype(np.float64)
+        wanted = ratio * np.maximum(reference[mc.LIP_GAP], 0.0)
+        change = wanted - gaps
+        change *= smoothstep(1.0, 2.5, float(np.abs(change).max()))
+        if not change.any():
+            return self.portrait.face
+        rows = self._dictionary.decode.reshape(-1, fm.LANDMARKS, 3)[:, :, 1]
+        pairs = list(mc.LIP_PAIRS)
+        gap_of = (rows[:, _LOWER_LIP[pairs]] - rows[:, _UPPER_LIP[pairs]]).T / mc.HUNDREDTHS  # (3, K)
+        spread = self._dictionary.covariance @ gap_of.T  # The likeliest way for a face to change its lips so.
+        amounts = spread @ np.linalg.solve(gap_of @ spread + 1e-2 * np.eye(3), change)
+        return self.portrait.face + self._dictionary.displacement(amounts)
+
+    def _limited(self, amounts: np.ndarray, absolute: bool) -> np.ndarray:
+        room = EXPRESSION_ROOM * (1.5 if absolute else 1.0)
+        knee = np.where(amounts > 0, self._dictionary.hi, -self._dictionary.lo)
+        knee = np.maximum(knee * (1.2 if absolute else 1.0), 0.5)
+        return soft_limit(amounts, knee, room * knee)
+
+    @staticmethod
+    def _close_lips(face: np.ndarray) -> None:
+        """Lips touch, they never cross."""
+        crossed = np.minimum(face[_LOWER_LIP, 1] - face[_UPPER_LIP, 1], 0.0) / 2
+        face[_LOWER_LIP, 1] -= crossed
+        face[_UPPER_LIP, 1] += crossed
+
+    def _set_lids(self, face: np.ndarray, opening: np.ndarray, base: _Base, factor: np.ndarray) -> None:
+        """Openings in proportion to the driver's: the upper lid comes to lie above the lower one."""
+        own = self.portrait.values[mc.EYE_OPEN].astype(np.float64)
+        least = own if base.absolute else np.maximum(base.reference[mc.EYE_OPEN], LEAST_EYE_OPENING)
+        least = np.maximum(least, 1e-3)
+        wanted = lid_share(np.maximum(opening / least * factor, 0.0)) * np.maximum(own, 0.0) * mc.eye_widths(face)
+        rest = (self.portrait.face[_LOWER_LIDS, 1] - self.portrait.face[_UPPER_LIDS, 1]).clip(1e-4)
+        gaps = np.maximum(mc.lid_gaps(face), 0.3 * rest * (wanted / rest.mean(axis=1))[:, None])
+        gaps *= (wanted / np.maximum(gaps.mean(axis=1), 1e-6))[:, None]
+        face[_UPPER_LIDS, 1] = face[_LOWER_LIDS, 1] - gaps
+
+    def _set_gaze(self, face: np.ndarray, values: np.ndarray, base: _Base) -> None:
+        """Eyes look where the driver's look. Relative gaze would make people cross-eyed; what the shape of an eye
+        adds to its gaze stays the portrait's own."""
+        own = mc.gaze_of(self.portrait.face)
+        both = values[mc.GAZE_X : mc.GAZE_Y + 1]
+        if base.absolute:
+            half = values[mc.GAZE_CROSS : mc.GAZE_SKEW + 1]
+            wanted = np.stack([both - half, both + half])
+        else:
+            shift = _gaze_bias(own.mean(axis=0)) - _gaze_bias(base.reference[mc.GAZE_X : mc.GAZE_Y + 1])
+            wanted = both + shift + (own - own.mean(axis=0))
+        wanted = USUAL_GAZE + soft_limit(wanted - USUAL_GAZE, np.array([0.28, 0.16]), np.array([0.36, 0.22]))
+        middle = face[_CORNERS].mean(axis=1)
+        was = self.portrait.face[_CORNERS].mean(axis=1)
+        iris = self.portrait.face[_IRISES] + (middle - was)[:, None]  # (2, 5, 3)
+        center = middle[:, :2] + wanted * mc.eye_widths(face)[:, None]
+        iris[:, :, :2] += (center - iris[:, 0, :2])[:, None]
+        face[_IRISES] = iris
+
+    def _pose(self, values: np.ndarray, moved: np.ndarray, base: _Base) -> HeadPose:
+        portrait, reference = self.portrait.pose, base.reference
+        rotation = rotation_matrix(*values[mc.YAW : mc.ROLL + 1]) @ base.rotation
+        yaw, pitch, roll = angles(rotation)
+        if abs(yaw) > YAW_LIMITS[0] or abs(pitch) > PITCH_LIMITS[0]:
+            limited = rotation_matrix(
+                float(soft_limit(yaw, *_limits(YAW_LIMITS, portrait.rotation, 0))),
+                float(soft_limit(pitch, *_limits(PITCH_LIMITS, portrait.rotation, 1))),
+                roll,
+            )
+            rotation = limited
+        growth = float(soft_limit(moved[mc.ZOOM], *ABSOLUTE_ZOOM_LIMITS))
+        shift = np.exp(growth) * values[mc.X : mc.Y + 1] - reference[mc.X : mc.Y + 1]
+        if base.absolute:
+            shift = soft_limit(shift, *ABSOLUTE_SHIFT_LIMITS)
+        else:
+            growth = float(soft_limit(growth, *ZOOM_LIMITS))
+            shift = soft_limit(shift, *SHIFT_LIMITS)
+        translation = portrait.translation.copy()
+        translation[:2] += portrait.scale * shift
+        return HeadPose(portrait.scale * float(np.exp(growth)), rotation, translation)
+
+
+def lid_share(share: np.ndarray) -> np.ndarray:
+    """The portrait's lid gap over its open gap, for the driver's: one to one from `PROPORTIONAL_LIDS` to 1, closed at
+    `CLOSED_LIDS`, bent towards `WIDEST_EYE` above."""
+    closing = (share - CLOSED_LIDS) * (PROPORTIONAL_LIDS / (PROPORTIONAL_LIDS - CLOSED_LIDS))
+    share = np.where(share < PROPORTIONAL_LIDS, np.maximum(closing, 0.0), share)
+    return np.where(share > 1, 1 + soft_limit(share - 1, 0.2, WIDEST_EYE - 1), share)
+
+
+def _limits(limits: tuple[float, float], rotation: np.ndarray, which: int) -> tuple[float, float]:
+    """Limits of an angle, widened where the portrait itself is turned farther."""
+    own = abs(angles(rotation)[which])
+    return max(limits[0], own), max(limits[1], own + 5)
+
+
+def _gaze_bias(gaze: np.ndarray) -> np.ndarray:
+    """How much of a face's gaze (x, y) the shape of its eyes explains."""
+    return np.clip(gaze - USUAL_GAZE, -GAZE_TOLERANCE, GAZE_TOLERANCE)
+
+
+def _mouth_ratio(portrait: np.ndarray, reference: np.ndarray) -> float:
+    """Width of the portrait's mouth over the driver's, which is decoded from his reference code."""
+    driver = fm.load_face_model().mean + load_dictionary().displacement(reference[mc.EXPRESSION])
+    right, left = fm.MOUTH_CORNERS
+    ratio = np.linalg.norm(portrait[right] - portrait[left]) / np.linalg.norm(driver[right] - driver[left])
+    return float(np.clip(ratio, 0.7, 1.4))
+
+
+def _near_mouth() -> np.ndarray:
+    """(478,): 1 at the lips, falling off around them."""
+    mean = fm.load_face_model().mean
+    lips = mean[list(fm.LIPS_OUTER + fm.LIPS_INNER)]
+    distance = np.linalg.norm(mean[:, None, :2] - lips[None, :, :2], axis=-1).min(axis=1)
+    return np.exp(-((distance / 0.1) ** 2))

@@ -1,0 +1,443 @@
+"""What the neural engines share: from frames to codes and from codes to pictures, around a prepared network.
+
+The portrait is encoded once; per driving frame only the latent and its motion code are computed, and per picture one
+decoding. With z_p and a_p the latent and code of the portrait, a the code to render and a_ref the reference code,
+the picture is decoded from
+
+    z = z_p + Q ((a - a_ref) + a_p)
+
+which is the papers' relative motion with a_ref the first driving frame's code; with a_ref = a_p it is their absolute
+motion, z_p + Q a. An edit is added to `a`; as the formula is linear it is the papers' edit of the portrait's own
+code, a_p + e, and holds while the driver moves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from realtime.engines.codes import TakesCodes
+from realtime.engines.latent.layers import LatentAnimator
+from realtime.engines.latent.prepared import Placement, Prepared
+from realtime.engines.neural.crop import CropFollower, Square, box_of, centre_square, feather, paste, square_around
+from realtime.engines.weights import recipe
+from realtime.engines.weights.registry import find_weights
+from realtime.errors import BadPortrait, BadValue, DeviceError, EngineError
+from realtime.media.caption import stamp
+from realtime.media.pictures import check_frame
+from realtime.types import Direction, Frame, MotionCode
+
+if TYPE_CHECKING:
+    from realtime.engines.gpu.path import GpuPath
+
+T = TypeVar("T")
+CropMode = Literal["auto", "face", "centre", "none"]
+SMALLEST_FACE = 32
+"""Pixels from chin to forehead below which a portrait's face is refused."""
+SMALLEST_PICTURE = 16
+LEAN_FROM = 400_000_000
+"""Number of parameters from which a float32 network on the CPU is prepared in place."""
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+_cache: weakref.WeakValueDictionary[tuple, Prepared] = weakref.WeakValueDictionary()
+_cache_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A portrait, encoded. square: which part of `image` the network sees. feats: float32 maps, coarse first."""
+
+    image: np.ndarray
+    square: Square
+    latent: Tensor
+    code: Tensor
+    feats: list[Tensor]
+    soft_edge: np.ndarray | None = field(repr=False, default=None)
+
+
+class NeuralEngine(TakesCodes):
+    """Base of `LiaEngine` and `LiaXEngine`; the contract is `realtime.engines.Engine`.
+
+    size: side of the rendered picture, pixels; None is the network's own. With recipe weights LIA is built at this
+    size where it is 64, 128 or 256.
+    device: "auto", "cpu", "cuda" or "cuda:N".
+    weights: a file, the name of registered weights (`avatar models list`), "recipe:SEED", or None: the registered
+    weights of this engine.
+    dtype: "auto" (fp16 on a GPU, fp32 on the CPU), "fp32", "fp16", "bf16".
+    crop: "auto" (the face where MediaPipe is installed, else the centre), "face", "centre", "none" (the whole
+    picture, squeezed, as the published scripts do), or a fixed square of the driving frame, (left, top, side) in
+    pixels or "left:top:side".
+    keep_position, keep_scale: where the driver's head is, or how large, is part of the motion.
+    paste_back: pictures are the whole portrait with the moving square in it, `size` pixels high.
+    Raises BadFile, BadValue, DeviceError, MissingExtra.
+    """
+
+    name = ""
+    kind = ""
+    directions: Sequence[Direction] = ()
+
+    def __init__(
+        self,
+        size: int | None = None,
+        device: str = "auto",
+        weights: str | Path | None = None,
+        dtype: str = "auto",
+        crop: CropMode | tuple[float, float, float] | str = "auto",
+        keep_position: bool = False,
+        keep_scale: bool = False,
+        paste_back: bool = False,
+        scale: int = 2,
+    ) -> None:
+        flags = {"keep_position": keep_position, "keep_scale": keep_scale, "paste_back": paste_back}
+        for option, value in flags.items():
+            if not isinstance(value, bool):
+                raise BadValue(option, value, "on or off")
+        if size is not None and not (isinstance(size, int) and SMALLEST_PICTURE <= size <= 4096):
+            raise BadValue("size", size, f"pixels of a square, from {SMALLEST_PICTURE} to 4096")
+        if scale not in (1, 2, 3, 4):
+            raise BadValue("scale", scale, "1, 2, 3 or 4")
+        self._device = choose_device(device)
+        self._dtype = _choose_dtype(dtype, self._device)
+        self.trained = not str(weights or "").startswith(recipe.PREFIX)
+        self.net = self._load(weights, size, scale)
+        self.directions = self.describe(self.net.motion_dim)
+        self.native = self.net.size
+        self.size = size or self.native
+        self.device = describe_device(self._device) + ("" if self.trained else f" ({recipe.NO_TRAINED_WEIGHTS})")
+        self._paste_back = paste_back
+        self._portrait: Portrait | None = None
+        self._path = self._gpu_path()
+        self._crop = _checked_crop(crop)
+        self._follower = CropFollower(keep_position=keep_position, keep_scale=keep_scale)
+        self._tracker: Any = None
+        self._clock = 0.0
+
+    def _gpu_path(self) -> GpuPath | None:
+        """Captured frames on own kernels, where they can run (`avatar doctor` says why not)."""
+        from realtime import kernels
+
+        if self._device.type != "cuda" or self._dtype == torch.bfloat16 or not kernels.available():
+            return None
+        from realtime.engines.gpu.path import GpuPath
+
+        return GpuPath(self.net, self._device, self.name)
+
+    def describe(self, motion_dim: int) -> Sequence[Direction]:
+        """The motion dictionary of a network with that many directions."""
+        raise NotImplementedError
+
+    def prepare(self, net: LatentAnimator, place: Placement) -> Prepared:
+        """The prepared form of a loaded network."""
+        raise NotImplementedError
+
+    def read(self, path: Path) -> LatentAnimator:
+        """The network in a weight file. Raises BadFile."""
+        from realtime.engines.latent.weights import load_network  # it imports the networks, and they this
+
+        return load_network(path, self.kind)[0]
+
+    def invent(self, seed: int, size: int, scale: int) -> LatentAnimator:
+        """A network with recipe weights."""
+        from realtime.engines.latent.weights import recipe_network
+
+        return recipe_network(self.kind, seed, size, scale)
+
+    @property
+    def code_length(self) -> int:
+        return self.net.motion_dim
+
+    @property
+    def portrait_code(self) -> MotionCode:
+        """The portrait's own code, a_p. Raises EngineError before the first portrait."""
+        return MotionCode(self.kind, self._shown().code[0].cpu().numpy().astype(np.float32))
+
+    @torch.inference_mode()
+    def set_portrait(self, image: np.ndarray) -> None:
+        self.check_open()
+        image = _checked_portrait(image)
+        square = self._portrait_square(image)
+        if self._paste_back:
+            image, square = self._scaled(image, square)
+        x = self._network_input(image, square)
+        side = int(square.side)
+        edge = feather(side) if self._paste_back else None
+        if self._path is not None:
+            self._path.set_portrait(x)
+        latent, code, feats = self._on_device(lambda: self._encoded(x))
+        self._portrait = Portrait(image, square, latent, code, feats, edge)
+
+    @torch.inference_mode()
+    def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
+        if isinstance(frame, Frame):
+            image, now = frame.image, frame.pts
+        else:
+            self._clock += 1 / 30
+            image, now = frame, self._clock
+        check_frame(image)
+        self.check_open()
+        square = self._driving_square(image, now)
+        if square is None:
+            return None
+        values = self._code_of(image, square)
+        if not isinstance(frame, Frame):
+            return MotionCode(self.kind, values)
+        return MotionCode(self.kind, values, frame.captured, frame.pts, frame.index)
+
+    @torch.inference_mode()
+    def render(self, code: MotionCode) -> np.ndarray:
+        shown = self._shown()
+        self.check_code(code)
+        if self.reference is None:
+            self.reference = code
+        if self._path is not None:
+            rgb = _as_network_output(self._path.render(code.values, self.reference.values))
+        else:
+            rgb = self._draw(code, self.reference, shown)
+        return self._finish(rgb, shown)
+
+    def _encoded(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Latent, code and feature maps of a network input."""
+        with torch.inference_mode():
+            latent, feats = self.net.encode(x)
+            return latent, self.net.alpha(latent), self.net.features(feats)
+
+    def _on_device(self, work: Callable[[], T]) -> T:
+        """`work`, on the thread that owns the device where there is one."""
+        return work() if self._path is None else self._path.call(work)
+
+    def _code_of(self, image: np.ndarray, square: Square) -> np.ndarray:
+        if self._path is None:
+            code = self.net.alpha(self.net.latent(self._network_input(image, square)))
+            return code[0].cpu().numpy().astype(np.float32)
+        side = square.side
+        if not side:  # the whole picture
+            return self._path.encode(image, (0.0, 0.0, float(image.shape[1]), float(image.shape[0])))
+        return self._path.encode(image, (square.left, square.top, square.left + side, square.top + side))
+
+    def _draw(self, code: MotionCode, reference: MotionCode, shown: Portrait) -> Tensor:
+        """The picture of `code`, (1, 3, S, S) in [-1, 1]."""
+        change = torch.from_numpy(np.asarray(code.values - reference.values, np.float32)[None])
+        z = shown.latent + self.net.move(change.to(self._device) + shown.code)
+        return self.net.decode(z, shown.feats)
+
+    @torch.inference_mode()
+    def flow(self, code: MotionCode) -> np.ndarray:
+        """How far the finest level of the network moves the portrait's pixels for `code` (reference as in `render`):
+        float32 (S, S, 2), pixels of the rendered square, x then y: where each pixel is taken from, minus where it is.
+        Pixels that the mask replaces by drawn ones count in proportion."""
+        shown = self._shown()
+        reference = self.reference or code
+        change = torch.from_numpy(np.asarray(code.values - reference.values, np.float32)[None])
+        trace: dict[str, Tensor] = {}
+        self.net.decode(shown.latent + self.net.move(change.to(self._device) + shown.code), shown.feats, trace)
+        side = shown.feats[-1].shape[-1]
+        logits = trace[f"flowraw{len(shown.feats) - 1}_{side}"]
+        moved = torch.tanh(logits[:, :2]) * torch.sigmoid(logits[:, 2:]) * ((side - 1) / 2)
+        return moved[0].permute(1, 2, 0).cpu().numpy()
+
+    def reset(self) -> None:
+        self._follower.reset()
+        if self._tracker is not None:
+            self._tracker.reset()
+
+    def close(self) -> None:
+        self.closed = True
+        self._portrait = None
+        if self._path is not None:
+            self._path.close()
+        if self._tracker is not None:
+            self._tracker.close()
+            self._tracker = None
+
+    # Loading -----------------------------------------------------------------------------------------------------
+
+    def _load(self, weights: str | Path | None, size: int | None, scale: int) -> Prepared:
+        key: tuple
+        if self.trained:
+            path = find_weights(self.kind, weights)
+            stat = path.stat()
+            key = (self.kind, str(path.resolve()), stat.st_mtime_ns, stat.st_size)
+
+            def load() -> LatentAnimator:
+                return self.read(path)
+        else:
+            seed = recipe.parse_seed(str(weights))
+            side = size if size in (64, 128, 256) else 256
+            key = (self.kind, seed, side, scale)
+
+            def load() -> LatentAnimator:
+                return self.invent(seed, side, scale)
+
+        with _cache_lock:
+            found = _cache.get((*key, self._device, self._dtype))
+            if found is None:
+                found = self.prepare(net := load(), _placement(net, self._device, self._dtype))
+                _cache[(*key, self._device, self._dtype)] = found
+        return found
+
+    # Pictures ----------------------------------------------------------------------------------------------------
+
+    def _shown(self) -> Portrait:
+        self.check_open()
+        if self._portrait is None:
+            raise EngineError(self.name, "no portrait has been set")
+        return self._portrait
+
+    def _portrait_square(self, image: np.ndarray) -> Square:
+        height, width = image.shape[:2]
+        if self._crop == "none" and not self._paste_back:
+            return Square(width / 2, height / 2, 0.0)
+        if self._crop in ("auto", "face") and has_face_finder():
+            from realtime.face.landmarks import find_faces
+
+            faces = find_faces(image, 1)
+            if faces:
+                left, top, right, bottom = box_of(faces[0])
+                if bottom - top < SMALLEST_FACE:
+                    raise BadPortrait(f"the face is {bottom - top:.0f} pixels high; {SMALLEST_FACE} are needed")
+                return square_around((left, top, right, bottom)).inside(width, height)
+        return centre_square(width, height)
+
+    def _scaled(self, image: np.ndarray, square: Square) -> tuple[np.ndarray, Square]:
+        """The whole portrait at `size` pixels height (even sides, for video), and its square in whole pixels."""
+        height, width = image.shape[:2]
+        factor = self.size / height
+        target = (2 * max(1, round(height * factor / 2)), 2 * max(1, round(width * factor / 2)))
+        x = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+        scaled = F.interpolate(x, target, mode="bicubic", antialias=True, align_corners=False)
+        out = scaled[0].clamp(0, 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+        side = min(max(SMALLEST_PICTURE, round(square.side * factor)), *target)
+        left = min(max(0, round(square.left * factor)), target[1] - side)
+        top = min(max(0, round(square.top * factor)), target[0] - side)
+        return out, Square(left + side / 2, top + side / 2, float(side))
+
+    def _driving_square(self, image: np.ndarray, now: float) -> Square | None:
+        height, width = image.shape[:2]
+        if isinstance(self._crop, tuple):
+            return Square(self._crop[0] + self._crop[2] / 2, self._crop[1] + self._crop[2] / 2, self._crop[2])
+        if self._crop == "none":
+            return Square(width / 2, height / 2, 0.0)
+        if self._crop == "centre" or (self._crop == "auto" and not has_face_finder()):
+            return centre_square(width, height)
+        if self._tracker is None:
+            from realtime.face.landmarks import FaceTracker
+
+            self._tracker = FaceTracker()
+        landmarks = self._tracker.track(image)
+        square = self._follower.update(None if landmarks is None else box_of(landmarks), now)
+        return None if landmarks is None or square is None else square.inside(width, height)
+
+    def _network_input(self, image: np.ndarray, square: Square) -> Tensor:
+        """The part of a picture that the network sees: (1, 3, S, S) in [-1, 1]. A side of 0 is the whole picture."""
+        height, width = image.shape[:2]
+        if square.side:
+            side = max(2, round(square.side))
+            left, top = round(square.left), round(square.top)
+            rows = np.clip(np.arange(top, top + side), 0, height - 1)
+            columns = np.clip(np.arange(left, left + side), 0, width - 1)
+            inside = left >= 0 and top >= 0 and left + side <= width and top + side <= height
+            image = image[top : top + side, left : left + side] if inside else image[rows][:, columns]
+        x = torch.from_numpy(np.ascontiguousarray(image)).to(self._device).permute(2, 0, 1)[None].float()
+        if x.shape[-2:] != (self.native, self.native):
+            x = F.interpolate(x, (self.native, self.native), mode="bilinear", antialias=True, align_corners=False)
+        return x / 127.5 - 1.0
+
+    def _finish(self, rgb: Tensor, shown: Portrait) -> np.ndarray:
+        """(1, 3, S, S) in [-1, 1] as the picture to show. Clamped, never stretched: brightness stays put."""
+        side = int(shown.square.side) if self._paste_back else self.size
+        rgb = rgb.clamp(-1.0, 1.0)
+        if rgb.shape[-1] != side:
+            smaller = side < rgb.shape[-1]
+            mode = "bilinear" if smaller else "bicubic"
+            rgb = F.interpolate(rgb, (side, side), mode=mode, antialias=smaller, align_corners=False).clamp(-1.0, 1.0)
+        picture = ((rgb[0] + 1.0) * 127.5).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+        if self._paste_back and shown.soft_edge is not None:
+            left, top = round(shown.square.left), round(shown.square.top)
+            picture = paste(shown.image, picture, left, top, shown.soft_edge)
+        return picture if self.trained else stamp(picture, recipe.NO_TRAINED_WEIGHTS)
+
+
+def _as_network_output(picture: np.ndarray) -> Tensor:
+    """A finished square, uint8 (S, S, 3), as (1, 3, S, S) in [-1, 1] on the CPU."""
+    return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1.0
+
+
+def has_face_finder() -> bool:
+    """Whether MediaPipe and OpenCV are installed."""
+    from importlib.util import find_spec
+
+    return find_spec("mediapipe") is not None and find_spec("cv2") is not None
+
+
+def choose_device(device: str) -> torch.device:
+    """The torch device of "auto", "cpu", "cuda" or "cuda:N". Raises BadValue, DeviceError."""
+    if device == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if device != "cpu" and not device.startswith("cuda"):
+        raise BadValue("--device", device, "auto, cpu, cuda or cuda:N")
+    if device == "cpu":
+        return torch.device("cpu")
+    index = device.removeprefix("cuda").removeprefix(":") or "0"
+    if not index.isdecimal():
+        raise BadValue("--device", device, "auto, cpu, cuda or cuda:N")
+    if not torch.cuda.is_available():
+        raise DeviceError(device, "no CUDA device can be used by the installed PyTorch", "avatar doctor says why")
+    if int(index) >= torch.cuda.device_count():
+        raise DeviceError(device, f"there are {torch.cuda.device_count()} CUDA devices, counted from 0")
+    return torch.device(f"cuda:{index}")
+
+
+def describe_device(device: torch.device) -> str:
+    """For people: "cpu", "cuda:0 NVIDIA H200"."""
+    return "cpu" if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}"
+
+
+def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise BadValue("dtype", name, f"one of auto, {', '.join(DTYPES)}")
+    if name == "fp16" and device.type == "cpu":
+        raise BadValue("dtype", name, "fp32 or bf16 on the CPU")
+    return DTYPES[name]
+
+
+def _placement(net: LatentAnimator, device: torch.device, dtype: torch.dtype) -> Placement:
+    parameters = list(net.parameters())
+    large = sum(p.numel() for p in parameters) >= LEAN_FROM
+    wide = all(p.dtype == torch.float32 for p in parameters)
+    return Placement(device, dtype, lean=large and wide and device.type == "cpu" and dtype == torch.float32)
+
+
+def _checked_crop(crop: Any) -> CropMode | tuple[float, float, float]:
+    if isinstance(crop, str) and crop.count(":") == 2:
+        with contextlib.suppress(ValueError):
+            crop = tuple(float(part) for part in crop.split(":"))
+    if isinstance(crop, tuple | list):
+        if len(crop) == 3 and all(np.isfinite(crop)) and crop[2] >= SMALLEST_PICTURE:
+            return (float(crop[0]), float(crop[1]), float(crop[2]))
+    elif crop in ("auto", "centre", "none"):
+        return crop
+    elif crop == "face":
+        if has_face_finder():
+            return crop
+        raise BadValue("crop", crop, "MediaPipe is not installed here; centre, none or a fixed (x, y, side) work")
+    raise BadValue("crop", crop, "auto, face, centre, none, or a fixed square x:y:side in pixels")
+
+
+def _checked_portrait(image: Any) -> np.ndarray:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise BadPortrait("it must be a uint8 array (height, width, 3), RGB")
+    if min(image.shape[:2]) < SMALLEST_PICTURE:
+        raise BadPortrait(f"it is {image.shape[1]} x {image.shape[0]} pixels; at least {SMALLEST_PICTURE} are needed")
+    return np.ascontiguousarray(image)

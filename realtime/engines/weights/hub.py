@@ -1,0 +1,200 @@
+"""Fetching published weights from the Hugging Face hub, and registering files that are here already.
+
+The hub's own client does the transfer: it resumes, shows progress, and honours HF_ENDPOINT and HF_TOKEN. A file is
+registered only when its checksum is the hub's and the network in it has been checked whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from realtime.engines.weights.registry import (
+    PUBLISHED,
+    Published,
+    Record,
+    find_weights,
+    models_folder,
+    record_of,
+    sha256_of,
+    write,
+)
+from realtime.errors import BadFile, BadValue, ConnectionLost, MissingExtra, UnknownName
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def published(name: str) -> Published:
+    """Raises UnknownName, and BadValue for weights that their authors publish where no client can fetch them."""
+    if name not in PUBLISHED:
+        raise UnknownName("published model", name, PUBLISHED)
+    model = PUBLISHED[name]
+    if not model.repository:
+        raise BadValue("model", name, f"get the file from {model.where}, then: avatar models add {name} PATH")
+    return model
+
+
+def licence_accepted(model: Published) -> bool:
+    """Whether this user has accepted the licence of these weights before."""
+    return _accepted().get(model.name) == model.licence
+
+
+def accept_licence(model: Published) -> None:
+    """Remember that the licence was accepted. Raises BadFile."""
+    path = _licences()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({**_accepted(), model.name: model.licence}, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BadFile(path, f"cannot be written ({error.strerror})") from error
+
+
+def _licences() -> Path:
+    return models_folder() / "accepted" / "licences.json"
+
+
+def _accepted() -> dict[str, str]:
+    try:
+        content = json.loads(_licences().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def pull(model: Published) -> Record:
+    """Fetch, check and register. The licence must have been accepted. A transfer that was cut off goes on.
+
+    Raises ConnectionLost, BadFile, BadValue, MissingExtra.
+    """
+    if not licence_accepted(model):
+        raise BadValue("licence", model.licence, "it has to be accepted first: --accept-licence")
+    folder = models_folder() / model.name
+    path, told = _fetch(model, folder)
+    digest = sha256_of(path)
+    if told and told != digest:
+        path.unlink(missing_ok=True)
+        raise BadFile(path, "does not have the checksum that the hub gives; it was removed, pull it again")
+    about = _content(path, model.family)
+    origin = f"{_endpoint() or 'https://huggingface.co'}/{model.repository}"
+    record = Record(
+        model.name, model.family, about, str(path), digest, path.stat().st_size, origin, accepted=model.licence
+    )
+    write(record)
+    return record
+
+
+def _endpoint() -> str | None:
+    return (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
+
+
+def _fetch(model: Published, folder: Path) -> tuple[Path, str]:
+    """The downloaded file, and its SHA-256 as the hub states it ("" where it states none)."""
+    try:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RemoteEntryNotFoundError
+        from huggingface_hub.utils.logging import set_verbosity_error
+    except ModuleNotFoundError as error:
+        raise MissingExtra("avatar models pull", "huggingface_hub", "torch") from error
+    set_verbosity_error()  # what goes wrong is said once, below
+    endpoint = _endpoint()
+    host = endpoint or "https://huggingface.co"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        filename = model.filename
+        try:
+            etag = get_hf_file_metadata(hf_hub_url(model.repository, filename, endpoint=endpoint)).etag
+        except RemoteEntryNotFoundError:
+            filename = _remote_name(model, endpoint)
+            etag = get_hf_file_metadata(hf_hub_url(model.repository, filename, endpoint=endpoint)).etag
+        path = Path(hf_hub_download(model.repository, filename, local_dir=folder, endpoint=endpoint))
+    except LocalEntryNotFoundError as error:
+        raise ConnectionLost(host, f"cannot be reached; {_elsewhere(model)}") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        why = {401: "asks for a login (HF_TOKEN)", 403: "asks for a login (HF_TOKEN)", 404: "does not have it"}
+        reason = why.get(status, f"answers with status {status}")
+        raise ConnectionLost(f"{host}/{model.repository}", f"{reason}; {_elsewhere(model)}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+            raise BadFile(error.filename, f"cannot be written ({error.strerror})") from error
+        raise ConnectionLost(host, f"the transfer broke off, pull again to go on ({_brief(error)})") from error
+    except Exception as error:
+        # The hub's client lets the errors of its HTTP library through, whichever that is.
+        if not type(error).__module__.partition(".")[0].startswith(("httpx", "httpcore", "requests", "urllib3")):
+            raise
+        raise ConnectionLost(host, f"cannot be reached; {_elsewhere(model)} ({_brief(error)})") from error
+    stated = (etag or "").strip('"').lower()
+    return path, stated if _SHA256.fullmatch(stated) else ""
+
+
+def _remote_name(model: Published, endpoint: str | None) -> str:
+    """Where the weight file went in the repository: the same name in another folder, else the only one there is."""
+    from huggingface_hub import HfApi
+
+    files = [f for f in HfApi(endpoint=endpoint).list_repo_files(model.repository) if f.endswith(SUFFIXES)]
+    same = [f for f in files if f.rsplit("/", 1)[-1] == model.filename]
+    if not same and len(files) != 1:
+        known = ", ".join(files) or "none"
+        raise BadValue("model", model.name, f"{model.repository} has no {model.filename} any more (weights: {known})")
+    return (same or files)[0]
+
+
+def _elsewhere(model: Published) -> str:
+    return f"a file from elsewhere is registered by: avatar models add {model.name} PATH"
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join((str(error) or type(error).__name__).split())[:160]
+
+
+def add(name: str, path: Path, progress: Callable[[int], None] | None = None) -> Record:
+    """Register a file that stays where it is, after checking it whole. Raises BadFile, BadValue."""
+    if not _NAME.fullmatch(name):
+        raise BadValue("name", name, "letters, digits, dots and dashes")
+    path = find_weights(name, path.expanduser().resolve())
+    wanted = PUBLISHED[name].family if name in PUBLISHED else None
+    about = _content(path, wanted)
+    family = wanted or _family(path)
+    record = Record(name, family, about, str(path), sha256_of(path, progress), path.stat().st_size, "added by hand")
+    write(record)
+    return record
+
+
+def verify(name: str, progress: Callable[[int], None] | None = None) -> Record:
+    """Read a registered file again: same checksum, whole network. Raises UnknownName, BadFile."""
+    record = record_of(name)
+    if record is None:
+        from realtime.engines.weights.registry import records
+
+        raise UnknownName("registered model", name, [r.name for r in records()])
+    path = find_weights(record.family, name)
+    if sha256_of(path, progress) != record.sha256:
+        raise BadFile(path, f"is no longer the file that was registered as {name!r} (its checksum differs)")
+    _content(path, record.family)
+    return record
+
+
+def _content(path: Path, family: str | None) -> str:
+    """What the file holds, in words, after loading it whole. Raises BadFile, MissingExtra."""
+    try:
+        from realtime.engines.latent.weights import load_network
+        from realtime.engines.parts.animator import describe_weights
+    except ModuleNotFoundError as error:
+        raise MissingExtra("checking weights", error.name or "torch", "torch") from error
+    if family == "motrans" or (family is None and describe_weights(path, whole=False)):
+        return describe_weights(path)
+    return load_network(path, family or _family(path))[1].about
+
+
+def _family(path: Path) -> str:
+    from realtime.engines.latent.weights import read_state, recognise
+    from realtime.engines.parts.animator import describe_weights
+
+    if describe_weights(path, whole=False):
+        return "motrans"
+    return recognise(path, read_state(path)).family

@@ -1,0 +1,389 @@
+"""One avatar: a driver's frames, codes or a sample go in; pictures for its viewers come out.
+
+No code path leads from a driving frame to a viewer: a driving frame goes to `Engine.encode` and nowhere else, and
+what is shown comes from `Engine.render`, or is the still portrait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from realtime.engines import Engine
+from realtime.engines.mesh.motion.mirror import mirrored
+from realtime.errors import AvatarError
+from realtime.flow.mailbox import Mailbox, Slot
+from realtime.flow.metrics import Window
+from realtime.flow.threads import one_core_per_stage
+from realtime.media.marks import draw_mark
+from realtime.media.watermark import embed
+from realtime.motion.edits import Edits
+from realtime.server import messages
+from realtime.server.gallery import Gallery, Portrait
+from realtime.server.pool import Pool
+from realtime.server.rtc.clock import AvatarClock
+from realtime.server.rtc.frames import Shown, to_rgb, to_yuv
+from realtime.session.driver import Drive, Driver
+from realtime.session.health import Guard
+from realtime.session.sample import Sample
+from realtime.settings import Live
+from realtime.types import MotionCode
+
+if TYPE_CHECKING:
+    import av
+
+log = logging.getLogger(__name__)
+
+FACES: dict[str, messages.Face] = {
+    "unknown": "waiting",
+    "tracked": "tracking",
+    "returning": "tracking",
+    "held": "holding",
+    "leaving": "easing",
+}
+"""The driver's word for its state, and the page's; all others mean that the avatar rests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """What drives the next picture. Exactly one of `frame` (a received picture), `code` or neither (only time
+    passes: hold, idle, sample). seen: False where a client that extracts codes itself saw no face.
+
+    arrived: monotonic seconds. media: the driver's own media time in seconds, None without one."""
+
+    arrived: float
+    media: float | None = None
+    frame: av.VideoFrame | None = None
+    code: MotionCode | None = None
+    seen: bool = True
+    index: int = 0
+
+
+class Performer:
+    """A `Player` with an engine of its own: an engine with its driver, its portraits and its sliders.
+
+    `offer`, `tick`, `command` and `watch` may be called from any thread and return at once; the pool calls `step`.
+    changed: called (from a pool thread) after a command took effect, or the state of the face changed.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        gallery: Gallery,
+        pool: Pool,
+        *,
+        fps: float = 30.0,
+        mark: bool = True,
+        changed: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        source: messages.Source = "sample",
+    ) -> None:
+        self.engine, self.gallery, self.pool, self.fps, self.mark = engine, gallery, pool, fps, mark
+        self.changed, self._clock = changed, clock
+        self.source = source
+        self.live = Live()
+        self.background: messages.Background = "original"
+        self.portrait = self._chosen = gallery.first
+        self.received = self.rendered = self.no_face = self.failures = 0
+        self.window_encode, self.window_render, self.window_total = Window(), Window(), Window()
+        self._slot: Slot[Driven] = Slot()
+        self._lock = threading.Lock()
+        self._changes: deque[Callable[[], None]] = deque()
+        self._viewers: list[Mailbox[Shown]] = []
+        self._shown = AvatarClock()
+        self._calibrated = False
+        self._choices = 0
+        one_core_per_stage()
+        self._set_portrait(0, self.portrait, self.background, self.portrait.ready_for(engine, self.background))
+        self._sample = Sample(engine)
+        self._driver = Driver(engine, self._sample.reference if source == "sample" else None)
+        self._guard = Guard()
+        self._last_driven = float("-inf")
+        self._closed = False
+        self._newest: Shown | None = None
+
+    # --- called from the event loop
+
+    def offer(self, driven: Driven) -> None:
+        """A driving frame or code has come. Dropped where the avatar is driven by something else."""
+        self.received += 1
+        wanted = "motion" if driven.frame is None else "camera"
+        if self._closed or self.source != wanted:
+            return
+        self._last_driven = driven.arrived
+        self._put(driven)
+
+    def tick(self, now: float) -> None:
+        """Call `fps` times a second: keeps the avatar moving while nothing drives it."""
+        waiting = now - self._last_driven > 4.0 / self.fps
+        if (self.source == "sample" or waiting or self._changes) and not self._closed and len(self._slot) == 0:
+            self._put(Driven(now))
+
+    def _put(self, driven: Driven) -> None:
+        with self._lock:
+            self._slot.put(driven)
+        self.pool.wake(self)
+
+    def watch(self) -> Mailbox[Shown]:
+        """A box that gets each new picture, the newest only. Close it to leave."""
+        box: Mailbox[Shown] = Mailbox()
+        with self._lock:
+            self._viewers.append(box)
+            newest = self._newest
+        if self._closed:
+            box.close()
+        elif newest is not None:
+            box.put(newest)
+        return box
+
+    @property
+    def viewers(self) -> int:
+        """How many watch."""
+        return len(self._viewers)
+
+    @property
+    def dropped(self) -> int:
+        """Driving frames and codes that gave way to newer ones."""
+        return self._slot.dropped
+
+    def command(self, command: messages.Command) -> None:
+        """Follow a command of the client. Raises UsageError with a sentence where it cannot be followed.
+
+        Returns before it took effect: between two pictures, then `changed` is called."""
+        match command:
+            case messages.SetEdits(values=values):
+                Edits(self.engine.directions, values)  # raises where a name or an amount is wrong
+                kept = {n: a for n, a in {**self.live.edits, **values}.items() if a != 0.0}
+                self._change(lambda: None, edits=kept)
+            case messages.ResetEdits():
+                self._change(lambda: None, edits={})
+            case messages.ChoosePortrait(id=id):
+                self._choose(self.gallery.get(id), self.background)
+            case messages.Calibrate():
+                self._change(self._calibrate)
+            case messages.Pause(paused=paused):
+                self._change(lambda: None, paused=paused)
+            case messages.Mirror(on=on):
+                self._change(self._driver_changed, mirror=on)
+            case messages.ChooseBackground(background=background):
+                self._choose(self._chosen, background)
+            case messages.ChooseSource(source=source):
+                self._change(lambda: self._set_source(source))
+
+    def _change(self, act: Callable[[], None], **live: Any) -> None:
+        with self._lock:
+            self.live = replace(self.live, **live)
+            self._changes.append(act)
+        self.pool.wake(self)
+
+    async def try_portrait(self, image: np.ndarray, title: str) -> Portrait:
+        """Show a picture that the client brought, and keep it in its gallery. Raises BadPortrait, and keeps the old
+        one, where the engine cannot use it."""
+        portrait = self.gallery.new(image, title)
+        done: Future[None] = Future()
+        self._choose(portrait, self.background, done)
+        await asyncio.wait_for(asyncio.wrap_future(done), 30.0)
+        self.gallery.keep(portrait)
+        return portrait
+
+    def forget_portrait(self, id: str) -> None:
+        """Forget a picture that the client brought; where it is shown, the first of the gallery takes its place.
+        Raises UnknownName."""
+        self.gallery.remove(id)
+        if self._chosen.id == id:
+            self._choose(self.gallery.first, self.background)
+
+    def _choose(self, portrait: Portrait, background: messages.Background, done: Future[None] | None = None) -> None:
+        """Prepare a portrait aside, then show it, unless another was chosen meanwhile."""
+        before = (self._chosen, self.background)
+        self._choices += 1
+        self._chosen, self.background = portrait, background
+        choice = self._choices
+
+        def prepare() -> None:
+            try:
+                ready = portrait.ready_for(self.engine, background)
+                self._change(lambda: self._set_portrait(choice, portrait, background, ready, done))
+            except Exception as error:
+                if choice == self._choices:
+                    self._chosen, self.background = before
+                _settle(done, error)
+
+        self.pool.aside.submit(prepare)
+
+    @property
+    def face(self) -> messages.Face:
+        """What the driver's face does."""
+        playing = self.source == "sample" and not self.live.paused
+        return "tracking" if playing else FACES.get(self._driver.face, "resting")
+
+    def state(self) -> messages.State:
+        """What is shown now."""
+        return messages.State(
+            portrait=self.portrait.id,
+            edits=dict(self.live.edits),
+            paused=self.live.paused,
+            mirror=self.live.mirror,
+            background=self.background,
+            source=self.source,
+            calibrated=self._calibrated,
+            face=self.face,
+        )
+
+    # --- called by one pool thread at a time
+
+    def step(self) -> None:
+        """Apply what was changed, then make one picture."""
+        now = self._clock()
+        changed = bool(self._changes)
+        while self._changes:
+            act = self._changes.popleft()
+            try:
+                act()
+            except AvatarError as error:
+                log.info("a change could not be made: %s", error)
+        with self._lock:
+            driven = self._slot.take()
+        face = self.face
+        if driven is not None:
+            self._show(driven, now)
+        if changed or self.face != face:
+            self.changed()
+
+    def failed(self, error: Exception) -> None:
+        """A step failed: hold the last picture for a moment, then show the still portrait."""
+        self.failures += 1
+        now = self._clock()
+        first, still = self._guard.failed(type(error).__name__, now)
+        if first:
+            log.warning("engine %s: a picture failed (%s)", self.engine.name, type(error).__name__)
+        if still and not self._closed:
+            self._publish(self._still, Driven(now), now)
+
+    def _show(self, driven: Driven, now: float) -> None:
+        drive = self._drive(driven, now)
+        if not self._viewers:
+            return
+        begun = self._clock()
+        self.engine.reference = drive.reference
+        image = self.engine.render(drive.code)
+        done = self._clock()
+        self.window_render.add(done - begun, done)
+        self._guard.succeeded()
+        self._publish(image, driven, now)
+
+    def _drive(self, driven: Driven, now: float) -> Drive:
+        """The code to render, and the neutral code that goes with it."""
+        live = self.live
+        if driven.frame is not None and self.source != "sample":
+            code = self._encode(driven.frame)
+        else:
+            code = self._sample.at(now) if self.source == "sample" else driven.code
+            code = mirrored(code) if live.mirror and code is not None else code
+        self.no_face += code is None and (driven.frame is not None or not driven.seen)
+        return self._driver.update(None if live.paused else code, live, now)
+
+    def _encode(self, frame: av.VideoFrame) -> MotionCode | None:
+        if self.live.paused:
+            return None
+        image = to_rgb(frame)
+        if self.live.mirror:
+            image = cv2.flip(image, 1)
+        begun = self._clock()
+        code = self.engine.encode(image)
+        done = self._clock()
+        self.window_encode.add(done - begun, done)
+        return code
+
+    def _publish(self, image: np.ndarray, driven: Driven, now: float) -> None:
+        if self.mark:
+            image = draw_mark(image if image.flags.writeable and image is not self._still else image.copy())
+        pts = self._shown.stamp(now, driven.media)
+        yuv = to_yuv(image)
+        if self.mark:
+            embed(yuv[: yuv.shape[0] * 2 // 3])
+        made = self._clock()
+        shown = Shown(image, yuv, pts, driven.arrived, made, driven.index)
+        with self._lock:
+            self._newest = shown
+            viewers = list(self._viewers)
+        gone = [box for box in viewers if not box.put(shown)]
+        if gone:
+            with self._lock:
+                self._viewers = [box for box in self._viewers if box not in gone]
+        self.rendered += 1
+        self.window_total.add(made - driven.arrived, made)
+
+    def _set_portrait(
+        self,
+        choice: int,
+        portrait: Portrait,
+        background: messages.Background,
+        ready: Any,
+        done: Future[None] | None = None,
+    ) -> None:
+        try:
+            if choice == self._choices:
+                self.engine.set_portrait(ready)
+                self.portrait = portrait
+                rest = self.engine.portrait_code
+                self.engine.reference = rest
+                self._still = self.engine.render(rest)
+        except Exception as error:
+            self._chosen = self.portrait
+            _settle(done, error)
+            raise
+        _settle(done, None)
+
+    def _calibrate(self) -> None:
+        self._driver.recalibrate()
+        self._calibrated = True
+
+    def _driver_changed(self) -> None:
+        """Another driver, or the same one seen otherwise: nothing that was learnt of the old one holds."""
+        self.engine.reset()
+        self._driver = Driver(self.engine, self._sample.reference if self.source == "sample" else None)
+        self._calibrated = False
+
+    def _set_source(self, source: messages.Source) -> None:
+        if source != self.source:
+            self.source = source
+            self._driver_changed()
+            self._sample.restart(self._clock())
+            self._last_driven = float("-inf")
+
+    def close(self) -> None:
+        """Stop and free the engine. Safe to call twice. Blocks until the step it is in is over."""
+        if self._closed:
+            return
+        self._closed = True
+        self.pool.forget(self)
+        with self._lock:
+            self._slot.take()
+            self._changes.clear()
+            viewers, self._viewers = self._viewers, []
+            self._newest = None
+        for box in viewers:
+            box.close()
+        self.gallery.clear()
+        self.engine.close()
+
+
+def _settle(done: Future[None] | None, error: Exception | None) -> None:
+    """Tell whoever waits for a change how it went."""
+    if done is None or not done.set_running_or_notify_cancel():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

@@ -1,0 +1,174 @@
+"""What stands before every route: Host, Origin and token, size and time of bodies, and the headers of every answer.
+
+Plain ASGI, so that WebSockets and streamed answers pass through the same door as all else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from realtime.server.http.security import COOKIE, HEADERS, Policy, Verdict
+from realtime.server.limits import Limits
+
+Scope = dict[str, Any]
+OPEN_PATHS = frozenset({"/api/health"})
+"""Answered without a token: they say nothing about anyone."""
+
+
+class _BodyRefused(Exception):
+    """Ends the application's reading of a body."""
+
+
+class Guard:
+    """Wraps an ASGI application. refused: called with the short name of the rule that turned a request away."""
+
+    def __init__(
+        self, app: Any, policy: Policy, limits: Limits, refused: Callable[[str], None] = lambda rule: None
+    ) -> None:
+        self.app, self.policy, self.limits, self.refused = app, policy, limits, refused
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """One connection."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        headers = _latin(scope["headers"])
+        query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), max_num_fields=50))
+        verdict = self._judge(scope, headers, query)
+        if scope["type"] == "websocket":
+            if verdict is not None:
+                self.refused(verdict.rule)
+                await receive()
+                await send({"type": "websocket.close", "code": 1008, "reason": verdict.reason})
+                return
+            await self.app(scope, receive, send)
+            return
+        if verdict is None and self.policy.token and scope["method"] == "GET" and "token" in query:
+            await self._keep_token(scope, query, send)
+            return
+        if verdict is None:
+            verdict = self._too_long(scope, headers)
+        if verdict is not None:
+            if verdict.status == 413:
+                await self._discard(receive)
+            await self._refuse(verdict, send)
+            return
+        await self._serve(scope, receive, send)
+
+    def _judge(self, scope: Scope, headers: dict[str, str], query: dict[str, str]) -> Verdict | None:
+        policy, host, origin = self.policy, headers.get("host"), headers.get("origin")
+        fetch_site = headers.get("sec-fetch-site") if headers.get("sec-fetch-mode") != "navigate" else None
+        verdict = policy.check_host(host) or policy.check_origin(origin, host, fetch_site)
+        if verdict is None and scope["path"] not in OPEN_PATHS:
+            verdict = policy.check_token(headers, _cookie(headers), query.get("token"))
+        return verdict
+
+    def _too_long(self, scope: Scope, headers: dict[str, str]) -> Verdict | None:
+        if len(scope.get("raw_path") or b"") + len(scope.get("query_string", b"")) > 4096:
+            return Verdict(414, "address", "The address is too long")
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()):
+            return Verdict(400, "body", "Content-Length is not a number")
+        if int(length) > self._most(scope):
+            return Verdict(413, "body", f"The body is too large; at most {self._most(scope)} bytes")
+        return None
+
+    def _most(self, scope: Scope) -> int:
+        return self.limits.body_bytes if scope["path"].endswith("/portraits") else self.limits.sdp_bytes
+
+    async def _discard(self, receive: Any) -> None:
+        """Read what is too large for a while: a client that is still sending would never see our answer."""
+        left = 4 * self.limits.body_bytes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.body_s / 2):
+                while left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b"")) + 1
+                    if not message.get("more_body", False):
+                        return
+
+    async def _serve(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Hand on, counting the body and adding the headers."""
+        loop = asyncio.get_running_loop()
+        deadline, most, read, finished, started = loop.time() + self.limits.body_s, self._most(scope), 0, False, False
+        refusal: Verdict | None = None
+
+        async def counted() -> Any:
+            nonlocal read, finished, refusal
+            if finished:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                refusal = Verdict(408, "body", "The body took too long to arrive")
+                raise _BodyRefused from None
+            read += len(message.get("body", b""))
+            finished = not message.get("more_body", False)
+            if read > most:
+                refusal = Verdict(413, "body", f"The body is too large; at most {most} bytes")
+                raise _BodyRefused
+            return message
+
+        async def dressed(message: Any) -> None:
+            nonlocal started
+            if refusal is not None and not started:
+                return  # whatever the application makes of the body's end, ours is the answer
+            if message["type"] == "http.response.start":
+                started = True
+                given = {name for name, _ in message.get("headers", [])}
+                added = [pair for pair in self._headers if pair[0] not in given]
+                message = {**message, "headers": [*message.get("headers", []), *added]}
+            await send(message)
+
+        with contextlib.suppress(_BodyRefused):
+            await self.app(scope, counted, dressed)
+        if refusal is not None and not started:
+            if refusal.status == 413 and not finished:
+                await self._discard(receive)
+            await self._refuse(refusal, send)
+
+    async def _refuse(self, verdict: Verdict, send: Any) -> None:
+        self.refused(verdict.rule)
+        body = json.dumps({"detail": verdict.reason}).encode()
+        extra = [(b"www-authenticate", b"Bearer")] if verdict.status == 401 else []
+        if verdict.status in {408, 413}:
+            extra.append((b"connection", b"close"))
+        await self._answer(send, verdict.status, [(b"content-type", b"application/json"), *extra], body)
+
+    async def _keep_token(self, scope: Scope, query: dict[str, str], send: Any) -> None:
+        """The link with the token was opened: keep it in a cookie and take it out of the address."""
+        rest = urlencode({name: value for name, value in query.items() if name != "token"})
+        where = "/" + scope["path"].lstrip("/\\") + (f"?{rest}" if rest else "")
+        cookie = f"{COOKIE}={self.policy.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
+        cookie += "; Secure" if self.policy.tls else ""
+        location = urlencode({"": where}, safe="/?=&-_.~")[1:]
+        await self._answer(send, 303, [(b"location", location.encode()), (b"set-cookie", cookie.encode())], b"")
+
+    async def _answer(self, send: Any, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        head = [*headers, (b"content-length", str(len(body)).encode()), *self._headers]
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _latin(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by lower-case name; of a name that comes twice, both values, so that none can hide behind the other."""
+    out: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        out[key] = f"{out[key]}, {text}" if key in out else text
+    return out
+
+
+def _cookie(headers: dict[str, str]) -> str | None:
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return morsel.value if morsel else None

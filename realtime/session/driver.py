@@ -1,0 +1,89 @@
+"""From what the encoder saw to the code that is rendered: neutral face, what is shown while there is no face, and
+edits, in this order. Pure: time is passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from realtime.engines import Engine
+from realtime.engines.mesh.motion.mirror import mirrored
+from realtime.motion.calibration import Calibration
+from realtime.motion.edits import Edits
+from realtime.motion.presence import Presence
+from realtime.settings import Live
+from realtime.types import MotionCode
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """What the rendering stage needs for one frame.
+
+    code: what to render. reference: the driver's neutral code that goes with it.
+    stamps: when the stages so far finished, see `Picture.stamps`.
+    """
+
+    code: MotionCode
+    reference: MotionCode
+    stamps: dict[str, float] = field(default_factory=dict)
+
+
+class Driver:
+    """One driver's motion, as it shall be shown. Used by one thread, that of the encoding stage.
+
+    reference: the driver's neutral code where it is known beforehand, as in most motion tracks. As recorded: with
+    `Live.mirror`, codes come in mirrored, and it is mirrored here.
+    """
+
+    def __init__(self, engine: Engine, reference: MotionCode | None = None) -> None:
+        self._engine = engine
+        self._known = reference
+        self._calibration = Calibration(engine.directions)
+        self._presence = Presence(engine.directions)
+        self._edited_for: Live | None = None
+        self._edits = Edits(())
+        self._observed: list[tuple[MotionCode, float]] = []
+
+    @property
+    def face(self) -> str:
+        """What the driver's face does: see `Presence.state`."""
+        return self._presence.state
+
+    @property
+    def calibration(self) -> float:
+        """How well the driver's neutral face is known, 0 to 1."""
+        return 1.0 if self._known is not None else self._calibration.progress
+
+    def update(self, code: MotionCode | None, live: Live, now: float) -> Drive:
+        """`code`: what the encoder saw, None where there is no face."""
+        rest = self._engine.portrait_code
+        known = mirrored(self._known) if self._known is not None and live.mirror else self._known
+        reference = known or self._calibration.reference
+        if code is not None and self._known is None:
+            reference = self._calibration.update(code, now)
+        if live.absolute or reference is None:
+            reference = rest
+        if live is not self._edited_for:
+            self._edited_for = live
+            self._edits = Edits(self._engine.directions, live.edits, live.amplitude, live.hold_gaze)
+        shown = self._presence.update(code, reference, now)
+        return Drive(self._edits.apply(shown, reference), reference)
+
+    def recalibrate(self) -> None:
+        """Take the driver's next steady frames as neutral."""
+        self._known = None
+        self._calibration.restart()
+
+    # Looking ahead, where the whole clip is at hand
+
+    def observe(self, code: MotionCode | None, now: float) -> bool:
+        """Learn the neutral face from a code that is not shown yet. True once it is known well enough."""
+        if code is not None and self._known is None:
+            self._calibration.update(code, now)
+            self._observed.append((code, now))
+        return self._known is not None or self._calibration.settled
+
+    def settle(self) -> None:
+        """No more is to be seen: look at what was seen again, until the neutral face is found."""
+        if self._known is None:
+            self._calibration.settle(self._observed)
+        self._observed.clear()

@@ -1,0 +1,44 @@
+"""How far turned portraits follow a driver."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from realtime.engines.mesh.motion.limits import TOWARDS_FRONT, within_reach
+from realtime.face.pose import HeadPose, angles, rotation_matrix
+
+
+def turned(yaw: float, pitch: float = 3.0, roll: float = -4.0) -> HeadPose:
+    return HeadPose(100.0, rotation_matrix(yaw, pitch, roll), np.array([10.0, 20.0, 30.0]))
+
+
+def reached(yaw: float, own: float) -> float:
+    return angles(within_reach(turned(yaw), turned(own)).rotation)[0]
+
+
+@pytest.mark.parametrize("yaw", [-35, -10, 0, 25])
+@pytest.mark.parametrize("own", [-5, 0, 7])
+def test_a_frontal_portrait_turns_freely(yaw, own):
+    assert reached(yaw, own) == pytest.approx(yaw)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_turned_portrait_turns_away_freely_and_little_towards_the_front(side):
+    own = 30 * side
+    assert reached(own + 8 * side, own) == pytest.approx(own + 8 * side)
+    assert reached(own - 5 * side, own) == pytest.approx(own - 5 * side)
+    far = abs(reached(own - 50 * side, own) - own)
+    assert TOWARDS_FRONT[0] < far <= TOWARDS_FRONT[1]
+
+
+def test_the_limit_is_smooth_and_keeps_the_rest_of_the_pose():
+    yaws = np.linspace(-40, 40, 161)
+    got = np.array([reached(yaw, -25.0) for yaw in yaws])
+    steps = np.diff(got)
+    assert (steps >= -1e-9).all()
+    assert steps.max() < 0.51
+    pose = within_reach(turned(30), turned(-25))
+    assert angles(pose.rotation)[1:] == pytest.approx((3.0, -4.0))
+    assert pose.scale == 100.0
+    assert (pose.translation == [10, 20, 30]).all()

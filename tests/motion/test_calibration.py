@@ -1,0 +1,159 @@
+"""Finding the neutral face with a fake clock and made-up drivers."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from realtime.engines.mesh.motion.code import DIRECTIONS, EYE_OPEN, LENGTH, LIP_GAP
+from realtime.motion.calibration import LONGEST, PERIOD, Calibration
+from realtime.types import Direction, MotionCode
+from tests.support import FakeClock
+
+NAMED = {d.name: d.index for d in DIRECTIONS}
+NEUTRAL = np.zeros(LENGTH)
+NEUTRAL[[NAMED["yaw"], NAMED["pitch"], NAMED["roll"]]] = (3, -4, 1)
+NEUTRAL[EYE_OPEN] = (0.21, 0.2)
+NEUTRAL[NAMED["jaw_open"]] = 0.4
+
+
+def changed(**amounts: float) -> np.ndarray:
+    """The neutral code with amounts added."""
+    values = NEUTRAL.copy()
+    for name, amount in amounts.items():
+        values[NAMED[name]] += amount
+    return values
+
+
+def opened(values: np.ndarray, amount: float) -> np.ndarray:
+    """With the mouth open by an amount from 0 to 1."""
+    values[LIP_GAP] += 9 * amount
+    values[NAMED["lower_lip_down"]] += 6 * amount
+    values[NAMED["jaw_open"]] += 5 * amount
+    return values
+
+
+def code(values: np.ndarray) -> MotionCode:
+    return MotionCode("mesh", np.asarray(values, np.float32))
+
+
+def run(calibration: Calibration, clock: FakeClock, driver, seconds: float, fps: float = 30) -> list[np.ndarray]:
+    """References while `driver(t)` is seen for `seconds`."""
+    start, out = clock(), []
+    while clock() - start < seconds:
+        out.append(calibration.update(code(driver(clock() - start)), clock()).values.astype(float))
+        clock.advance(1 / fps)
+    return out
+
+
+def talker(t: float) -> np.ndarray:
+    """Talks, turns and blinks all the time, and is neutral only in pauses."""
+    values = NEUTRAL.copy()
+    if t % 1.3 < 0.8:
+        loud = abs(np.sin(9 * t))
+        values = opened(changed(yaw=12 * np.sin(3 * t), brow_middle_up_left=1.5 * loud), loud)
+    if t % 1.7 < 0.2:
+        values[EYE_OPEN] = 0.02
+    return values
+
+
+def distance(a: np.ndarray, b: np.ndarray = NEUTRAL) -> float:
+    """Largest difference, in shares of the sliders."""
+    return float(max(abs(a[d.index] - b[d.index]) / (d.hi - d.lo) for d in DIRECTIONS))
+
+
+def test_there_is_a_reference_from_the_first_frame():
+    calibration = Calibration(DIRECTIONS)
+    assert calibration.reference is None
+    first = code(NEUTRAL + 1)
+    assert calibration.update(first, 100.0) is first
+    assert calibration.progress == 0.0
+
+
+@pytest.mark.parametrize("fps", [10, 25, 30, 60])
+def test_finds_the_neutral_face_of_somebody_who_talks(fps):
+    calibration, clock = Calibration(DIRECTIONS), FakeClock(50.0)
+    references = run(calibration, clock, talker, LONGEST + 0.1, fps)
+    assert calibration.settled
+    assert calibration.progress == 1.0
+    assert distance(references[-1]) < 0.04
+    middle = np.median([talker(t / 30) for t in range(150)], axis=0)
+    assert distance(middle) > distance(references[-1])  # better than the plain median
+
+
+def test_a_bad_first_frame_is_forgotten():
+    def yawning_at_first(t: float) -> np.ndarray:
+        if t > 0.7:
+            return NEUTRAL.copy()
+        values = opened(changed(yaw=18), 1.5)
+        values[EYE_OPEN] = 0.05
+        return values
+
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+    references = run(calibration, clock, yawning_at_first, 6.0)
+    assert distance(references[0]) > 0.5
+    assert distance(references[-1]) < 0.03
+
+
+def test_the_reference_never_jumps():
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+    references = run(calibration, clock, talker, 12.0)
+    assert max(distance(a, b) for a, b in pairwise(references)) < 0.03
+
+
+def test_a_still_driver_is_settled_after_the_period_and_then_left_alone():
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+    run(calibration, clock, lambda t: NEUTRAL, PERIOD + 0.2)
+    assert calibration.settled
+    settled = calibration.reference
+    run(calibration, clock, lambda t: NEUTRAL + 2, 3.0)
+    assert calibration.reference is settled
+
+
+def test_a_parted_mouth_is_not_settled_on_while_there_is_time():
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+    run(calibration, clock, lambda t: opened(NEUTRAL.copy(), 0.5), PERIOD + 1)
+    assert not calibration.settled
+    references = run(calibration, clock, lambda t: NEUTRAL, 4.0)
+    assert calibration.settled
+    assert distance(references[-1]) < 0.03
+
+
+def test_calibrating_again_follows_the_new_face_without_a_jump():
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+    run(calibration, clock, lambda t: NEUTRAL, 4.0)
+    calibration.restart()
+    assert not calibration.settled
+    moved = changed(yaw=-9, pitch=5)
+    references = run(calibration, clock, lambda t: moved, 6.0)
+    assert distance(references[0]) < 0.01
+    assert distance(references[-1], moved) < 0.02
+    assert max(distance(a, b) for a, b in pairwise(references)) < 0.03
+
+
+def test_repeated_times_and_pauses_do_no_harm():
+    calibration = Calibration(DIRECTIONS)
+    for now in (0.0, 0.0, 0.0, 0.03, 40.0, 39.0, 40.1):
+        reference = calibration.update(code(NEUTRAL), now)
+    assert distance(reference.values) < 1e-5
+    assert calibration.progress < 1
+
+
+def test_works_without_names_and_starts_over_with_another_engine():
+    plain = tuple(Direction(str(k), k, -1, 1, named=False) for k in range(8))
+    calibration, clock = Calibration(plain), FakeClock()
+    run(calibration, clock, lambda t: np.full(8, 0.3), 4.0)
+    np.testing.assert_allclose(calibration.reference.values, 0.3, atol=1e-3)
+    other = MotionCode("lia", np.zeros(20, np.float32))
+    calibration.reset()
+    assert calibration.update(other, 0.0) is other
+
+
+@pytest.mark.filterwarnings("error")
+def test_codes_without_directions_still_have_a_neutral_one() -> None:
+    calibration, noise = Calibration([]), np.random.default_rng(0)
+    for n in range(round(30 * (PERIOD + 1))):
+        seen = MotionCode("lia", np.float32(0.4) + noise.normal(0, 0.05, 20).astype(np.float32))
+        reference = calibration.update(seen, n / 30)
+    assert calibration.settled
+    np.testing.assert_allclose(reference.values, 0.4, atol=0.05)

@@ -1,0 +1,82 @@
+"""The driver's voice goes to those who listen, held back as long as the picture takes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+
+import httpx
+import pytest
+from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+
+from realtime.server.rtc.sound import LONGEST, VoiceTrack
+from tests.support.server import make_studio, running
+
+
+async def test_sound_waits_for_its_picture():
+    track = VoiceTrack(lambda: 0.15)
+    now = time.monotonic()
+    track.put("first", now)
+    track.put("second", now + 0.02)
+    assert await track.recv() == "first"
+    assert time.monotonic() - now >= 0.149
+    assert await track.recv() == "second"
+    assert time.monotonic() - now >= 0.169
+    assert track.held == pytest.approx(0.15)
+
+
+async def test_the_delay_follows_without_jumps():
+    delay = 0.02
+    track = VoiceTrack(lambda: delay, clock=lambda: 1e9)
+    held = []
+    for n in range(60):
+        delay = 0.02 if n < 5 else 0.1
+        track.put(n, 0.0)
+        await track.recv()
+        held.append(track.held)
+    assert held[4] == pytest.approx(0.02)
+    assert max(b - a for a, b in itertools.pairwise(held)) < 0.005
+    assert held[-1] > 0.09
+
+
+async def test_a_slow_listener_loses_the_oldest_and_a_stopped_one_ends():
+    track = VoiceTrack(lambda: 0.0)
+    for n in range(3 * LONGEST):
+        track.put(n, 0.0)
+    assert await track.recv() == 2 * LONGEST
+    track.stop()
+    with pytest.raises(MediaStreamError):
+        await track.recv()
+
+
+async def test_whip_sound_reaches_a_whep_listener():
+    sdp = {"content-type": "application/sdp"}
+    with running(make_studio()) as server:
+        publisher = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        publisher.addTransceiver("video", direction="sendonly")
+        publisher.addTransceiver(AudioStreamTrack(), direction="sendonly")
+        listener = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        listener.addTransceiver("video", direction="recvonly")
+        listener.addTransceiver("audio", direction="recvonly")
+        heard = asyncio.Event()
+
+        async def hear(track) -> None:
+            for _ in range(10):
+                await track.recv()
+            heard.set()
+
+        listener.on("track", lambda track: track.kind == "audio" and asyncio.ensure_future(hear(track)))
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            await publisher.setLocalDescription(await publisher.createOffer())
+            answer = await http.post("/whip", content=publisher.localDescription.sdp, headers=sdp)
+            await publisher.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+            id = answer.headers["location"].rsplit("/", 1)[1]
+            await listener.setLocalDescription(await listener.createOffer())
+            answer = await http.post(f"/whep/{id}", content=listener.localDescription.sdp, headers=sdp)
+            await listener.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+            await asyncio.wait_for(heard.wait(), 20)
+            await http.delete(f"/whip/{id}")
+        await publisher.close()
+        await listener.close()

@@ -1,0 +1,398 @@
+"""The page in a real Chromium, with the built-in engine: what a user does, and what he then sees."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from realtime.engines import load_engine
+from realtime.engines.mesh import builtin_portrait, builtin_portraits
+from realtime.engines.mesh.motion.code import LIP_GAP
+from realtime.server.gallery import Portrait
+from realtime.server.limits import Limits
+from realtime.server.places.here import Studio, StudioSettings
+from tests.support import frames_of, test_data
+from tests.support.browser import browser, made_up_frames, picture_of, playwright, record_pairs, write_camera
+from tests.support.server import Running, running
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+SIZE = 256
+
+
+def studio(**limits) -> Studio:
+    portraits = [Portrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()[:2]]
+    settings = StudioSettings(Limits(**{"sessions": 4, "requests_per_s": 1000, **limits}))
+    return Studio(lambda: load_engine("mesh", size=SIZE), portraits, settings)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running(studio()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory) -> Path:
+    """A camera's film: a real clip where there is one, else a made-up one."""
+    path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    try:
+        frames = frames_of(test_data("clips", "a05_mouth_extremes.mp4"))
+    except pytest.skip.Exception:
+        frames = made_up_frames()
+    return write_camera(frames, path)
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def chrome(driver, camera):
+    with browser(driver, camera) as chrome:
+        yield chrome
+
+
+@pytest.fixture
+def page(chrome, server):
+    context = chrome.new_context(viewport={"width": 1280, "height": 860}, permissions=["camera"])
+    page = open_page(context, server)
+    yield page
+    context.close()
+    assert page.troubles == []
+
+
+def open_page(context, server: Running, path: str = "/"):
+    """A page that is live; what its console complained about is kept in `troubles`."""
+    page = context.new_page()
+    page.troubles = []
+    page.on("console", lambda m: m.type == "error" and page.troubles.append(m.text))
+    page.on("pageerror", lambda error: page.troubles.append(str(error)))
+    page.goto(server.url + path)
+    live(page)
+    return page
+
+
+def wait_js(page, expression: str, timeout: int = 10000) -> None:
+    """Wait until an expression holds in the page. (Playwright's own wait needs `eval`, which the page forbids.)"""
+    until(lambda: page.evaluate(expression), timeout / 1000, expression)
+
+
+def live(page) -> None:
+    wait_js(page, "document.querySelector('#status').textContent === 'Live'", timeout=20000)
+    wait_js(page, "document.querySelector('#avatar').videoWidth > 0", timeout=20000)
+
+
+def frames_decoded(page) -> int:
+    return page.evaluate("document.querySelector('#avatar').getVideoPlaybackQuality().totalVideoFrames")
+
+
+def only_session(server: Running):
+    assert len(server.studio.sessions) == 1
+    return next(iter(server.studio.sessions.values()))
+
+
+def until(condition, seconds: float = 10.0, what: str = "") -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what or "it did not happen"
+        time.sleep(0.05)
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a.astype(int) - b.astype(int)).mean())
+
+
+def rest(page, server) -> None:
+    """Pause, and wait until the avatar stands still but for its breath."""
+    page.click("#pause")
+    until(
+        lambda: only_session(server).performer.face == "resting" or not only_session(server).performer.live.paused, 5
+    )
+    page.wait_for_timeout(1500)
+
+
+def test_the_avatar_moves_at_once_without_a_camera(page, server):
+    first, decoded = picture_of(page), frames_decoded(page)
+    page.wait_for_timeout(1500)
+    assert picture_of(page).shape == (SIZE, SIZE, 3)
+    assert difference(first, picture_of(page)) > 0.5
+    assert frames_decoded(page) > decoded + 5
+    assert page.inner_text("#engine") == "mesh on cpu"
+    assert only_session(server).performer.source == "sample"
+    page.click("#figures")
+    wait_js(page, "document.querySelector('#overlay').textContent.includes('Render')", timeout=5000)
+    figures = page.inner_text("#overlay")
+    for word in ("fps", "Jitter buffer", "Server to screen", "VP8, 256", "mesh on cpu"):
+        assert word in figures
+
+
+def test_the_avatar_follows_the_camera(page, server):
+    page.click("#camera")
+    until(lambda: only_session(server).performer.face == "tracking", 15, "no face was tracked")
+    page.wait_for_timeout(1500)
+    assert page.is_visible("#self")
+    pairs = record_pairs(page, 8.0)
+    encoder, watcher = load_engine("mesh", size=SIZE), load_engine("mesh", size=SIZE)  # each follows one face
+    times, seen, shown = [], [], []
+    for at, camera, avatar in pairs:
+        a, b = encoder.encode(camera), watcher.encode(avatar)
+        if a is not None and b is not None:
+            times.append(at)
+            seen.append(a.values[LIP_GAP].mean())
+            shown.append(b.values[LIP_GAP].mean())
+    encoder.close()
+    watcher.close()
+    assert len(times) > 20
+    assert best_correlation(np.array(times), np.array(seen), np.array(shown)) > 0.5
+
+
+def best_correlation(times: np.ndarray, driver: np.ndarray, avatar: np.ndarray) -> float:
+    """Correlation of the two, the avatar shifted by the best delay up to 1.2 s (a busy machine)."""
+    best = -1.0
+    for delay in np.arange(0.0, 1.2, 0.03):
+        driven = np.interp(times - delay, times, driver)
+        best = max(best, float(np.corrcoef(driven, avatar)[0, 1]))
+    return best
+
+
+def test_sliders_move_the_face_and_reset(page, server):
+    rest(page, server)
+    before = picture_of(page)
+    slider = page.locator("#direction-mouth_open")
+    slider.focus()
+    page.keyboard.press("End")
+    until(lambda: only_session(server).performer.live.edits.get("mouth_open", 0) > 0.9)
+    page.wait_for_timeout(700)
+    opened = picture_of(page)
+    mouth = (slice(round(0.45 * SIZE), round(0.75 * SIZE)), slice(round(0.3 * SIZE), round(0.7 * SIZE)))
+    corner = (slice(0, 50), slice(0, 50))
+    assert difference(before[mouth], opened[mouth]) > 5
+    assert difference(before[corner], opened[corner]) < 4
+    page.click("#reset")
+    until(lambda: only_session(server).performer.live.edits == {})
+    page.wait_for_timeout(700)
+    again = picture_of(page)  # it blinks and breathes meanwhile
+    assert difference(before[mouth], again[mouth]) < 0.5 * difference(before[mouth], opened[mouth])
+    assert slider.input_value() == "0"
+
+
+def test_a_portrait_is_chosen_with_the_keyboard(page, server):
+    page.locator("#gallery [aria-checked='true']").focus()
+    page.keyboard.press("ArrowRight")
+    until(lambda: only_session(server).performer.portrait.id == builtin_portraits()[1])
+    assert page.locator("#gallery [aria-checked='true']").get_attribute("aria-label") == "Painting"
+
+
+def test_an_own_portrait_needs_consent_once_and_then_is_shown(page, server, tmp_path):
+    picture = tmp_path / "me.png"
+    Image.fromarray(np.ascontiguousarray(builtin_portrait()[:, ::-1, ::-1])).save(
+        picture
+    )  # mirrored, red and blue swapped
+    rest(page, server)
+    before = picture_of(page)
+    page.set_input_files("#file", str(picture))
+    page.wait_for_selector("#consent[open]")
+    assert page.is_disabled("#consent-yes")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#consent", state="hidden")
+    page.wait_for_timeout(300)
+    assert not only_session(server).performer.portrait.consent
+    page.set_input_files("#file", str(picture))
+    page.check("#consent-box")
+    page.click("#consent-yes")
+    until(lambda: only_session(server).performer.portrait.consent is not None, 20, "the portrait was not taken")
+    page.wait_for_timeout(800)
+    assert difference(before, picture_of(page)) > 15
+    assert page.locator("#gallery [role=radio]").count() == 3
+    assert page.locator("#gallery [aria-checked='true']").get_attribute("aria-label") == "me"
+
+
+def test_a_picture_without_a_face_is_refused_in_words(page, tmp_path):
+    picture = tmp_path / "wall.png"
+    Image.fromarray(np.full((300, 300, 3), 120, np.uint8)).save(picture)
+    page.set_input_files("#file", str(picture))
+    page.check("#consent-box")
+    page.click("#consent-yes")
+    wait_js(page, "document.querySelector('#message').textContent.includes('face')", timeout=15000)
+    page.troubles.clear()  # the browser notes the refused request
+
+
+def test_calibrate_pause_and_camera_off(page, server):
+    page.click("#camera")
+    until(lambda: only_session(server).performer.face == "tracking", 15)
+    page.click("#calibrate")
+    until(lambda: only_session(server).performer.state().calibrated)
+    page.click("#pause")
+    until(lambda: only_session(server).performer.live.paused)
+    wait_js(page, "document.querySelector('#pause').getAttribute('aria-pressed') === 'true'")
+    page.click("#pause")
+    until(lambda: only_session(server).performer.face == "tracking", 5)
+    page.click("#camera-off")
+    until(lambda: only_session(server).performer.source == "sample")
+    assert not page.is_visible("#self")
+    assert page.evaluate("document.querySelector('#camera-view').srcObject") is None
+
+
+def test_two_browsers_stay_apart(page, server, chrome):
+    other_context = chrome.new_context(permissions=["camera"])
+    other = open_page(other_context, server)
+    assert len(server.studio.sessions) == 2
+    other.locator("#direction-mouth_open").focus()
+    other.keyboard.press("End")
+    until(lambda: sorted(len(s.performer.live.edits) for s in server.studio.sessions.values()) == [0, 1])
+    page.wait_for_timeout(300)
+    assert page.locator("#direction-mouth_open").input_value() == "0"
+    other_context.close()
+    until(lambda: len(server.studio.sessions) == 1, 10, "the session of a closed browser stays")
+
+
+def test_a_reload_leaves_one_session(page, server):
+    old = only_session(server).id
+    page.reload()
+    live(page)
+    until(lambda: old not in server.studio.sessions, 5, "the old session stays")
+    assert len(server.studio.sessions) == 1
+
+
+def test_the_view_for_streaming_programs(page, server, chrome):
+    id = only_session(server).id
+    context = chrome.new_context(viewport={"width": SIZE, "height": SIZE})
+    view = context.new_page()
+    view.goto(f"{server.url}/view/{id}?background=transparent")
+    wait_js(view, "document.querySelector('#avatar').videoWidth > 0", timeout=20000)
+    until(lambda: only_session(server).performer.background == "green", 10)
+    view.wait_for_timeout(2500)
+    corner, face = view.evaluate(
+        """(() => { const keyed = document.querySelector('#keyed'), copy = document.createElement('canvas');
+        copy.width = copy.height = keyed.width; const g = copy.getContext('2d'); g.drawImage(keyed, 0, 0);
+        return [0.05, 0.5].map(at => g.getImageData(at * copy.width, at * copy.height, 1, 1).data[3]); })()"""
+    )
+    assert corner < 40, "the background is not transparent"
+    assert face > 200, "the face is"
+    context.close()
+    until(lambda: len(only_session(server).peers) == 1, 10, "the viewer stays")
+
+
+def test_phone_width_and_dark(page):
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    box = page.locator("#camera").bounding_box()
+    assert box["height"] >= 40
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360
+
+
+def test_the_controls_take_one_row_and_on_a_phone_two(page):
+    rows = """() => new Set([...document.querySelectorAll('.tools .button')].filter(b => b.offsetParent)
+        .map(b => Math.round(b.getBoundingClientRect().top))).size"""
+    for width, most in ((1280, 1), (1181, 1), (1024, 1), (961, 1), (768, 1), (605, 1), (390, 2), (360, 2)):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(rows) <= most, width
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+
+
+def test_every_control_has_a_name_and_is_reached_by_tab(page):
+    nameless = page.evaluate(
+        """[...document.querySelectorAll('button, select, input:not([hidden])')].filter(e => !(e.textContent.trim()
+        || e.getAttribute('aria-label') || e.labels?.length || e.closest('label'))).map(e => e.outerHTML)"""
+    )
+    assert nameless == []
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+    assert {"camera", "sample", "pause", "figures", "full", "upload", "reset", "find", "direction-smile"} <= reached
+
+
+def test_a_full_server_is_told_and_tried_again(chrome):
+    with running(studio(sessions=1)) as server:
+        context = chrome.new_context()
+        first = open_page(context, server)
+        second = context.new_page()
+        second.goto(server.url)
+        wait_js(second, "document.querySelector('#veil-text').textContent.includes('The only place is taken')")
+        assert "Trying again in" in second.inner_text("#veil-text")
+        first.close()
+        until(lambda: len(server.studio.sessions) == 0)
+        live_at = time.monotonic()
+        live(second)
+        assert time.monotonic() - live_at < 20
+        context.close()
+
+
+def test_a_server_that_restarts_is_found_again(chrome):
+    first = Running(studio())
+    context = chrome.new_context()
+    page = open_page(context, first)
+    page.locator("#direction-smile").focus()
+    page.keyboard.press("End")
+    until(lambda: only_session(first).performer.live.edits)
+    first.close()
+    wait_js(page, "document.querySelector('#veil-text').textContent.includes('Trying again')", timeout=15000)
+    second = Running(studio(), port=first.port)
+    try:
+        live(page)
+        until(
+            lambda: only_session(second).performer.live.edits.get("smile", 0) > 0.9,
+            10,
+            "the edits are not told again",
+        )
+    finally:
+        context.close()
+        second.close()
+
+
+def test_a_camera_that_is_not_allowed(server, driver):
+    with browser(driver, asks=True) as chrome:
+        context = chrome.new_context()
+        page = open_page(context, server)
+        page.click("#camera")
+        page.wait_for_selector("#message:not([hidden])")
+        assert "not allowed" in page.inner_text("#message")
+        assert page.is_enabled("#camera")
+        assert only_session(server).performer.source == "sample"
+        context.close()
+
+
+def test_no_camera_at_all(server, driver):
+    with browser(driver, device=False) as chrome:
+        context = chrome.new_context(permissions=["camera"])
+        page = open_page(context, server)
+        page.click("#camera")
+        page.wait_for_selector("#message:not([hidden])")
+        assert "No camera was found" in page.inner_text("#message")
+        context.close()
+    until(lambda: httpx.get(f"{server.url}/api/health").json()["sessions"] == 0, 10)
+
+
+NO_NETWORK = """
+const peer = RTCPeerConnection.prototype, set = peer.setRemoteDescription;
+const get = Object.getOwnPropertyDescriptor(peer, 'localDescription').get;
+const bare = d => d && { type: d.type, sdp: d.sdp.replace(/a=candidate:.*\\r\\n/g, '') };
+Object.defineProperty(peer, 'localDescription', { get() { return bare(get.call(this)); } });
+peer.setRemoteDescription = function (d) { return set.call(this, bare(d)); };
+"""
+
+
+def test_without_any_network_pictures_are_shown_and_sliders_work(server, driver):
+    """A machine that has its loopback interface alone: browsers leave it out of WebRTC, so there is no candidate."""
+    with browser(driver) as chrome:
+        context = chrome.new_context()
+        page = context.new_page()
+        page.add_init_script(NO_NETWORK)
+        page.goto(server.url)
+        wait_js(page, "document.querySelector('#preview').naturalWidth > 0", 15000)
+        assert page.inner_text("#status") == "Live (pictures)"
+        page.locator("#direction-smile").focus()
+        page.keyboard.press("End")
+        until(lambda: only_session(server).performer.live.edits.get("smile", 0) > 0.9)
+        context.close()
+    until(lambda: httpx.get(f"{server.url}/api/health").json()["sessions"] == 0, 20)
