@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from fractions import Fraction
 
 import av
 import httpx
 import numpy as np
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
-from aiortc.mediastreams import MediaStreamError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from realtime.server.rtc.frames import to_rgb, to_video_frame, to_yuv
 from realtime.server.rtc.peer import ice_servers_for_browser, parse_ice_server
 from realtime.server.rtc.sdp import BadOffer, Uplink, check_offer, hint_bitrate, wants
 from realtime.server.sessions import End
+from tests.support.peers import Client, Spot, until
 from tests.support.server import DotEngine, make_offer, make_studio, offer, portrait_picture, running
 
 
@@ -32,85 +32,6 @@ from tests.support.server import DotEngine, make_offer, make_studio, offer, port
 def server():
     with running(make_studio(StudioSettings(Limits(sessions=3, requests_per_s=1000)))) as server:
         yield server
-
-
-class Spot(VideoStreamTrack):
-    """A camera that shows a bright spot. `at`: where, 0 to 1; None: darkness."""
-
-    def __init__(self, at: float | None = 0.5) -> None:
-        super().__init__()
-        self.at = at
-
-    async def recv(self) -> av.VideoFrame:
-        pts, time_base = await self.next_timestamp()
-        image = np.zeros((240, 320, 3), np.uint8)
-        if self.at is not None:
-            x = int(self.at * 280)
-            image[100:140, x : x + 40] = 255
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        frame.pts, frame.time_base = pts, time_base
-        return frame
-
-
-class Client:
-    """A WebRTC client. frames: pictures received, the newest last."""
-
-    def __init__(
-        self, camera: VideoStreamTrack | None = None, direction: str = "sendrecv", audio: bool = False
-    ) -> None:
-        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.frames: list[np.ndarray] = []
-        self.pts: list[int] = []
-        self.heard: list[dict] = []
-        self.count = 0
-        self.camera = camera
-        self.direction = direction
-        self._tasks: list[asyncio.Task] = []
-        self.pc.on("track", lambda track: self._tasks.append(asyncio.ensure_future(self._pump(track))))
-
-    async def _pump(self, track) -> None:
-        try:
-            while True:
-                frame = await track.recv()
-                if track.kind == "video":
-                    self.count += 1
-                    self.pts.append(frame.pts)
-                    self.frames = [*self.frames[-4:], to_rgb(frame)]
-        except MediaStreamError:
-            return
-
-    async def offer(self, control: bool = True) -> str:
-        if control:
-            self.channel = self.pc.createDataChannel("control")
-            self.channel.on("message", lambda text: self.heard.append(json.loads(text)))
-        self.pc.addTransceiver(self.camera or "video", direction=self.direction)
-        await self.pc.setLocalDescription(await self.pc.createOffer())
-        return self.pc.localDescription.sdp
-
-    async def accept(self, sdp: str) -> None:
-        await self.pc.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-
-    async def open(self, http: httpx.AsyncClient) -> str:
-        answer = await http.post("/api/sessions", json={"sdp": await self.offer(), "type": "offer"})
-        assert answer.status_code == 201, answer.text
-        await self.accept(answer.json()["sdp"])
-        return answer.json()["id"]
-
-    def last(self, kind: str) -> dict | None:
-        return next((message for message in reversed(self.heard) if message["type"] == kind), None)
-
-    async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await self.pc.close()
-
-
-async def until(condition, seconds: float = 10.0) -> None:
-    for _ in range(int(seconds / 0.05)):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it did not happen")
 
 
 def face_x(image: np.ndarray) -> float:
@@ -205,6 +126,24 @@ async def test_whip_publishes_and_whep_watches(server):
         gone = await http.post(f"/whep/{id}", content=await late.offer(control=False), headers=sdp)
         assert gone.status_code == 404
     for client in (publisher, viewer, late):
+        await client.close()
+
+
+async def test_watchers_who_come_at_once_get_an_address_each(server):
+    publisher, viewers = Client(Spot(0.3), "sendonly"), [Client(None, "recvonly") for _ in range(3)]
+    sdp = {"content-type": "application/sdp"}
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        answer = await http.post("/whip", content=await publisher.offer(control=False), headers=sdp)
+        watch = answer.headers["location"].replace("whip", "whep")
+        offers = [await viewer.offer(control=False) for viewer in viewers]
+        answers = await asyncio.gather(*(http.post(watch, content=text, headers=sdp) for text in offers))
+        session = server.studio.sessions[watch.rsplit("/", 1)[1]]
+        for answer in answers:
+            peer = next(p for p in session.peers if p.id == answer.headers["location"].rsplit("/", 1)[1])
+            assert peer.pc.localDescription.sdp.split("a=ice-ufrag:")[1][:4] in answer.text
+            assert (await http.delete(answer.headers["location"])).status_code == 200
+            assert peer not in session.peers
+    for client in (publisher, *viewers):
         await client.close()
 
 
@@ -355,6 +294,9 @@ def test_directions_are_read():
     assert wants(offer("recvonly"), "video") == (False, True)
     assert wants(offer("sendonly"), "video") == (True, False)
     assert wants(offer(), "audio") == (False, False)
+    refused = re.sub("m=video [0-9]+ ", "m=video 0 ", offer("recvonly"))
+    assert wants(refused, "video") == (False, False)
+    assert wants(refused.replace("a=recvonly", "a=bundle-only\r\na=recvonly"), "video") == (False, True)
 
 
 @given(st.text(max_size=400) | st.binary(max_size=400).map(lambda b: b.decode("latin-1")))

@@ -1,9 +1,10 @@
 """A WHIP and WHEP client made of GStreamer's webrtcbin; runs in the system's Python, where GStreamer's bindings are.
 
-    python3 gstreamer_client.py whip|whep URL SECONDS
+    python3 gstreamer_client.py whip|whep URL SECONDS [video|video,audio|audio,video] [max-bundle|balanced|none]
 
-Publishes for so long, or watches until 30 pictures came, so long at most. Prints one JSON line: the answer's
-status, the resource, and how many pictures were sent or received. Ends the connection as it should be.
+Publishes for so long, or watches until 30 pictures came, so long at most. The offer's sections come in the order
+that is given. Prints one JSON line: the answer's status, the resource, how many pictures were sent or received, and
+how many packets of sound. Ends the connection as it should be.
 """
 
 import json
@@ -17,39 +18,52 @@ gi.require_version("GstWebRTC", "1.0")
 gi.require_version("GstSdp", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
-CAMERA = (
-    "videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=30/1 ! videoconvert "
-    "! identity name=count silent=false ! vp8enc deadline=1 ! rtpvp8pay pt=96 "
-    "! application/x-rtp,media=video,encoding-name=VP8,payload=96 ! peer. "
-    "webrtcbin name=peer bundle-policy=max-bundle"
-)
+SENT = {
+    "video": "videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=30/1 "
+    "! videoconvert ! identity name=count silent=false ! vp8enc deadline=1 ! rtpvp8pay pt=96 "
+    "! application/x-rtp,media=video,encoding-name=VP8,payload=96 ! peer.",
+    "audio": "audiotestsrc is-live=true ! audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2 ! opusenc "
+    "! rtpopuspay pt=97 ! application/x-rtp,media=audio,encoding-name=OPUS,payload=97 ! peer.",
+}
+RECEIVED = {
+    "video": "application/x-rtp,media=video,encoding-name=VP8,payload=96,clock-rate=90000",
+    "audio": "application/x-rtp,media=audio,encoding-name=OPUS,payload=97,clock-rate=48000",
+}
+SHOWN = {
+    "video": "rtpvp8depay ! vp8dec ! identity name=seen signal-handoffs=true ! fakesink sync=false",
+    "audio": "identity name=seen signal-handoffs=true ! fakesink sync=false",
+}
 
 
-def main(mode: str, url: str, seconds: float) -> None:
+def main(mode: str, url: str, seconds: float, kinds: str = "video", policy: str = "max-bundle") -> None:
     """One connection."""
     Gst.init(None)
-    done = {"status": 0, "resource": "", "pictures": 0}
+    done = {"status": 0, "resource": "", "pictures": 0, "sounds": 0}
     loop = GLib.MainLoop()
-    pipeline = Gst.parse_launch(CAMERA) if mode == "whip" else Gst.Pipeline.new("watch")
     if mode == "whip":
+        sent = [SENT[kind] for kind in kinds.split(",")]
+        pipeline = Gst.parse_launch(" ".join([f"webrtcbin name=peer bundle-policy={policy}", *sent]))
         peer = pipeline.get_by_name("peer")
     else:
-        peer = Gst.ElementFactory.make("webrtcbin", "peer")
-        peer.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
+        pipeline = Gst.Pipeline.new("watch")
+        peer = Gst.parse_launch(f"webrtcbin name=peer bundle-policy={policy}")
         pipeline.add(peer)
-        caps = Gst.Caps.from_string("application/x-rtp,media=video,encoding-name=VP8,payload=96,clock-rate=90000")
-        peer.emit("add-transceiver", GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY, caps)
+        for kind in kinds.split(","):
+            caps = Gst.Caps.from_string(RECEIVED[kind])
+            peer.emit("add-transceiver", GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY, caps)
 
     def count(*_):
         done["pictures"] += 1
         if mode == "whep" and done["pictures"] >= 30:
             loop.quit()
 
+    def heard(*_):
+        done["sounds"] += 1
+
     def shown(_, pad):
-        sink = Gst.parse_bin_from_description(
-            "rtpvp8depay ! vp8dec ! identity name=seen signal-handoffs=true ! fakesink sync=false", True
-        )
-        sink.get_by_name("seen").connect("handoff", count)
+        kind = pad.get_current_caps().get_structure(0).get_string("media")
+        sink = Gst.parse_bin_from_description(SHOWN[kind], True)
+        sink.get_by_name("seen").connect("handoff", count if kind == "video" else heard)
         pipeline.add(sink)
         sink.sync_state_with_parent()
         pad.link(sink.get_static_pad("sink"))
@@ -100,4 +114,4 @@ def main(mode: str, url: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), *sys.argv[4:])

@@ -190,12 +190,12 @@ def _add_api(app: FastAPI, studio: Studio) -> None:
         A camera in the offer drives the avatar; without one the built-in sample does."""
         session = await studio.begin(offer.source or source_for(offer.sdp), offer.portrait)
         try:
-            sdp = await studio.connect(session, offer.sdp, publishes=True, watches=True)
+            answer = await studio.connect(session, offer.sdp, publishes=True, watches=True)
         except BaseException:
             await studio.end(session.id, End.FAILED)
             raise
         response.headers["Location"] = f"/api/sessions/{session.id}"
-        return Answer(id=session.id, sdp=sdp)
+        return Answer(id=session.id, sdp=answer.sdp)
 
     @app.get("/api/sessions/{id}", tags=["sessions"], responses=problems(404))
     async def session_state(id: str) -> messages.Hello:

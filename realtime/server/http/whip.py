@@ -63,7 +63,7 @@ async def publish(request: Request, portrait: Annotated[str | None, Query(max_le
         await studio.end(session.id, End.FAILED)
         raise
     studio.announce(session, "WHIP")
-    return _created(request, answer, f"/whip/{session.id}", session)
+    return _created(request, answer.sdp, f"/whip/{session.id}", session)
 
 
 @router.delete("/whip/{id}", responses=_RESPONSES)
@@ -84,10 +84,8 @@ async def watch(request: Request, id: Id) -> Response:
     sdp = await _offer(request, studio.settings.limits)
     if not wants(sdp, "video")[1]:
         raise BadOffer("The offer receives no video")
-    before = set(session.peers)
     answer = await studio.connect(session, sdp, publishes=False, watches=True)
-    peer = next(iter(session.peers - before), None)
-    return _created(request, answer, f"/whep/{id}/{peer.id if peer else ''}", session)
+    return _created(request, answer.sdp, f"/whep/{id}/{answer.peer}", session)
 
 
 @router.delete("/whep/{id}/{viewer}", responses=_RESPONSES)

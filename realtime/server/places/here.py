@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -58,6 +58,13 @@ class Session:
         self.voice = Voice(lambda: performer.window_total.percentile(0.5) + ENCODING_S)
         self.messages = Bucket(limits.messages_per_s, 2 * limits.messages_per_s)
         self.complaints = Bucket(1.0, 3.0)
+
+
+class Answer(NamedTuple):
+    """What an offer is answered with. sdp: the description. peer: `Peer.id` of the new connection."""
+
+    sdp: str
+    peer: str
 
 
 class UnknownSession(UsageError):
@@ -196,7 +203,7 @@ class Studio:
 
     # --- connections
 
-    async def connect(self, session: Session, sdp: str, *, publishes: bool, watches: bool) -> str:
+    async def connect(self, session: Session, sdp: str, *, publishes: bool, watches: bool) -> Answer:
         """Answer an offer for a session. Raises BadOffer, TooManyViewers."""
         if session.performer.viewers >= self.settings.limits.viewers:
             raise TooManyViewers
@@ -213,7 +220,7 @@ class Studio:
         )
         session.peers.add(peer)
         try:
-            return await peer.answer(sdp)
+            return Answer(await peer.answer(sdp), peer.id)
         except BaseException:
             session.peers.discard(peer)
             raise

@@ -43,13 +43,19 @@ def wants(sdp: str, kind: str) -> tuple[bool, bool]:
     """(the peer sends, the peer receives) media of this kind ("video", "audio"), by the offer's own words."""
     sends = receives = False
     for section in re.split(r"(?m)^(?=m=)", sdp)[1:]:
-        if not section.startswith(f"m={kind} ") or section.startswith(f"m={kind} 0 "):
+        if not section.startswith(f"m={kind} ") or _refused(section):
             continue
         found = re.search(r"(?m)^a=(sendrecv|sendonly|recvonly|inactive)\s*$", section)
         direction = found[1] if found else "sendrecv"
         sends |= direction in {"sendrecv", "sendonly"}
         receives |= direction in {"sendrecv", "recvonly"}
     return sends, receives
+
+
+def _refused(section: str) -> bool:
+    """Port 0 refuses a section (RFC 3264, section 6), except where `a=bundle-only` says that it shares the port of
+    another one (RFC 8843, section 6)."""
+    return bool(re.match(r"m=\w+ 0 ", section)) and not re.search(r"(?m)^a=bundle-only\s*$", section)
 
 
 def let_peer_begin(sdp: str) -> str:
