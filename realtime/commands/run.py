@@ -100,11 +100,11 @@ def _panel(
     from realtime.commands.serve import builtin_gallery, need_serve_extra
 
     need_serve_extra()
-    from realtime.server.gallery import Portrait
+    from realtime.server.gallery import GalleryPortrait
     from realtime.server.panel import open_panel
 
     given = [
-        Portrait(f"given-{i}", Path(picture.name).stem[:40], picture.image)
+        GalleryPortrait(f"given-{i}", Path(picture.name).stem[:40], picture.image)
         for i, picture in enumerate(pictures)
         if Path(picture.name).suffix
     ]

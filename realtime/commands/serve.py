@@ -21,7 +21,7 @@ from realtime.flow.threads import cores
 from realtime.settings import EngineSettings
 
 if TYPE_CHECKING:
-    from realtime.server.gallery import Portrait
+    from realtime.server.gallery import GalleryPortrait
     from realtime.server.http.security import Policy
     from realtime.server.places.here import Session, Studio
     from realtime.server.serving import Address, Tls
@@ -131,9 +131,10 @@ def command(
 
 
 @contextlib.contextmanager
-def open_studio(engine: EngineSettings, portraits: list[Portrait], settings: object = None) -> Iterator[Studio]:
+def open_studio(
+    engine: EngineSettings, portraits: list[GalleryPortrait], settings: object = None
+) -> Iterator[Studio]:
     """A studio whose first engine is made and warm. Raises what making an engine raises."""
-    from realtime.server.gallery import Portrait
     from realtime.server.places.here import Studio, StudioSettings
     from realtime.server.serving import Spare
 
@@ -145,25 +146,24 @@ def open_studio(engine: EngineSettings, portraits: list[Portrait], settings: obj
     first.encode(first.render(first.portrait_code))
     first.reset()
     spare.ready.append(first)
-    assert isinstance(shared[0], Portrait)
     try:
         yield Studio(spare, shared, settings)
     finally:
         spare.close()
 
 
-def builtin_gallery() -> list[Portrait]:
+def builtin_gallery() -> list[GalleryPortrait]:
     """The portraits that come with the package."""
     from realtime.engines.mesh import builtin_portrait, builtin_portraits
-    from realtime.server.gallery import Portrait
+    from realtime.server.gallery import GalleryPortrait
 
-    return [Portrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()]
+    return [GalleryPortrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()]
 
 
-def _portrait(id: str, file: o.PortraitFile) -> Portrait:
-    from realtime.server.gallery import Portrait
+def _portrait(id: str, file: o.PortraitFile) -> GalleryPortrait:
+    from realtime.server.gallery import GalleryPortrait
 
-    return Portrait(id, Path(file.name).stem[:40], file.image)
+    return GalleryPortrait(id, Path(file.name).stem[:40], file.image)
 
 
 def serve(

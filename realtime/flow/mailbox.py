@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
@@ -175,23 +174,3 @@ def _resolve_each(waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[
 def _resolve(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-class StopFlag:
-    """A flag that other threads can wait for: `event.wait` with a name that says what it is for."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def set(self) -> None:
-        self._event.set()
-
-    def __bool__(self) -> bool:
-        return self._event.is_set()
-
-    def sleep_until(self, deadline: float, clock: Callable[[], float] = time.monotonic) -> bool:
-        """Sleep until `deadline` on `clock`. False when the flag was set first."""
-        while (left := deadline - clock()) > 0:
-            if self._event.wait(left):
-                return False
-        return not self._event.is_set()

@@ -92,7 +92,7 @@ class Counts:
     """Encoded frames in which there was no face."""
 
 
-class Stats:
+class RunStats:
     """Statistics of one session. Every method may be called from any thread."""
 
     def __init__(self, engine: str, device: str, size: int) -> None:

@@ -21,7 +21,7 @@ SMALL = 192
 """Side of the gallery's pictures, pixels."""
 
 
-class Portrait:
+class GalleryPortrait:
     """One portrait. image: uint8 (H, W, 3) RGB. small: its JPEG picture for the gallery. consent: when its bringer
     said that the face may be used; None for the built-in ones, which need none."""
 
@@ -45,24 +45,24 @@ class Portrait:
 class Gallery:
     """The portraits of one session. `shared` come first; at most `most` of its own, then the oldest leaves."""
 
-    def __init__(self, shared: Sequence[Portrait], most: int = 12) -> None:
+    def __init__(self, shared: Sequence[GalleryPortrait], most: int = 12) -> None:
         if not shared:
             raise ValueError("a gallery needs one portrait to begin with")
         self._shared = {portrait.id: portrait for portrait in shared}
-        self._own: OrderedDict[str, Portrait] = OrderedDict()
+        self._own: OrderedDict[str, GalleryPortrait] = OrderedDict()
         self.most = most
 
     @property
-    def first(self) -> Portrait:
+    def first(self) -> GalleryPortrait:
         """The one to begin with."""
         return next(iter(self._shared.values()))
 
     @staticmethod
-    def new(image: np.ndarray, title: str) -> Portrait:
+    def new(image: np.ndarray, title: str) -> GalleryPortrait:
         """A portrait of a picture whose bringer has consented just now. It is not in the gallery yet."""
-        return Portrait(f"own-{secrets.token_urlsafe(8)}", title, image, datetime.now(UTC))
+        return GalleryPortrait(f"own-{secrets.token_urlsafe(8)}", title, image, datetime.now(UTC))
 
-    def keep(self, portrait: Portrait) -> None:
+    def keep(self, portrait: GalleryPortrait) -> None:
         """Keep a portrait until the session ends."""
         self._own[portrait.id] = portrait
         while len(self._own) > self.most:
@@ -73,7 +73,7 @@ class Gallery:
         if self._own.pop(id, None) is None:
             raise UnknownName("portrait", id, self._own)
 
-    def get(self, id: str) -> Portrait:
+    def get(self, id: str) -> GalleryPortrait:
         """Raises UnknownName."""
         found = self._own.get(id) or self._shared.get(id)
         if found is None:

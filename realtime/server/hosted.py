@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -29,12 +29,12 @@ from realtime.media.marks import draw_mark
 from realtime.media.watermark import embed
 from realtime.motion.edits import Edits
 from realtime.server import messages
-from realtime.server.gallery import Gallery, Portrait
+from realtime.server.gallery import Gallery, GalleryPortrait
 from realtime.server.pool import Pool
 from realtime.server.rtc.clock import AvatarClock
-from realtime.server.rtc.frames import Shown, to_rgb, to_yuv
+from realtime.server.rtc.frames import Driven, Shown, to_rgb, to_yuv
 from realtime.session.driver import Drive, Driver
-from realtime.session.health import Guard
+from realtime.session.health import Fallback
 from realtime.session.sample import Sample
 from realtime.settings import Live
 from realtime.types import MotionCode
@@ -52,21 +52,6 @@ FACES: dict[str, messages.Face] = {
     "leaving": "easing",
 }
 """The driver's word for its state, and the page's; all others mean that the avatar rests."""
-
-
-@dataclass(frozen=True, slots=True)
-class Driven:
-    """What drives the next picture. Exactly one of `frame` (a received picture), `code` or neither (only time
-    passes: hold, idle, sample). seen: False where a client that extracts codes itself saw no face.
-
-    arrived: monotonic seconds. media: the driver's own media time in seconds, None without one."""
-
-    arrived: float
-    media: float | None = None
-    frame: av.VideoFrame | None = None
-    code: MotionCode | None = None
-    seen: bool = True
-    index: int = 0
 
 
 class Performer:
@@ -107,7 +92,7 @@ class Performer:
         self._set_portrait(0, self.portrait, self.background, self.portrait.ready_for(engine, self.background))
         self._sample = Sample(engine)
         self._driver = Driver(engine, self._sample.reference if source == "sample" else None)
-        self._guard = Guard()
+        self._guard = Fallback()
         self._last_driven = float("-inf")
         self._closed = False
         self._newest: Shown | None = None
@@ -186,7 +171,7 @@ class Performer:
             self._changes.append(act)
         self.pool.wake(self)
 
-    async def try_portrait(self, image: np.ndarray, title: str) -> Portrait:
+    async def try_portrait(self, image: np.ndarray, title: str) -> GalleryPortrait:
         """Show a picture that the client brought, and keep it in its gallery. Raises BadPortrait, and keeps the old
         one, where the engine cannot use it."""
         portrait = self.gallery.new(image, title)
@@ -203,7 +188,9 @@ class Performer:
         if self._chosen.id == id:
             self._choose(self.gallery.first, self.background)
 
-    def _choose(self, portrait: Portrait, background: messages.Background, done: Future[None] | None = None) -> None:
+    def _choose(
+        self, portrait: GalleryPortrait, background: messages.Background, done: Future[None] | None = None
+    ) -> None:
         """Prepare a portrait aside, then show it, unless another was chosen meanwhile."""
         before = (self._chosen, self.background)
         self._choices += 1
@@ -327,7 +314,7 @@ class Performer:
     def _set_portrait(
         self,
         choice: int,
-        portrait: Portrait,
+        portrait: GalleryPortrait,
         background: messages.Background,
         ready: Any,
         done: Future[None] | None = None,

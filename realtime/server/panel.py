@@ -18,13 +18,13 @@ from realtime.media.backgrounds import with_background
 from realtime.media.watermark import embed
 from realtime.motion.edits import Edits
 from realtime.server import messages
-from realtime.server.gallery import Gallery, Portrait
-from realtime.server.hosted import FACES, Driven
+from realtime.server.gallery import Gallery, GalleryPortrait
+from realtime.server.hosted import FACES
 from realtime.server.http.security import Policy
 from realtime.server.limits import Limits
 from realtime.server.places.here import Studio, StudioSettings
 from realtime.server.rtc.clock import AvatarClock
-from realtime.server.rtc.frames import Shown, to_yuv
+from realtime.server.rtc.frames import Driven, Shown, to_yuv
 from realtime.server.serving import Address, listen
 from realtime.session.control import Control
 from realtime.settings import Live
@@ -94,7 +94,7 @@ class PanelSink(SinkBase):
 class PanelPlayer:
     """A `Player` that steers a running pipeline through its `Control`. All sessions share it."""
 
-    def __init__(self, engine: Engine, sink: PanelSink, portraits: Sequence[Portrait], fps: float) -> None:
+    def __init__(self, engine: Engine, sink: PanelSink, portraits: Sequence[GalleryPortrait], fps: float) -> None:
         self.engine, self.sink, self.fps = engine, sink, fps
         self.gallery = Gallery(portraits)
         self.control: Control | None = None
@@ -154,7 +154,7 @@ class PanelPlayer:
             case messages.ChooseSource():
                 raise HasOwnCamera
 
-    def _show(self, portrait: Portrait, background: messages.Background) -> None:
+    def _show(self, portrait: GalleryPortrait, background: messages.Background) -> None:
         control = self._running
         self.portrait, self.background = portrait, background
 
@@ -163,7 +163,7 @@ class PanelPlayer:
 
         threading.Thread(target=work, daemon=True).start()
 
-    async def try_portrait(self, image: np.ndarray, title: str) -> Portrait:
+    async def try_portrait(self, image: np.ndarray, title: str) -> GalleryPortrait:
         """Show a picture that the client brought. Raises BadPortrait."""
         portrait = self.gallery.new(image, title)
         await asyncio.to_thread(portrait.ready_for, self.engine, self.background)
@@ -198,7 +198,7 @@ class PanelPlayer:
 @contextlib.contextmanager
 def open_panel(
     engine: Engine,
-    portraits: Sequence[Portrait],
+    portraits: Sequence[GalleryPortrait],
     fps: float,
     port: int,
     started: Callable[[str], None],

@@ -9,12 +9,11 @@ import numpy as np
 from realtime.flow.mailbox import Mailbox
 from realtime.flow.metrics import Window
 from realtime.server import messages
-from realtime.server.gallery import Gallery, Portrait
-from realtime.server.rtc.frames import Shown
+from realtime.server.gallery import Gallery, GalleryPortrait
+from realtime.server.rtc.frames import Driven, Shown
 
 if TYPE_CHECKING:
     from realtime.engines import Engine
-    from realtime.server.hosted import Driven
 
 
 class Player(Protocol):
@@ -58,7 +57,7 @@ class Player(Protocol):
     def state(self) -> messages.State:
         """What is shown now."""
 
-    async def try_portrait(self, image: np.ndarray, title: str) -> Portrait:
+    async def try_portrait(self, image: np.ndarray, title: str) -> GalleryPortrait:
         """Show a picture that the client brought. Raises BadPortrait."""
 
     def forget_portrait(self, id: str) -> None:

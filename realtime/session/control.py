@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from realtime.errors import BadValue, UnknownName
-from realtime.flow.metrics import Stats
+from realtime.flow.metrics import RunStats
 from realtime.motion.edits import Edits
-from realtime.session.shelf import Prepared, Shelf
+from realtime.session.shelf import ReadyPortrait, Shelf
 from realtime.settings import Live
 from realtime.types import Direction
 
@@ -46,14 +46,14 @@ class Control:
     """Desired state of a session. Stages read `live` at the start of each frame; it is replaced as a whole."""
 
     def __init__(
-        self, live: Live, directions: Iterable[Direction], stats: Stats, shelf: Shelf, can_mirror: bool = True
+        self, live: Live, directions: Iterable[Direction], stats: RunStats, shelf: Shelf, can_mirror: bool = True
     ) -> None:
         self._directions, self._can_mirror = list(directions), can_mirror
         self._lock = threading.Lock()
         self._live = live
         self._wishes: deque[PortraitWish] = deque()
         self._wished = threading.Event()
-        self._chosen: Prepared | None = None
+        self._chosen: ReadyPortrait | None = None
         self._shelf = shelf
         self._portrait_name = ""
         self._recalibrate = False
@@ -82,11 +82,6 @@ class Control:
             self._check(live)
             self._live = live
             return live
-
-    def set_edit(self, name: str, value: float) -> None:
-        """Set one edit; 0 removes it. Raises UnknownName, BadValue."""
-        edits = {**self._live.edits, name: value}
-        self.change(edits={n: v for n, v in edits.items() if v != 0.0})
 
     def pause(self) -> None:
         """Use no driving frame until `resume`; the avatar idles."""
@@ -196,12 +191,12 @@ class Control:
                 self._wished.clear()
             return wish
 
-    def show(self, prepared: Prepared) -> None:
+    def show(self, prepared: ReadyPortrait) -> None:
         """Show this portrait from the next picture on."""
         with self._lock:
             self._chosen = prepared
 
-    def take_portrait(self) -> Prepared | None:
+    def take_portrait(self) -> ReadyPortrait | None:
         """The portrait to show from now on, once; None where it stays."""
         with self._lock:
             chosen, self._chosen = self._chosen, None

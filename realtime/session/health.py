@@ -13,7 +13,7 @@ THUMBNAIL = 48
 
 
 @dataclass(frozen=True)
-class Limits:
+class Thresholds:
     """When a picture counts as bad. Luma from 0 to 255; seconds."""
 
     black: float = 8.0
@@ -32,14 +32,14 @@ class Limits:
     """How long no picture comes before it is told."""
 
 
-class Health:
+class SignalMonitor:
     """Judges driving pictures. Feed each one, in order; collect sentences."""
 
-    def __init__(self, name: str, limits: Limits | None = None) -> None:
+    def __init__(self, name: str, limits: Thresholds | None = None) -> None:
         self.name = name
         self.state = "ok"
         """"ok", "black", "frozen" or "dark"."""
-        self._limits = limits or Limits()
+        self._limits = limits or Thresholds()
         self._before: np.ndarray | None = None
         self._repeats: deque[tuple[float, bool]] = deque()
         self._since: dict[str, float] = {}
@@ -120,7 +120,7 @@ def luma_thumbnail(image: np.ndarray) -> np.ndarray:
     return image[::step_y, ::step_x].astype(np.float32) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-class Guard:
+class Fallback:
     """What is shown while the engine fails: the last picture for a second, then the still portrait."""
 
     def __init__(self, hold: float = 1.0) -> None:

@@ -23,12 +23,12 @@ from realtime.engines import Engine
 from realtime.engines.mesh.motion.mirror import can_mirror, mirrored
 from realtime.errors import AvatarError, BadFile, BadPortrait, BadValue, EngineError
 from realtime.flow.mailbox import Box, Channel, Closed, Mailbox
-from realtime.flow.metrics import Stats
+from realtime.flow.metrics import RunStats
 from realtime.flow.threads import one_core_per_stage
 from realtime.motion.calibration import LONGEST
 from realtime.session.control import Control
 from realtime.session.driver import Drive, Driver
-from realtime.session.health import Guard, Health
+from realtime.session.health import Fallback, SignalMonitor
 from realtime.session.outlets import SYNTHETIC, Outlet, Shared, as_avatar_error
 from realtime.session.shelf import Shelf
 from realtime.settings import Live, PipelineSettings
@@ -63,7 +63,7 @@ class Pipeline:
     ) -> None:
         self.settings = settings or PipelineSettings()
         self.engine, self.source = engine, source
-        self.stats = Stats(engine.name, engine.device, engine.size)
+        self.stats = RunStats(engine.name, engine.device, engine.size)
         self._shelf = Shelf(engine)
         mirrors = source.kind is None or can_mirror(source.kind)
         self.control = Control(live or Live(), engine.directions, self.stats, self._shelf, mirrors)
@@ -72,13 +72,13 @@ class Pipeline:
         source.fit(engine.kind, engine.directions)
         self._driver = Driver(engine, source.reference)
         self._ahead: list[tuple[MotionCode | None, Unseen, float]] | None = None
-        self._health = Health(source.name)
+        self._health = SignalMonitor(source.name)
         self._frames: Box[Item] = Channel() if self._lossless else Mailbox(self._drop)
         self._drives: Box[Drive] = Channel() if self._lossless else Mailbox(lambda d: self._drop(d.code))
         self._sinks = list(sinks)
         self._outlets: list[Outlet] = []
         self._failure: AvatarError | None = None
-        self._encode_guard, self._render_guard = Guard(), Guard()
+        self._encode_guard, self._render_guard = Fallback(), Fallback()
         self._threads: list[threading.Thread] = []
         self._go = threading.Event()
         self.interrupted = False
@@ -87,7 +87,7 @@ class Pipeline:
         source.tell = self.control.tell
         source.stopping = lambda: self.control.stopping
 
-    async def run(self) -> Stats:
+    async def run(self) -> RunStats:
         """Run until the source ends, `control.stop()` is called, the duration is over, or every sink failed.
 
         Raises the first AvatarError of a stage, after all sinks are closed."""
@@ -349,7 +349,7 @@ class Pipeline:
         for sentence in getattr(self.engine, "warnings", ()):
             self.control.tell(f"portrait: {sentence}", "warning")
 
-    def _engine_failed(self, guard: Guard, error: Exception, now: float) -> bool:
+    def _engine_failed(self, guard: Fallback, error: Exception, now: float) -> bool:
         """Live: tell the user, go on; True when it is time for the still portrait. Lossless: raise."""
         wrapped = self._engine_error(error)
         if self._lossless:

@@ -8,7 +8,7 @@ import time
 
 from realtime.errors import AvatarError
 from realtime.flow.mailbox import Box, Channel, Closed, Mailbox
-from realtime.flow.metrics import Stats
+from realtime.flow.metrics import RunStats
 from realtime.session.control import Control
 from realtime.sinks import Sink
 from realtime.types import Picture
@@ -20,7 +20,7 @@ SYNTHETIC = -1
 class Shared:
     """One picture on its way to several sinks: delivered once the first took it, dropped when none did."""
 
-    def __init__(self, picture: Picture, sinks: int, stats: Stats) -> None:
+    def __init__(self, picture: Picture, sinks: int, stats: RunStats) -> None:
         self.picture = picture
         self._left, self._taken, self._stats = sinks, False, stats
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class Shared:
 class Outlet:
     """Feeds one sink. `start` and `finish` are called from the event loop, `put` from the rendering stage."""
 
-    def __init__(self, sink: Sink, control: Control, stats: Stats, lossless: bool) -> None:
+    def __init__(self, sink: Sink, control: Control, stats: RunStats, lossless: bool) -> None:
         self.sink = sink
         self.failure: AvatarError | None = None
         self.taken = 0

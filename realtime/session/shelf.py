@@ -17,7 +17,7 @@ ROOM = 16
 
 
 @dataclass(frozen=True)
-class Prepared:
+class ReadyPortrait:
     """A portrait that the engine can show at once. data: what `Engine.set_portrait` takes."""
 
     name: str
@@ -33,15 +33,15 @@ class Shelf:
     def __init__(self, engine: Engine) -> None:
         self._prepare: Callable[[np.ndarray], Any] = getattr(engine, "prepare", lambda image: image)
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Prepared] = OrderedDict()
+        self._kept: OrderedDict[str, ReadyPortrait] = OrderedDict()
 
-    def prepare(self, name: str, image: np.ndarray) -> Prepared:
+    def prepare(self, name: str, image: np.ndarray) -> ReadyPortrait:
         """Get a picture, uint8 (H, W, 3) RGB, ready and keep it. Raises BadPortrait."""
-        prepared = Prepared(name, self._prepare(image))
+        prepared = ReadyPortrait(name, self._prepare(image))
         self.keep(prepared)
         return prepared
 
-    def keep(self, prepared: Prepared) -> None:
+    def keep(self, prepared: ReadyPortrait) -> None:
         """Keep a portrait under its name."""
         with self._lock:
             self._kept[prepared.name] = prepared
@@ -49,7 +49,7 @@ class Shelf:
             while len(self._kept) > ROOM:
                 self._kept.popitem(last=False)
 
-    def get(self, name: str) -> Prepared | None:
+    def get(self, name: str) -> ReadyPortrait | None:
         """The portrait of that name, None where none is kept."""
         with self._lock:
             if name in self._kept:

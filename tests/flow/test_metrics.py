@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.flow.metrics import Histogram, Stats, Window
+from realtime.flow.metrics import Histogram, RunStats, Window
 
 
 @given(st.lists(st.floats(1e-5, 100.0), min_size=1, max_size=200), st.sampled_from([0.5, 0.95, 0.99, 1.0]))
@@ -44,7 +44,7 @@ def test_a_window_forgets() -> None:
 
 
 def test_stages_add_up_to_the_total() -> None:
-    stats = Stats("fake", "cpu", 256)
+    stats = RunStats("fake", "cpu", 256)
     for n in range(3):
         start = float(n)
         stamps = {"capture": start + 0.002, "encode": start + 0.006, "render": start + 0.016}
@@ -58,7 +58,7 @@ def test_stages_add_up_to_the_total() -> None:
 
 
 def test_statistics_of_nothing_are_zero() -> None:
-    stats = Stats("fake", "cpu", 256).to_json()
+    stats = RunStats("fake", "cpu", 256).to_json()
     assert stats["fps"] == 0
     assert set(stats["frames"].values()) == {0}
     assert stats["latency_ms"]["total"] == {"p50": 0, "p95": 0, "p99": 0}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from realtime.media.watermark import THRESHOLD, score
-from realtime.server.gallery import Portrait
+from realtime.server.gallery import GalleryPortrait
 from realtime.server.panel import PanelSink, open_panel
 from realtime.session.local import Pipeline
 from realtime.sinks import SinkOptions, open_sink
@@ -52,7 +52,7 @@ def panel():
     engine = DotEngine()
     engine.set_portrait(portrait_picture())
     links: list[str] = []
-    portraits = [Portrait("a", "A", portrait_picture()), Portrait("b", "B", portrait_picture(hue=100))]
+    portraits = [GalleryPortrait("a", "A", portrait_picture()), GalleryPortrait("b", "B", portrait_picture(hue=100))]
     with open_panel(engine, portraits, 30.0, 0, links.append) as player:
         pipeline = Pipeline(Spots(SourceOptions()), engine, [open_sink("null"), player.sink])
         player.control = pipeline.control

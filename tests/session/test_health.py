@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.session.health import Guard, Health
+from realtime.session.health import Fallback, SignalMonitor
 from tests.support import plain
 
 NOISE = np.random.default_rng(0)
@@ -16,13 +16,13 @@ def noisy(mean: float) -> np.ndarray:
     return (mean + NOISE.normal(0, 12, (96, 128, 3))).clip(0, 255).astype(np.uint8)
 
 
-def watch(health: Health, pictures, start: float = 0.0, fps: float = 30.0) -> list[str]:
+def watch(health: SignalMonitor, pictures, start: float = 0.0, fps: float = 30.0) -> list[str]:
     told = [health.frame(image, start + n / fps) for n, image in enumerate(pictures)]
     return [sentence for sentence in told if sentence]
 
 
 def test_good_pictures_are_not_talked_about() -> None:
-    assert watch(Health("camera 0"), [noisy(120) for _ in range(90)]) == []
+    assert watch(SignalMonitor("camera 0"), [noisy(120) for _ in range(90)]) == []
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_good_pictures_are_not_talked_about() -> None:
     ],
 )
 def test_a_lasting_fault_is_told_once(pictures, words) -> None:
-    health = Health("camera 0")
+    health = SignalMonitor("camera 0")
     told = watch(health, [noisy(120) for _ in range(30)] + pictures)
     assert len(told) == 1
     assert words in told[0]
@@ -46,28 +46,28 @@ def test_a_lasting_fault_is_told_once(pictures, words) -> None:
 
 def test_a_short_fault_is_not_told() -> None:
     frames = [noisy(120), *[plain(0)] * 20, *[noisy(120) for _ in range(40)]]
-    assert watch(Health("camera 0"), frames) == []
+    assert watch(SignalMonitor("camera 0"), frames) == []
 
 
 def test_10_fps_footage_shown_thrice_is_not_frozen() -> None:
     pictures = [picture for picture in (noisy(120) for _ in range(40)) for _ in range(3)]
-    assert watch(Health("clip"), pictures) == []
+    assert watch(SignalMonitor("clip"), pictures) == []
 
 
 def test_a_frozen_stream_that_is_freshened_up_once_is_still_frozen() -> None:
     frozen, again = noisy(120), noisy(120)
     pictures = [noisy(120) for _ in range(30)] + [frozen] * 10 + [again] * 20
-    (told,) = watch(Health("stream"), pictures)
+    (told,) = watch(SignalMonitor("stream"), pictures)
     assert "frozen" in told
 
 
 def test_a_change_of_resolution_is_no_fault() -> None:
     pictures = [noisy(120) if n % 2 else np.repeat(noisy(120), 3, axis=0) for n in range(60)]
-    assert watch(Health("camera 0"), pictures) == []
+    assert watch(SignalMonitor("camera 0"), pictures) == []
 
 
 def test_a_missing_face_is_told_after_a_while_and_so_is_its_return() -> None:
-    health = Health("camera 0")
+    health = SignalMonitor("camera 0")
     assert health.face(True, 0.0) is None
     assert health.face(False, 1.0) is None
     assert "no face" in (health.face(False, 2.5) or "")
@@ -77,7 +77,7 @@ def test_a_missing_face_is_told_after_a_while_and_so_is_its_return() -> None:
 
 
 def test_silence_is_told_once_until_pictures_come_again() -> None:
-    health = Health("camera 0")
+    health = SignalMonitor("camera 0")
     assert health.silent(1.0) is None
     assert "no pictures" in (health.silent(3.1) or "")
     assert health.silent(4.0) is None
@@ -86,13 +86,13 @@ def test_silence_is_told_once_until_pictures_come_again() -> None:
 
 
 def test_no_face_from_the_start_is_told_too() -> None:
-    health = Health("camera 0")
+    health = SignalMonitor("camera 0")
     told = [health.face(False, n * 0.1) for n in range(40)]
     assert sum(sentence is not None for sentence in told) == 1
 
 
 def test_a_failing_engine_holds_then_shows_the_still_portrait() -> None:
-    guard = Guard(hold=1.0)
+    guard = Fallback(hold=1.0)
     assert guard.succeeded() is False
     assert guard.failed("broke", 10.0) == (True, False)
     assert guard.failed("broke", 10.5) == (False, False)

@@ -15,7 +15,7 @@ import uvicorn
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 from realtime.errors import BadPortrait
-from realtime.server.gallery import Portrait
+from realtime.server.gallery import GalleryPortrait
 from realtime.server.http.app import create_app
 from realtime.server.http.security import Policy
 from realtime.server.places.here import Studio, StudioSettings
@@ -89,10 +89,10 @@ class DotEngine:
         type(self).closed += 1
 
 
-def gallery() -> list[Portrait]:
+def gallery() -> list[GalleryPortrait]:
     return [
-        Portrait("first", "First", portrait_picture()),
-        Portrait("second", "Second", portrait_picture(hue=90)),
+        GalleryPortrait("first", "First", portrait_picture()),
+        GalleryPortrait("second", "Second", portrait_picture(hue=90)),
     ]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from realtime.engines import load_engine
 from realtime.engines.mesh import builtin_portrait, builtin_portraits
 from realtime.engines.mesh.motion.code import LIP_GAP
-from realtime.server.gallery import Portrait
+from realtime.server.gallery import GalleryPortrait
 from realtime.server.limits import Limits
 from realtime.server.places.here import Studio, StudioSettings
 from tests.support import frames_of, test_data
@@ -25,7 +25,7 @@ SIZE = 256
 
 
 def studio(**limits) -> Studio:
-    portraits = [Portrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()[:2]]
+    portraits = [GalleryPortrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()[:2]]
     settings = StudioSettings(Limits(**{"sessions": 4, "requests_per_s": 1000, **limits}))
     return Studio(lambda: load_engine("mesh", size=SIZE), portraits, settings)
 

@@ -14,9 +14,9 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from realtime.errors import AvatarError
 from realtime.motion.wire import MAX_PACKET, BadPacket, ClockOffset, Newest, unpack
 from realtime.server import messages
-from realtime.server.hosted import Driven
 from realtime.server.limits import Bucket
 from realtime.server.places.here import Session, Studio, UnknownSession
+from realtime.server.rtc.frames import Driven
 from realtime.server.sessions import ServerFull
 
 log = logging.getLogger(__name__)

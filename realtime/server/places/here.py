@@ -16,7 +16,7 @@ from realtime.errors import UsageError
 from realtime.flow.pacing import Cadence
 from realtime.flow.threads import cores
 from realtime.server import messages
-from realtime.server.gallery import Gallery, Portrait
+from realtime.server.gallery import Gallery, GalleryPortrait
 from realtime.server.hosted import Performer
 from realtime.server.limits import Bucket, Buckets, Limits
 from realtime.server.metrics import Metrics
@@ -85,7 +85,7 @@ class Studio:
     def __init__(
         self,
         make_engine: Callable[[], Engine],
-        portraits: Sequence[Portrait],
+        portraits: Sequence[GalleryPortrait],
         settings: StudioSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         panel: Player | None = None,
@@ -152,16 +152,21 @@ class Studio:
             def make() -> Player:
                 if self._panel is not None:
                     return self._panel
-                return Performer(
-                    self.make_engine(),
-                    gallery,
-                    self.pool,
-                    fps=self.settings.fps,
-                    mark=self.settings.mark,
-                    changed=changed,
-                    clock=self._clock,
-                    source=source,
-                )
+                engine = self.make_engine()
+                try:
+                    return Performer(
+                        engine,
+                        gallery,
+                        self.pool,
+                        fps=self.settings.fps,
+                        mark=self.settings.mark,
+                        changed=changed,
+                        clock=self._clock,
+                        source=source,
+                    )
+                except BaseException:
+                    engine.close()
+                    raise
 
             performer = await asyncio.to_thread(make)
         except BaseException:

@@ -10,11 +10,27 @@ import cv2
 import numpy as np
 
 from realtime.server.rtc.clock import RATE
+from realtime.types import MotionCode
 
 if TYPE_CHECKING:
     import av
 
 TIME_BASE = Fraction(1, RATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """What drives the next picture. Exactly one of `frame` (a received picture), `code` or neither (only time
+    passes: hold, idle, sample). seen: False where a client that extracts codes itself saw no face.
+
+    arrived: monotonic seconds. media: the driver's own media time in seconds, None without one."""
+
+    arrived: float
+    media: float | None = None
+    frame: av.VideoFrame | None = None
+    code: MotionCode | None = None
+    seen: bool = True
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

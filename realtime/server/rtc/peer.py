@@ -23,10 +23,9 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 
 from realtime.flow.mailbox import Closed, Mailbox
-from realtime.server.hosted import Driven
 from realtime.server.player import Player
 from realtime.server.rtc import decoders, encoders
-from realtime.server.rtc.frames import Shown, to_video_frame
+from realtime.server.rtc.frames import Driven, Shown, to_video_frame
 from realtime.server.rtc.sdp import BadOffer, Uplink, check_offer, hint_bitrate, let_peer_begin, wants
 from realtime.server.rtc.sound import Voice, VoiceTrack
 
