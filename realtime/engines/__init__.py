@@ -32,6 +32,10 @@ class Engine(Protocol):
     possibly at the same moment as each other. `set_portrait`, `reference` and `close` are called between frames
     by the thread that renders. After `close` all but `close` raise EngineError.
 
+    What an engine tracks from frame to frame (filters, the crop that follows the face) goes by one time alone: the
+    `captured` of the frames it encodes, in seconds that do not go back. Whoever reads media puts its time there, as a
+    session does offline. `pts` and `index` are only carried over to the code.
+
     Motion is relative: `render(code)` shows the portrait moved by `code` minus `reference`, the code of the
     driver's neutral face. `reference` None: the first code rendered becomes the reference. Setting it to
     `portrait_code` gives absolute motion (the driver is the person of the portrait).
@@ -60,7 +64,8 @@ class Engine(Protocol):
         """The portrait's own motion code."""
 
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
-        """Motion code of a driving frame, None where there is no face. A bare array is uint8 (H, W, 3) RGB."""
+        """Motion code of a driving frame, None where there is no face. A bare array is uint8 (H, W, 3) RGB, taken to
+        be 1/30 s after the last one: a stream of any other rate comes as `Frame`s."""
 
     def render(self, code: MotionCode) -> np.ndarray:
         """The portrait in that motion: uint8 (S, S, 3) RGB, a new array.

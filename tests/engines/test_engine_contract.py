@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from realtime.engines import ENGINES, Engine, load_engine
 from realtime.errors import BadValue, EngineError
 from realtime.media.portraits import builtin_portrait
-from realtime.types import MotionCode
+from realtime.types import Frame, MotionCode
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +32,56 @@ def small_lia_x(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=sorted(ENGINES))
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    options: dict[str, object] = {"size": 64}
-    if request.param != "mesh":
-        pytest.importorskip("torch")
-        weights = "recipe:1" if request.param != "lia-x" else request.getfixturevalue("small_lia_x")
-        options |= {"weights": weights, "device": "cpu", "crop": "none"}
-    made = load_engine(request.param, **options)
-    made.set_portrait(builtin_portrait())
-    yield made
-    made.close()
+def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Engine]]:
+    """Makes the engine, small and on the CPU, with a portrait."""
+    made: list[Engine] = []
+
+    def build(**wanted: object) -> Engine:
+        options: dict[str, object] = {"size": 64}
+        if request.param != "mesh":
+            pytest.importorskip("torch")
+            weights = "recipe:1" if request.param != "lia-x" else request.getfixturevalue("small_lia_x")
+            options |= {"weights": weights, "device": "cpu", "crop": "none", **wanted}
+        engine = load_engine(request.param, **options)
+        made.append(engine)
+        engine.set_portrait(builtin_portrait())
+        return engine
+
+    yield build
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def engine(make: Callable[..., Engine]) -> Engine:
+    return make()
+
+
+def moving_face(*shifts: int) -> list[np.ndarray]:
+    """Driving frames of 640 x 480 in which a face stands so many pixels from the left."""
+    face = cv2.resize(builtin_portrait(), (320, 320), interpolation=cv2.INTER_AREA)
+    frames = [np.full((480, 640, 3), 90, np.uint8) for _ in shifts]
+    for frame, left in zip(frames, shifts, strict=True):
+        frame[80:400, left : left + 320] = face
+    return frames
+
+
+def test_an_engine_goes_by_the_time_of_capture_alone(make: Callable[..., Engine]) -> None:
+    """The same frames in the same steps give the same codes whatever their media time; in other steps others do."""
+    engine = make(crop="face")
+    frames = moving_face(60, 80, 100, 120, 140)
+
+    def last_code(step: float, media_step: float) -> np.ndarray:
+        engine.reset()
+        for n, image in enumerate(frames):
+            code = engine.encode(Frame(image, captured=50.0 + n * step, index=n, pts=n * media_step))
+            assert code is not None
+            assert (code.captured, code.pts, code.index) == (50.0 + n * step, n * media_step, n)
+        return code.values
+
+    steady = last_code(1 / 30, 1 / 30)
+    np.testing.assert_allclose(last_code(1 / 30, 1 / 5), steady, atol=1e-5)
+    assert np.abs(last_code(1 / 5, 1 / 30) - steady).max() > 1e-4
 
 
 def not_its_codes(engine: Engine) -> list[object]:

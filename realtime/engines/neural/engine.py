@@ -179,7 +179,7 @@ class NeuralEngine(TakesCodes):
     @torch.inference_mode()
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
         if isinstance(frame, Frame):
-            image, now = frame.image, frame.pts
+            image, now = frame.image, frame.captured
         else:
             self._clock += 1 / 30
             image, now = frame, self._clock
