@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test docs lint clean
 
 $(VENV)/base.stamp: pyproject.toml
 	@"$(or $(PYTHON),false)" -c '$(FITS)' 2>/dev/null || \
@@ -32,6 +32,10 @@ test: $(VENV)/dev.stamp
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+docs: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --strict -q -f docs/mkdocs.yml
+	@echo "The pages are in build/site: open build/site/index.html"
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -24,7 +24,7 @@ from benchmarks.device.device import (
     note_device,
 )
 from benchmarks.report.result import Result
-from benchmarks.report.show import cell, number, show_notes
+from benchmarks.report.show import cell, show_notes
 from benchmarks.report.statistics import percentiles
 from realtime.engines.gpu.graph import BATCHES, CudaDevice, FrameGraph, Immediate
 from realtime.engines.gpu.program import AnimatorProgram, Part
@@ -35,6 +35,7 @@ from realtime.engines.latent.lia_x import FastLiaX, LiaX
 from realtime.engines.latent.prepared import Placement, Prepared
 from realtime.engines.weights import recipe
 from realtime.errors import UnknownName
+from realtime.measures.sheets import number
 
 Frame = Callable[[np.ndarray], np.ndarray]
 

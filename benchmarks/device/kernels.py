@@ -24,11 +24,12 @@ from benchmarks.device.device import (
     seconds_each,
 )
 from benchmarks.report.result import Result
-from benchmarks.report.show import cell, number, show_notes
+from benchmarks.report.show import cell, show_notes
 from realtime import kernels
 from realtime.kernels import backends, reference
 from realtime.kernels.camera import colour_constants
 from realtime.kernels.warp import Colour, Warped
+from realtime.measures.sheets import number
 
 HALF = torch.float16
 COMPILED_SETS = 2

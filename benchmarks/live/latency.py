@@ -22,9 +22,10 @@ from benchmarks.live.live import STAGES, Case, in_process, stage_times
 from benchmarks.live.subjects import clip_name, engine_options
 from benchmarks.report.page import by_case
 from benchmarks.report.result import Result
-from benchmarks.report.show import cell, number, show_notes, target
+from benchmarks.report.show import cell, show_notes, target
 from benchmarks.report.statistics import chunks, percentiles, slope
 from realtime.errors import BadValue
+from realtime.measures.sheets import number
 
 LONG_ENOUGH = 15.0
 """Seconds from which on a slope over time says something."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from benchmarks.report.compare import BUSY, Change
 from benchmarks.report.result import Figure, Result
-from benchmarks.report.show import number, target
+from benchmarks.report.show import target
+from realtime.measures.sheets import number
 
 Split = Callable[[str], tuple[str, str, str]]
 """Takes a figure's name apart: (heading of its table, its column, its row)."""

@@ -28,8 +28,8 @@ from benchmarks.report import page
 from benchmarks.report.compare import compare, other_machine
 from benchmarks.report.machine import ROOT
 from benchmarks.report.result import Result
-from benchmarks.report.show import number
 from realtime.errors import BadFile, BadValue
+from realtime.measures.sheets import number
 
 REPORTED = ("startup", "stages", "latency", "vcam", "glass", "sessions", "quality")
 TITLES = {

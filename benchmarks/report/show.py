@@ -7,18 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.report.result import Figure, Result
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, without exponents for the sizes met here."""
-    if value is None:
-        return "-"
-    if value == 0:
-        return "0"
-    size = abs(value)
-    if size >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4}f}"
+from realtime.measures.sheets import number
 
 
 def cell(figure: Figure | None) -> Text:

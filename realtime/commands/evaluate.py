@@ -127,7 +127,7 @@ def _print(tables: list[Table]) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    from benchmarks.report.show import number
+    from realtime.measures.sheets import number
 
     console = Console()
     for table in tables:

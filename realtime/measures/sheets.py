@@ -1,4 +1,4 @@
-"""Contact sheets: many small pictures in one."""
+"""How measures are shown: figures as short numbers, pictures as contact sheets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from realtime.measures.media import to_size
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, without exponents for the sizes met here."""
+    if value is None:
+        return "-"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4}f}"
 
 
 def sheet(rows: Sequence[Sequence[np.ndarray]], side: int, gap: int = 2) -> np.ndarray:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
-from realtime.server.messages import Background
-
+Background = Literal["original", "green", "blur"]
+"""What lies behind the portrait."""
 GREEN = (0, 177, 64)
 """RGB of chroma key green. The view page keys on it."""
 _lock = threading.Lock()

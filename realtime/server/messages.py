@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from realtime.media.backgrounds import Background
+
 Source = Literal["camera", "sample", "motion"]
-Background = Literal["original", "green", "blur"]
 Face = Literal["tracking", "holding", "easing", "resting", "waiting"]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Amount = Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]
