@@ -128,3 +128,9 @@ class NoConnection(ConnectionLost, UsageError):
     """Nothing that can be used answers at the address of a peer or a network source."""
 
     exit_code = 2
+
+
+def first_line(error: BaseException) -> str:
+    """An error's message on one short line."""
+    text = " ".join(str(error).split())
+    return text if len(text) < 160 else text[:157] + "..."

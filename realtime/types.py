@@ -51,7 +51,7 @@ class Direction:
 class MotionCode:
     """What a driving frame says about motion: one vector, in the engine's own dictionary.
 
-    kind: the engine family whose dictionary `values` belongs to ("mesh", "lia", "lia-x", "motrans").
+    kind: the engine family whose dictionary `values` belongs to (its name in `realtime.families`).
     values: float32 (K,). `values[d.index]` is the amount of direction `d`.
     captured, pts, index: carried over from the frame (see `Frame`).
     """

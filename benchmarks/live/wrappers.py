@@ -12,15 +12,19 @@ import numpy as np
 
 from benchmarks.live import stamp
 from realtime import load_engine
-from realtime.engines import ENGINES, Engine
+from realtime.engines import Engine
+from realtime.families import FAMILIES, Family
 from realtime.types import Direction, Frame, MotionCode
 
-WRAPPERS = {"slow": "benchmarks.live.wrappers:SlowEngine", "stamped": "benchmarks.live.wrappers:StampedEngine"}
+WRAPPERS = {
+    "slow": Family("benchmarks.live.wrappers:SlowEngine"),
+    "stamped": Family("benchmarks.live.wrappers:StampedEngine"),
+}
 
 
 def register() -> None:
     """Make the wrappers known to `load_engine`, in this process only."""
-    ENGINES.update(WRAPPERS)
+    FAMILIES.update(WRAPPERS)
 
 
 class Wrapper:

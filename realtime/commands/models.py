@@ -10,7 +10,7 @@ import typer
 
 from realtime.commands.terminal import say
 from realtime.engines.weights import hub
-from realtime.engines.weights.registry import PUBLISHED, Record, record_of, records
+from realtime.engines.weights.registry import Record, catalogue, record_of, records
 from realtime.errors import BadValue
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Official weights: fetch, register, check.")
@@ -24,14 +24,15 @@ def list_() -> None:
 
       avatar models list
     """
-    for model in PUBLISHED.values():
+    published = catalogue()
+    for model in published.values():
         record = record_of(model.name)
         how = f"avatar models pull {model.name}" if model.repository else f"avatar models add {model.name} PATH"
         print(f"{model.name:10} {model.about}")
         print(f"{'':10} licence {model.licence}; published at {model.where}")
         print(f"{'':10} {_state(record) if record else f'not here: {how}'}")
     for record in records():
-        if record.name not in PUBLISHED:
+        if record.name not in published:
             print(f"{record.name:10} {record.about}")
             print(f"{'':10} {_state(record)}")
 

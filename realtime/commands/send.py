@@ -16,9 +16,9 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.serve import need_serve_extra
 from realtime.commands.terminal import say, stop_on_signals
-from realtime.engines.mesh.motion.mirror import can_mirror, mirrored
 from realtime.errors import BadValue
 from realtime.flow.mailbox import Closed, Mailbox
+from realtime.motion.vocabulary import can_mirror, mirrored
 from realtime.settings import EngineSettings
 from realtime.sources import Item, SourceOptions, Unseen, open_source
 from realtime.types import MotionCode

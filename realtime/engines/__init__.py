@@ -1,12 +1,10 @@
 """Engines: what turns a driving frame into a motion code, and a motion code into a picture.
 
-A new engine is one file (or package) and one line in `ENGINES`. The targets are strings, so that listing the
-engines imports none of them: torch is never loaded for the CPU engine.
+A new engine is one file (or package) and one line in `realtime.families`.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -14,14 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from realtime.errors import MissingExtra, UnknownName
+from realtime.families import ENGINES, target
 from realtime.types import Direction, Frame, MotionCode
 
-ENGINES: dict[str, str] = {
-    "mesh": "realtime.engines.mesh:MeshEngine",
-    "lia": "realtime.engines.latent.lia:LiaEngine",
-    "lia-x": "realtime.engines.latent.lia_x:LiaXEngine",
-    "motrans": "realtime.engines.parts.engine:MotransEngine",
-}
+__all__ = ["ENGINES", "Engine", "load_engine"]
 
 
 @runtime_checkable
@@ -80,16 +74,15 @@ class Engine(Protocol):
 
 
 def load_engine(name: str, **options: Any) -> Engine:
-    """Make the engine `name` ("mesh", "lia", "lia-x", "motrans").
+    """Make the engine `name`, one of `ENGINES`.
 
     Common options: `size` (pixels), `device` ("auto", "cpu", "cuda"), `weights` (path or "recipe:SEED").
     Raises UnknownName, MissingExtra, EngineError, BadFile.
     """
     if name not in ENGINES:
         raise UnknownName("engine", str(name), ENGINES)
-    module, _, attribute = ENGINES[name].partition(":")
     try:
-        cls = getattr(importlib.import_module(module), attribute)
+        cls = target(ENGINES[name])
     except ModuleNotFoundError as error:
         if error.name in {"torch", "safetensors", "huggingface_hub"}:
             raise MissingExtra(f"the engine {name}", error.name, "torch") from error

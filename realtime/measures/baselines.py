@@ -12,18 +12,21 @@ from typing import Any
 import cv2
 import numpy as np
 
-from realtime.engines import ENGINES
 from realtime.errors import BadPortrait
+from realtime.families import FAMILIES, Family
 from realtime.measures.faces import RIGID, FaceReader
 from realtime.measures.media import middle_square, to_size
 from realtime.types import Direction, Frame, MotionCode
 
-BASELINES = {"still": "realtime.measures.baselines:StillEngine", "rigid": "realtime.measures.baselines:RigidEngine"}
+BASELINES = {
+    "still": Family("realtime.measures.baselines:StillEngine"),
+    "rigid": Family("realtime.measures.baselines:RigidEngine"),
+}
 
 
 def register() -> None:
     """Make the baselines known to `load_engine`, in this process only."""
-    ENGINES.update(BASELINES)
+    FAMILIES.update(BASELINES)
 
 
 class StillEngine:

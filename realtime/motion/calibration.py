@@ -1,8 +1,8 @@
 """Finding the driver's neutral code, the reference, without asking him to hold a pose.
 
 From the first frame on there is a reference. While the calibration runs it eases towards a mean of the frames seen so
-far, weighted by how still and how neutral each is; then it stays. Works on any engine's codes; where the engine's
-directions carry the mesh engine's names, "neutral" knows more: the head straight, the mouth closed, the eyes open.
+far, weighted by how still and how neutral each is; then it stays. Works on any engine's codes; where their vocabulary
+says what a neutral face is (the head straight, the mouth closed, the eyes open), that counts as well.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from realtime.engines.mesh.motion.code import KIND, LENGTH, LIP_GAP
 from realtime.motion.filters import smoothing
+from realtime.motion.vocabulary import vocabulary_of
 from realtime.types import Direction, MotionCode
 
 PERIOD = 3.0
@@ -31,13 +31,6 @@ MOST_KEPT = 200
 """Codes kept; beyond, every other one is dropped, for it says as much."""
 SELECTIVE = 0.08
 """Scores this much above the best one count 1/e in the mean."""
-
-_STRAIGHT = {"yaw": 20.0, "pitch": 25.0, "roll": 25.0}
-"""Directions whose neutral is 0, and how far off is as bad as 1."""
-_LIPS = 2.0
-"""Gap of the lips in hundredths of the face height that is as bad as 1; only codes of the mesh engine tell it."""
-_LIDS = ({"eye_open_right": 0.5, "eye_open_left": 0.5}, 0.08)
-"""How the eyes open: neutral has this high within what was seen; so much less is as bad as 1."""
 
 
 class Calibration:
@@ -158,15 +151,19 @@ class Calibration:
         return np.sqrt((shares**2).sum(axis=-1) / max(1, len(self._index)))
 
     def _expression(self, seen: np.ndarray) -> np.ndarray:
-        """How far from neutral each code is as a face, for directions of the mesh engine's names; 0 for others."""
+        """How far from neutral each code is as a face; 0 where the codes' vocabulary does not say."""
         scores = np.zeros(len(seen))
-        for name, bad in _STRAIGHT.items():
+        if self._reference is None:
+            return scores
+        known = vocabulary_of(self._reference.kind)
+        for name, bad in known.neutral.straight.items():
             if name in self._named:
                 scores += 0.5 * np.abs(seen[:, self._named[name]]) / bad
-        parts, bad = _LIDS
-        if all(name in self._named for name in parts):
-            opening = np.array([factor * seen[:, self._named[name]] for name, factor in parts.items()]).sum(axis=0)
+        names, bad = known.neutral.open
+        if names and all(name in self._named for name in names):
+            opening = seen[:, [self._named[name] for name in names]].mean(axis=1)
             scores += 0.5 * np.maximum(np.percentile(opening, 90) - opening, 0.0) / bad
-        if self._reference is not None and self._reference.kind == KIND and seen.shape[1] == LENGTH:
-            scores += 0.5 * np.maximum(seen[:, LIP_GAP].mean(axis=1), 0.0) / _LIPS
+        entries, bad = known.neutral.shut
+        if entries and seen.shape[1] == known.length:
+            scores += 0.5 * np.maximum(seen[:, entries].mean(axis=1), 0.0) / bad
         return scores

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from realtime.errors import BadValue, UnknownName
+from realtime.motion.vocabulary import Gaze, vocabulary_of
 from realtime.types import Direction, MotionCode
 
 AMPLITUDE_GROUPS = {
@@ -23,11 +24,6 @@ AMPLITUDE_GROUPS = {
 }
 """What can be given an amplitude, and which groups of directions each part covers."""
 AMPLITUDE_RANGE = (0.0, 3.0)
-GAZE_PER_DEGREE = 0.006
-"""How far an eye that stays on the camera moves against the head, in eye widths per degree of turn."""
-CAMERA_GAZE = {"mesh": (0.0, -0.065)}
-"""gaze_x and gaze_y of eyes that look into the camera, by kind of code; other kinds take the reference's."""
-FARTHEST_GAZE = 0.25
 
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.DOTALL)
 
@@ -120,19 +116,18 @@ class Edits:
             self._add[direction.index] = self._add.get(direction.index, 0.0) + amount
         factors = _group_factors(amplitude or {})
         self._scale = {d.index: factors[d.group] for d in directions if factors.get(d.group, 1.0) != 1.0}
-        named = {d.name: d.index for d in directions}
-        gaze = [named.get(name, -1) for name in ("gaze_x", "gaze_y", "yaw", "pitch")]
-        self._gaze = gaze if hold_gaze and min(gaze[:2]) >= 0 else None
+        self._held = {d.name: d.index for d in directions} if hold_gaze else {}
         self._scale_index = np.array(list(self._scale), int)
         self._scale_factor = np.array(list(self._scale.values()), np.float32)
 
     def __bool__(self) -> bool:
         """Whether anything is edited at all."""
-        return bool(self._add or self._scale or self._gaze)
+        return bool(self._add or self._scale or self._held)
 
     def apply(self, code: MotionCode, reference: MotionCode) -> MotionCode:
         """The edited code. `reference` is the driver's neutral code, about which amplitude scales."""
-        if not self:
+        gaze = self._held_gaze(code.kind)
+        if gaze is None and not self._add and not self._scale:
             return code
         values = np.array(code.values, np.float32)
         if self._scale:
@@ -140,20 +135,26 @@ class Edits:
             values[self._scale_index] = neutral + self._scale_factor * (values[self._scale_index] - neutral)
         for index, amount in self._add.items():
             values[index] += amount
-        if self._gaze is not None:
-            self._hold_gaze(values, code.kind, reference.values, *self._gaze)
+        if gaze is not None:
+            self._hold(gaze, values, reference.values)
         return code.with_values(values)
 
-    def _hold_gaze(
-        self, values: np.ndarray, kind: str, neutral: np.ndarray, x: int, y: int, yaw: int, pitch: int
-    ) -> None:
-        camera = CAMERA_GAZE.get(kind, (float(neutral[x]), float(neutral[y])))
-        turned = float(values[yaw] - neutral[yaw]) if yaw >= 0 else 0.0
-        lifted = float(values[pitch] - neutral[pitch]) if pitch >= 0 else 0.0
+    def _held_gaze(self, kind: str) -> Gaze | None:
+        """The gaze to hold, where codes of that kind have one."""
+        gaze = vocabulary_of(kind).gaze if self._held else None
+        return gaze if gaze is not None and gaze.x in self._held and gaze.y in self._held else None
+
+    def _hold(self, gaze: Gaze, values: np.ndarray, neutral: np.ndarray) -> None:
+        def since_neutral(name: str) -> float:
+            k = self._held.get(name, -1)
+            return float(values[k] - neutral[k]) if k >= 0 else 0.0
+
+        x, y = self._held[gaze.x], self._held[gaze.y]
         # Eyes turn against the head: nose to the right, eyes to the left; face up, eyes down.
-        against = np.clip((-GAZE_PER_DEGREE * turned, GAZE_PER_DEGREE * lifted), -FARTHEST_GAZE, FARTHEST_GAZE)
-        values[x] = camera[0] + against[0] + self._add.get(x, 0.0)
-        values[y] = camera[1] + against[1] + self._add.get(y, 0.0)
+        against = gaze.per_degree * np.array((-since_neutral(gaze.yaw), since_neutral(gaze.pitch)))
+        values[x], values[y] = gaze.camera + np.clip(against, -gaze.farthest, gaze.farthest)
+        values[x] += self._add.get(x, 0.0)
+        values[y] += self._add.get(y, 0.0)
 
 
 def _group_factors(amplitude: Mapping[str, float]) -> dict[str, float]:

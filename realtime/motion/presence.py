@@ -3,7 +3,7 @@
 What counts is how far a code is from neutral, so nothing jumps when the neutral code itself becomes better known.
 Lost: the last code is held for `HOLD` seconds (a hand passing by), then eases to neutral; after `GONE` seconds in all
 it is there and the avatar idles: it blinks and breathes. Found again: what is shown eases into what the face does.
-Pure: time is passed in. Works on any engine's codes; idle motion needs directions of the mesh engine's names.
+Pure: time is passed in. Works on any engine's codes; idle motion is what their vocabulary says it is.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from realtime.motion.curves import BLINK_SECONDS, blink, breath, minimum_jerk
+from realtime.motion.vocabulary import Idle, vocabulary_of
 from realtime.types import Direction, MotionCode
 
 HOLD = 0.3
@@ -22,10 +23,6 @@ RETURN = 0.45
 """Seconds over which the avatar eases back to the driver."""
 WAKE = 1.5
 """Seconds over which idle motion swells."""
-BREATH_MOTION = {"pitch": 0.5, "move_y": -0.004, "zoom": 0.002}
-"""Idle motion at the top of a breath, by direction name."""
-SWAY = {"yaw": (0.9, 9.1), "roll": (0.5, 7.3), "gaze_x": (0.012, 5.7)}
-"""Slow idle wandering, by direction name: amount and seconds of a period."""
 BLINK_PAUSE = (2.2, 5.5)
 """Least and longest time between idle blinks, seconds."""
 
@@ -88,34 +85,35 @@ class Presence:
         length = len(neutral.values)
         if self._held is None or len(self._held) != length:
             self._state = "idle" if self._idle_since is not None else "unknown"
-            away = self._idle(now, length)
+            away = self._idle(now, neutral)
         elif gone < HOLD:
             away, self._state = self._held, "held"
         else:
             left = 1.0 - minimum_jerk((gone - HOLD) / (GONE - HOLD))
             away, self._state = left * self._held, "leaving"
             if left <= 0:
-                away, self._state = self._idle(now, length), "idle"
+                away, self._state = self._idle(now, neutral), "idle"
         self._shown = away
         return neutral.with_values(neutral.values.astype(np.float64) + away)
 
-    def _idle(self, now: float, length: int) -> np.ndarray:
+    def _idle(self, now: float, neutral: MotionCode) -> np.ndarray:
         """What idling adds to the neutral code."""
+        idle: Idle = vocabulary_of(neutral.kind).idle
         if self._idle_since is None:
             self._idle_since = now
             self._next_blink = now + 0.6
         wake = minimum_jerk((now - self._idle_since) / WAKE)
         since = now - self._idle_since
-        added = np.zeros(length)
-        for name, amount in BREATH_MOTION.items():
+        added = np.zeros(len(neutral.values))
+        for name, amount in idle.breath.items():
             if name in self._named:
                 added[self._named[name]] += wake * amount * breath(since)
-        for name, (amount, period) in SWAY.items():
+        for name, (amount, period) in idle.sway.items():
             if name in self._named:
                 added[self._named[name]] += wake * amount * float(np.sin(2 * np.pi * since / period))
-        if "blink" in self._named:
+        if idle.blink in self._named:
             if now > self._next_blink + BLINK_SECONDS:
                 self._next_blink = now + self._chance.uniform(*BLINK_PAUSE)
             if now >= self._next_blink:
-                added[self._named["blink"]] += blink(now - self._next_blink)
+                added[self._named[idle.blink]] += blink(now - self._next_blink)
         return added

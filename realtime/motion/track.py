@@ -6,7 +6,7 @@ Layout of a file, all numbers little-endian::
     uint16    version, 1
     uint32    length of the header in bytes
     header    UTF-8 JSON object:
-              kind       family of the codes ("mesh", "lia-x", ...)
+              kind       family of the codes, a name in `realtime.families`
               fps        frames per second
               count      number of frames
               length     number of entries of a code

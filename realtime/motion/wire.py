@@ -5,7 +5,7 @@ A client that extracts codes itself sends packets in place of video, one binary 
     offset  size  type     field
     0       1     uint8    magic, 0x4D ("M")
     1       1     uint8    version, 1
-    2       1     uint8    kind of the code: 1 mesh, 2 lia, 3 lia-x, 4 motrans
+    2       1     uint8    kind of the code, its number in `realtime.families`
     3       1     uint8    K, how many values follow; 0: the client saw no face in this frame
     4       4     uint32   sequence number, one more for each packet, wraps to 0 after 2**32 - 1
     8       8     uint64   capture time, microseconds of the sender's monotonic clock (any origin)
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtime.errors import AvatarError
+from realtime.families import kind_of, number_of
 from realtime.types import MotionCode
 
 MAGIC = 0x4D
@@ -34,8 +35,6 @@ VERSION = 1
 MAX_PACKET = 199
 """Bytes. A longer message is refused before it is looked at."""
 
-KINDS: dict[str, int] = {"mesh": 1, "lia": 2, "lia-x": 3, "motrans": 4}
-_NAMES = {number: name for name, number in KINDS.items()}
 _HEADER = struct.Struct("<BBBBIQ")
 MAX_VALUES = (MAX_PACKET - _HEADER.size) // 2
 _HALF_MAX = float(np.finfo(np.float16).max)
@@ -73,7 +72,7 @@ def pack(packet: Packet) -> bytes:
     """The bytes of `packet`. Values beyond the range of float16 become its largest value.
 
     Raises BadPacket: unknown kind, too many values, a value that is not finite, a number out of range."""
-    number = KINDS.get(packet.kind)
+    number = number_of(packet.kind)
     if number is None:
         raise BadPacket(f"no number is assigned to codes of kind {packet.kind!r}")
     if not 0 <= packet.sequence < 1 << 32:
@@ -102,7 +101,8 @@ def unpack(data: bytes) -> Packet:
         raise BadPacket(f"begins with 0x{magic:02x}, not 0x{MAGIC:02x}")
     if version != VERSION:
         raise BadPacket(f"version {version}; this side speaks version {VERSION}")
-    if number not in _NAMES:
+    kind = kind_of(number)
+    if kind is None:
         raise BadPacket(f"unknown kind {number}")
     if len(data) != _HEADER.size + 2 * count:
         raise BadPacket(f"{len(data)} bytes do not hold {count} values")
@@ -111,7 +111,7 @@ def unpack(data: bytes) -> Packet:
         values = np.frombuffer(data, "<f2", count, _HEADER.size).astype(np.float32)
         if not np.isfinite(values).all():
             raise BadPacket("a value is not finite")
-    return Packet(_NAMES[number], sequence, micros / 1e6, values)
+    return Packet(kind, sequence, micros / 1e6, values)
 
 
 @dataclass(slots=True)

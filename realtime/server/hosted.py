@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 
 from realtime.engines import Engine
-from realtime.engines.mesh.motion.mirror import mirrored
 from realtime.errors import AvatarError
 from realtime.flow.mailbox import Mailbox, Slot
 from realtime.flow.metrics import Window
@@ -28,6 +27,7 @@ from realtime.flow.threads import one_core_per_stage
 from realtime.media.marks import draw_mark
 from realtime.media.watermark import embed
 from realtime.motion.edits import Edits
+from realtime.motion.vocabulary import mirrored
 from realtime.server import messages
 from realtime.server.gallery import Gallery, GalleryPortrait
 from realtime.server.pool import Pool

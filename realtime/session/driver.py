@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from realtime.engines import Engine
-from realtime.engines.mesh.motion.mirror import mirrored
 from realtime.motion.calibration import Calibration
 from realtime.motion.edits import Edits
 from realtime.motion.presence import Presence
+from realtime.motion.vocabulary import mirrored
 from realtime.settings import Live
 from realtime.types import MotionCode
 

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from realtime.engines import Engine
-from realtime.engines.mesh.motion.mirror import can_mirror, mirrored
 from realtime.errors import AvatarError, BadFile, BadPortrait, BadValue, EngineError
 from realtime.flow.mailbox import Box, Channel, Closed, Mailbox
 from realtime.flow.metrics import RunStats
 from realtime.flow.threads import one_core_per_stage
 from realtime.motion.calibration import LONGEST
+from realtime.motion.vocabulary import can_mirror, mirrored
 from realtime.session.control import Control
 from realtime.session.driver import Drive, Driver
 from realtime.session.health import Fallback, SignalMonitor

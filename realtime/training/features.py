@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from realtime.engines.parts.animator import first_line
-from realtime.errors import BadFile
+from realtime.errors import BadFile, first_line
 
 VGG_FILE = "vgg19-dcbb9e9d.pth"
 VGG_URL = f"https://download.pytorch.org/models/{VGG_FILE}"

@@ -12,8 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 
-from realtime.engines.parts.animator import first_line
-from realtime.errors import BadFile, BadValue, MissingExtra
+from realtime.errors import BadFile, BadValue, MissingExtra, first_line
 from realtime.training import watch
 from realtime.training.config import TrainConfig
 from realtime.training.data.clips import read_index

@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 
-from realtime.engines.parts.animator import first_line
-from realtime.errors import BadFile
+from realtime.errors import BadFile, first_line
 from realtime.training.config import TrainConfig
 
 FORMAT = 1

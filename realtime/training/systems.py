@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from realtime.engines.latent.layers import LatentAnimator
-from realtime.engines.parts.animator import Animator, save_animator
+from realtime.engines.parts.animator import Animator
 from realtime.engines.parts.dense_motion import DenseMotion
 from realtime.engines.parts.motion import full_precision
+from realtime.engines.parts.weights import save_animator
 from realtime.errors import BadValue
 from realtime.training import losses
 from realtime.training.config import TrainConfig

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.live import browser, glass, stamp, wrappers
 from benchmarks.live.peers import encode_clip, luma
-from realtime.measures.baselines import StillEngine
+from realtime.measures.baselines import BASELINES, StillEngine
 from realtime.types import Frame
 
 
@@ -54,7 +54,7 @@ def test_the_rest_of_the_picture_is_untouched():
 class TestStampedEngine:
     @pytest.fixture
     def engine(self, monkeypatch):
-        monkeypatch.setitem(wrappers.ENGINES, "still", "realtime.measures.baselines:StillEngine")
+        monkeypatch.setitem(wrappers.FAMILIES, "still", BASELINES["still"])
         engine = wrappers.StampedEngine(inner="still", size=256)
         engine.set_portrait(noise(256, 256))
         return engine

@@ -74,7 +74,7 @@ def test_an_unknown_engine_is_refused(capsys):
 
 def test_the_compiled_frame_is_one_graph_and_draws_the_same():
     net = gpu_benchmark.DRY.make().requires_grad_(False)
-    from realtime.engines.latent.prepared import Placement
+    from realtime.engines.neural.place import Placement
     from realtime.engines.weights import recipe
 
     recipe.fill(net, 1)

@@ -15,11 +15,11 @@ import pytest
 
 from realtime.cli import run
 from realtime.commands import COMMANDS
-from realtime.engines import ENGINES
+from realtime.families import FAMILIES
 from realtime.media.pictures import read_picture, write_picture
 from realtime.motion.track import MotionTrack
 from realtime.settings import EngineSettings
-from tests.support import plain, write_clip
+from tests.support import FAKE_FAMILY, plain, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ["--engine", "fake", "--size", "64"]
@@ -27,7 +27,7 @@ FAKE = ["--engine", "fake", "--size", "64"]
 
 @pytest.fixture(autouse=True)
 def fake_engine(monkeypatch) -> None:
-    monkeypatch.setitem(ENGINES, "fake", "tests.support:FakeEngine")
+    monkeypatch.setitem(FAMILIES, "fake", FAKE_FAMILY)
 
 
 @pytest.fixture

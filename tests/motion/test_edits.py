@@ -18,8 +18,8 @@ DIRECTIONS = (
 )
 
 
-def code(*values: float) -> MotionCode:
-    return MotionCode("test", np.array([*values, *[0.0] * (8 - len(values))], np.float32), 1.5, 2.5, 3)
+def code(*values: float, kind: str = "test") -> MotionCode:
+    return MotionCode(kind, np.array([*values, *[0.0] * (8 - len(values))], np.float32), 1.5, 2.5, 3)
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,15 @@ def test_sentences_about_bad_amplitudes():
 
 def test_held_gaze_turns_against_the_head():
     held = Edits(DIRECTIONS, {"gaze_x": 0.01}, hold_gaze=True)
-    still = held.apply(code(0, 0, 0.2, 0.1), code())
-    np.testing.assert_allclose(still.values[2:4], [0.01, 0], atol=1e-6)
-    turned = held.apply(code(10, -10, 0.2, 0.1), code())
-    assert turned.values[2] < 0.0 < -turned.values[3]  # nose right: eyes left; face down: eyes up
+    still = held.apply(code(0, 0, 0.2, 0.1, kind="mesh"), code(kind="mesh"))
+    np.testing.assert_allclose(still.values[2:4], [0.01, -0.065], atol=1e-6)
+    turned = held.apply(code(10, -10, 0.2, 0.1, kind="mesh"), code(kind="mesh"))
+    assert turned.values[2] < 0.0 < still.values[3] - turned.values[3]  # nose right: eyes left; face down: eyes up
+
+
+def test_held_gaze_leaves_codes_alone_that_do_not_tell_where_the_eyes_look():
+    same = code(0, 0, 0.2, 0.1)
+    assert Edits(DIRECTIONS, hold_gaze=True).apply(same, code()) is same
 
 
 def test_without_edits_the_code_itself_comes_back():

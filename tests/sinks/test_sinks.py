@@ -264,8 +264,9 @@ def test_stop_by_signal_finishes_the_file(tmp_path) -> None:
     """Ctrl-C in the real program: the file is whole, the statistics are there, the exit code is 0."""
     program = f"""
         import sys
-        from realtime.engines import ENGINES
-        ENGINES["fake"] = "tests.support:FakeEngine"
+        from realtime.families import FAMILIES
+        from tests.support import FAKE_FAMILY
+        FAMILIES["fake"] = FAKE_FAMILY
         from realtime.cli import run
         from tests.support import plain, write_clip
         from pathlib import Path

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from realtime.errors import BadPortrait, DeviceError
+from realtime.families import Family
 from realtime.flow.pacing import Cadence
+from realtime.motion.vocabulary import Idle, Neutral, Vocabulary
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.sources import SourceBase, SourceOptions
 from realtime.types import Direction, Frame, MotionCode, Picture
@@ -58,6 +60,13 @@ class FakeClock:
     def advance(self, seconds: float) -> float:
         self.now += seconds
         return self.now
+
+
+FAKE_FAMILY = Family("tests.support:FakeEngine", vocabulary="tests.support:FAKE_WORDS", oblong=True)
+"""The line of `FakeEngine`, for tests that register it."""
+FAKE_WORDS = Vocabulary(
+    length=3, neutral=Neutral(straight={"yaw": 20.0}), idle=Idle(sway={"yaw": (0.9, 9.1), "gaze_x": (0.012, 5.7)})
+)
 
 
 class FakeEngine:

@@ -21,9 +21,9 @@ from safetensors.torch import load_file  # noqa: E402
 from realtime import load_engine  # noqa: E402
 from realtime.cli import run as avatar  # noqa: E402
 from realtime.engines.latent.weights import load_network  # noqa: E402
-from realtime.engines.parts.animator import load_animator  # noqa: E402
 from realtime.engines.parts.hrnet import HighResolutionNet  # noqa: E402
 from realtime.engines.parts.motion import coordinate_grid  # noqa: E402
+from realtime.engines.parts.weights import load_animator  # noqa: E402
 from realtime.errors import BadFile, BadValue  # noqa: E402
 from realtime.training import sharding  # noqa: E402
 from realtime.training.config import DataConfig, TrainConfig  # noqa: E402

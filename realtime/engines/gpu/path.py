@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,10 +17,8 @@ from torch import Tensor
 
 from realtime.engines.gpu.batching import Batcher, Seat
 from realtime.engines.gpu.graph import BATCHES, CudaDevice, Device, FrameGraph
-from realtime.engines.gpu.program import AnimatorProgram, Part
+from realtime.engines.gpu.program import AnimatorProgram, Network, Part, Programs
 from realtime.engines.gpu.thread import GpuThread, out_of_memory
-from realtime.engines.latent.fused import fuse
-from realtime.engines.latent.prepared import Prepared
 from realtime.errors import DeviceError
 
 T = TypeVar("T")
@@ -43,12 +41,11 @@ class Station:
     """The graphs of one network on one device. Everything here runs on the device's thread."""
 
     def __init__(
-        self, net: Prepared, device: torch.device, thread: GpuThread, make_device: Callable[[torch.device], Device]
+        self, net: Network, device: torch.device, thread: GpuThread, make_device: Callable[[torch.device], Device]
     ) -> None:
         self.thread = thread
-        self.place = net.place
         self._net, self._device, self._make_device = net, device, make_device
-        self._fused: Any = None
+        self._programs: Programs | None = None
         self._batchers: dict[tuple[Part, tuple[int, int]], Batcher] = {}
         self.graphs: dict[tuple[Part, tuple[int, int]], FrameGraph] = {}
 
@@ -62,13 +59,9 @@ class Station:
         return self._batchers[key]
 
     def _program(self, part: Part, frame: tuple[int, int]) -> AnimatorProgram:
-        """The network's own program where it has one (`program`), else that of the latent animators."""
-        own = getattr(self._net, "program", None)
-        if own is not None:
-            return own(part, frame, self._device)
-        if self._fused is None:
-            self._fused = fuse(self._net)
-        return AnimatorProgram(self._fused, part=part, frame=frame, dtype=self.place.dtype, device=self._device)
+        if self._programs is None:
+            self._programs = self._net.programs()
+        return self._programs(part, frame, self._device)
 
     def portrait(self, x: Tensor) -> dict[str, Tensor]:
         """State of a portrait for the graph that renders."""
@@ -108,7 +101,7 @@ class GpuPath:
 
     def __init__(
         self,
-        net: Prepared,
+        net: Network,
         device: torch.device,
         name: str = "avatar",
         make_device: Callable[[torch.device], Device] = CudaDevice,

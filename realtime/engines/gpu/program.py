@@ -1,8 +1,8 @@
-"""LIA and LIA-X as frame programs: preprocess, encoder, motion, navigation, decoder, postprocess in one function."""
+"""A network as a frame program: preprocess, encoder, motion, navigation, decoder, postprocess in one function."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import torch
@@ -14,11 +14,13 @@ from realtime.engines.gpu.graph import Buffers, Spec
 Part = Literal["frame", "encode", "render"]
 
 
-class Network(Protocol):
-    """What a program needs of a network; `Prepared` and `Fused` networks have it."""
+class Animator(Protocol):
+    """A network as `AnimatorProgram` calls it. A latent may be whatever `encode` and `alpha` understand.
+
+    size: side of its pictures, pixels. motion_dim: entries of a code.
+    """
 
     size: int
-    dim: int
     motion_dim: int
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]: ...
@@ -27,6 +29,14 @@ class Network(Protocol):
     def move(self, code: Tensor) -> Tensor: ...
     def features(self, feats: Sequence[Tensor]) -> list[Tensor]: ...
     def decode(self, z: Tensor, feats: Sequence[Tensor]) -> Tensor: ...
+
+
+class Network(Animator, Protocol):
+    """A network as an engine holds it."""
+
+    def programs(self) -> Programs:
+        """What makes its frame programs, in the form that is fastest on a GPU. Called once per device, by the
+        device's thread."""
 
 
 class AnimatorProgram:
@@ -42,7 +52,7 @@ class AnimatorProgram:
 
     def __init__(
         self,
-        net: Network,
+        net: Animator,
         *,
         part: Part = "frame",
         frame: tuple[int, int] = (720, 1280),
@@ -105,3 +115,7 @@ class AnimatorProgram:
         for row in range(batch):
             kernels.preprocess(frames[row], box=boxes[row], out=pixels[row : row + 1])
         return pixels
+
+
+Programs = Callable[[Part, tuple[int, int], torch.device], AnimatorProgram]
+"""Makes the program of a part, for driving frames of that height and width, on a device."""

@@ -36,15 +36,13 @@ from realtime.engines.latent.prepared import (
     Down,
     FlowHead,
     Modulated,
-    Placement,
     PlainConv,
     Prepared,
     Styles,
     part,
     plain_conv,
 )
-from realtime.engines.neural.engine import NeuralEngine
-from realtime.types import Direction
+from realtime.engines.neural.place import Placement
 
 STYLE = 512
 CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
@@ -204,20 +202,3 @@ class FastLia(Prepared):
                 trace[f"flowraw{k}_{h.shape[-1]}"] = logits
         assert rgb is not None
         return rgb
-
-
-class LiaEngine(NeuralEngine):
-    """LIA as an engine: 256 pixels, 20 directions without names."""
-
-    name = kind = "lia"
-
-    def describe(self, motion_dim: int) -> list[Direction]:
-        """The paper names no direction; its own demonstrations sweep each from -3 to 3."""
-        return [
-            Direction(str(k), k, -3.0, 3.0, f"direction {k} of the learned dictionary", named=False)
-            for k in range(motion_dim)
-        ]
-
-    def prepare(self, net: LatentAnimator, place: Placement) -> FastLia:
-        assert isinstance(net, Lia)
-        return FastLia(net, place)

@@ -39,7 +39,6 @@ from realtime.engines.latent.prepared import (
     Down,
     FlowHead,
     Modulated,
-    Placement,
     PlainConv,
     Prepared,
     Styles,
@@ -47,8 +46,7 @@ from realtime.engines.latent.prepared import (
     part,
     plain_conv,
 )
-from realtime.engines.neural.engine import NeuralEngine
-from realtime.types import Direction, Group
+from realtime.engines.neural.place import Placement
 
 SIZE = 512
 WIDTH = 512
@@ -320,44 +318,3 @@ class FastLiaX(Prepared):
                 trace[f"flowraw{k}_{h.shape[-1]}"] = logits
         assert rgb is not None
         return rgb
-
-
-# The directions that LIA-X's authors name: index, name, group, range of the slider, what grows with it.
-NAMED: tuple[tuple[int, str, Group, float, float, str], ...] = (
-    (37, "yaw1", "head", -1.0, 0.5, "the head turns, the shoulders stay"),
-    (39, "yaw2", "head", -1.0, 0.5, "the head turns with the shoulders"),
-    (28, "pitch", "head", -1.0, 0.5, "the head nods"),
-    (15, "roll1", "head", -0.5, 0.5, "the head tilts to a shoulder"),
-    (33, "roll2", "head", -0.5, 0.5, "the head tilts to a shoulder, another way"),
-    (31, "neck", "head", -0.5, 0.5, "the neck moves to the left or right"),
-    (6, "pout", "mouth", -0.4, 0.4, "the lips pout"),
-    (25, "mouth", "mouth", -0.4, 0.4, "the open mouth closes"),
-    (16, "o_mouth", "mouth", -0.4, 0.4, "the mouth makes an O"),
-    (19, "smile", "cheeks", -0.4, 0.4, "the cheeks lift in a smile"),
-    (13, "eyes", "eyes", -0.4, 0.4, "the closed eyes open"),
-    (24, "brows", "brows", -0.4, 0.4, "the eyebrows rise or frown"),
-    (17, "eyeballs1", "gaze", -0.2, 0.2, "the eyes look elsewhere"),
-    (26, "eyeballs2", "gaze", -0.2, 0.2, "the eyes look elsewhere, along another line"),
-)
-
-
-class LiaXEngine(NeuralEngine):
-    """LIA-X as an engine: 512 pixels, 40 directions, 14 of them named. `scale` only matters to recipe weights."""
-
-    name = kind = "lia-x"
-
-    def describe(self, motion_dim: int) -> list[Direction]:
-        """The named directions in the authors' order, then the others by number. The names are those of the
-        published dictionary; one of another size has none."""
-        named = [Direction(n, i, lo, hi, about, group) for i, n, group, lo, hi, about in NAMED]
-        taken = {d.index for d in named} if motion_dim == 40 else set()
-        others = [
-            Direction(str(k), k, -0.5, 0.5, f"direction {k} of the learned dictionary", named=False)
-            for k in range(motion_dim)
-            if k not in taken
-        ]
-        return [*(named if taken else ()), *others]
-
-    def prepare(self, net: LatentAnimator, place: Placement) -> FastLiaX:
-        assert isinstance(net, LiaX)
-        return FastLiaX(net, place)

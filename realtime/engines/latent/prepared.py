@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -44,28 +43,11 @@ from realtime.engines.latent.layers import (
     fir_kernel,
     identity_grid,
 )
+from realtime.engines.neural.place import Placement
 from realtime.errors import EngineError
 
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the folded weights go. device, dtype: of the big convolutions. lean: multiply in place, in the memory the
-    weights already have (for networks so large that a second copy matters); needs float32 on the CPU."""
-
-    device: torch.device
-    dtype: torch.dtype = torch.float32
-    lean: bool = False
-
-    def weight(self, weight: Tensor, gain: float) -> Tensor:
-        """A convolution weight (O, I, k, k) times `gain`."""
-        weight = weight.detach()
-        if self.lean:
-            return weight.mul_(gain)
-        return (weight.to(self.device, torch.float32) * gain).to(self.dtype, memory_format=torch.channels_last)
-
-    def vector(self, values: Tensor, gain: float = 1.0) -> Tensor:
-        """Anything that stays float32, times `gain`."""
-        return values.detach().to(self.device, torch.float32) * gain
+if TYPE_CHECKING:
+    from realtime.engines.gpu.program import Programs
 
 
 def check_filters(net: nn.Module) -> None:
@@ -322,6 +304,14 @@ class Prepared:
     def move(self, code: Tensor) -> Tensor:
         """Q code: (B, M) -> (B, D), float32."""
         return code.float() @ self.q.T
+
+    def programs(self) -> Programs:
+        """Its frames on our kernels, see `Network.programs`."""
+        from realtime.engines.gpu.program import AnimatorProgram
+        from realtime.engines.latent.fused import fuse  # it imports the networks, and they this
+
+        fused, dtype = fuse(self), self.place.dtype
+        return lambda part, frame, device: AnimatorProgram(fused, part=part, frame=frame, dtype=dtype, device=device)
 
     def input(self, x: Tensor) -> Tensor:
         """A picture (B, 3, S, S) in [-1, 1] as the tower takes it."""

@@ -1,14 +1,7 @@
 """What the neural engines share: from frames to codes and from codes to pictures, around a prepared network.
 
-The portrait is encoded once; per driving frame only the latent and its motion code are computed, and per picture one
-decoding. With z_p and a_p the latent and code of the portrait, a the code to render and a_ref the reference code,
-the picture is decoded from
-
-    z = z_p + Q ((a - a_ref) + a_p)
-
-which is the papers' relative motion with a_ref the first driving frame's code; with a_ref = a_p it is their absolute
-motion, z_p + Q a. An edit is added to `a`; as the formula is linear it is the papers' edit of the portrait's own
-code, a_p + e, and holds while the driver moves.
+The portrait is encoded once; per driving frame only its motion code is computed, and per picture one decoding. What
+moves a portrait by a code is the engine's own (`NeuralEngine.draw`).
 """
 
 from __future__ import annotations
@@ -24,38 +17,38 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from realtime.engines.codes import TakesCodes
-from realtime.engines.latent.layers import LatentAnimator
-from realtime.engines.latent.prepared import Placement, Prepared
 from realtime.engines.neural.crop import CropFollower, Square, box_of, centre_square, feather, paste, square_around
+from realtime.engines.neural.place import Placement, choose_device, choose_dtype, describe_device, placement
 from realtime.engines.weights import recipe
 from realtime.engines.weights.registry import find_weights
-from realtime.errors import BadPortrait, BadValue, DeviceError, EngineError
+from realtime.errors import BadPortrait, BadValue, EngineError
 from realtime.media.caption import stamp
 from realtime.media.pictures import check_frame
 from realtime.types import Direction, Frame, MotionCode
 
 if TYPE_CHECKING:
     from realtime.engines.gpu.path import GpuPath
+    from realtime.engines.gpu.program import Network
 
 T = TypeVar("T")
 CropMode = Literal["auto", "face", "centre", "none"]
 SMALLEST_FACE = 32
 """Pixels from chin to forehead below which a portrait's face is refused."""
 SMALLEST_PICTURE = 16
-LEAN_FROM = 400_000_000
-"""Number of parameters from which a float32 network on the CPU is prepared in place."""
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-_cache: weakref.WeakValueDictionary[tuple, Prepared] = weakref.WeakValueDictionary()
+_cache: weakref.WeakValueDictionary[tuple, Any] = weakref.WeakValueDictionary()
 _cache_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Portrait:
-    """A portrait, encoded. square: which part of `image` the network sees. feats: float32 maps, coarse first."""
+class EncodedPortrait:
+    """A portrait as the network has encoded it.
+
+    square: which part of `image` the network sees. feats: float32 maps, coarse first.
+    """
 
     image: np.ndarray
     square: Square
@@ -66,10 +59,13 @@ class Portrait:
 
 
 class NeuralEngine(TakesCodes):
-    """Base of `LiaEngine` and `LiaXEngine`; the contract is `realtime.engines.Engine`.
+    """Base of the engines with a network; the contract is `realtime.engines.Engine`.
 
-    size: side of the rendered picture, pixels; None is the network's own. With recipe weights LIA is built at this
-    size where it is 64, 128 or 256.
+    An engine says how its networks are made (`read`, `invent`, `prepare`), what its directions are called
+    (`describe`), and how a code moves a portrait (`draw`, `flow`).
+
+    size: side of the rendered picture, pixels; None is the network's own. With recipe weights the network is built
+    at this size where it is 64, 128 or 256.
     device: "auto", "cpu", "cuda" or "cuda:N".
     weights: a file, the name of registered weights (`avatar models list`), "recipe:SEED", or None: the registered
     weights of this engine.
@@ -107,7 +103,7 @@ class NeuralEngine(TakesCodes):
         if scale not in (1, 2, 3, 4):
             raise BadValue("scale", scale, "1, 2, 3 or 4")
         self._device = choose_device(device)
-        self._dtype = _choose_dtype(dtype, self._device)
+        self._dtype = choose_dtype(dtype, self._device)
         self.trained = not str(weights or "").startswith(recipe.PREFIX)
         self.net = self._load(weights, size, scale)
         self.directions = self.describe(self.net.motion_dim)
@@ -115,7 +111,7 @@ class NeuralEngine(TakesCodes):
         self.size = size or self.native
         self.device = describe_device(self._device) + ("" if self.trained else f" ({recipe.NO_TRAINED_WEIGHTS})")
         self._paste_back = paste_back
-        self._portrait: Portrait | None = None
+        self._portrait: EncodedPortrait | None = None
         self._path = self._gpu_path()
         self._crop = _checked_crop(crop)
         self._follower = CropFollower(keep_position=keep_position, keep_scale=keep_scale)
@@ -136,21 +132,26 @@ class NeuralEngine(TakesCodes):
         """The motion dictionary of a network with that many directions."""
         raise NotImplementedError
 
-    def prepare(self, net: LatentAnimator, place: Placement) -> Prepared:
-        """The prepared form of a loaded network."""
+    def prepare(self, net: Any, place: Placement) -> Network:
+        """The form in which a loaded network runs per frame."""
         raise NotImplementedError
 
-    def read(self, path: Path) -> LatentAnimator:
+    def read(self, path: Path) -> nn.Module:
         """The network in a weight file. Raises BadFile."""
-        from realtime.engines.latent.weights import load_network  # it imports the networks, and they this
+        raise NotImplementedError
 
-        return load_network(path, self.kind)[0]
-
-    def invent(self, seed: int, size: int, scale: int) -> LatentAnimator:
+    def invent(self, seed: int, size: int, scale: int) -> nn.Module:
         """A network with recipe weights."""
-        from realtime.engines.latent.weights import recipe_network
+        raise NotImplementedError
 
-        return recipe_network(self.kind, seed, size, scale)
+    def draw(self, code: MotionCode, reference: MotionCode, shown: EncodedPortrait) -> Tensor:
+        """The portrait moved by `code` minus `reference`: (1, 3, S, S) in [-1, 1]."""
+        raise NotImplementedError
+
+    def flow(self, code: MotionCode) -> np.ndarray:
+        """How far the network moves the portrait's pixels for `code` (reference as in `render`): float32 (S, S, 2),
+        pixels of the rendered square, x then y: where each pixel is taken from, minus where it is."""
+        raise NotImplementedError
 
     @property
     def code_length(self) -> int:
@@ -174,7 +175,7 @@ class NeuralEngine(TakesCodes):
         if self._path is not None:
             self._path.set_portrait(x)
         latent, code, feats = self._on_device(lambda: self._encoded(x))
-        self._portrait = Portrait(image, square, latent, code, feats, edge)
+        self._portrait = EncodedPortrait(image, square, latent, code, feats, edge)
 
     @torch.inference_mode()
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
@@ -202,7 +203,7 @@ class NeuralEngine(TakesCodes):
         if self._path is not None:
             rgb = _as_network_output(self._path.render(code.values, self.reference.values))
         else:
-            rgb = self._draw(code, self.reference, shown)
+            rgb = self.draw(code, self.reference, shown)
         return self._finish(rgb, shown)
 
     def _encoded(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -224,27 +225,6 @@ class NeuralEngine(TakesCodes):
             return self._path.encode(image, (0.0, 0.0, float(image.shape[1]), float(image.shape[0])))
         return self._path.encode(image, (square.left, square.top, square.left + side, square.top + side))
 
-    def _draw(self, code: MotionCode, reference: MotionCode, shown: Portrait) -> Tensor:
-        """The picture of `code`, (1, 3, S, S) in [-1, 1]."""
-        change = torch.from_numpy(np.asarray(code.values - reference.values, np.float32)[None])
-        z = shown.latent + self.net.move(change.to(self._device) + shown.code)
-        return self.net.decode(z, shown.feats)
-
-    @torch.inference_mode()
-    def flow(self, code: MotionCode) -> np.ndarray:
-        """How far the finest level of the network moves the portrait's pixels for `code` (reference as in `render`):
-        float32 (S, S, 2), pixels of the rendered square, x then y: where each pixel is taken from, minus where it is.
-        Pixels that the mask replaces by drawn ones count in proportion."""
-        shown = self._shown()
-        reference = self.reference or code
-        change = torch.from_numpy(np.asarray(code.values - reference.values, np.float32)[None])
-        trace: dict[str, Tensor] = {}
-        self.net.decode(shown.latent + self.net.move(change.to(self._device) + shown.code), shown.feats, trace)
-        side = shown.feats[-1].shape[-1]
-        logits = trace[f"flowraw{len(shown.feats) - 1}_{side}"]
-        moved = torch.tanh(logits[:, :2]) * torch.sigmoid(logits[:, 2:]) * ((side - 1) / 2)
-        return moved[0].permute(1, 2, 0).cpu().numpy()
-
     def reset(self) -> None:
         self._follower.reset()
         if self._tracker is not None:
@@ -261,33 +241,33 @@ class NeuralEngine(TakesCodes):
 
     # Loading -----------------------------------------------------------------------------------------------------
 
-    def _load(self, weights: str | Path | None, size: int | None, scale: int) -> Prepared:
+    def _load(self, weights: str | Path | None, size: int | None, scale: int) -> Network:
         key: tuple
         if self.trained:
             path = find_weights(self.kind, weights)
             stat = path.stat()
             key = (self.kind, str(path.resolve()), stat.st_mtime_ns, stat.st_size)
 
-            def load() -> LatentAnimator:
+            def load() -> nn.Module:
                 return self.read(path)
         else:
             seed = recipe.parse_seed(str(weights))
             side = size if size in (64, 128, 256) else 256
             key = (self.kind, seed, side, scale)
 
-            def load() -> LatentAnimator:
+            def load() -> nn.Module:
                 return self.invent(seed, side, scale)
 
         with _cache_lock:
             found = _cache.get((*key, self._device, self._dtype))
             if found is None:
-                found = self.prepare(net := load(), _placement(net, self._device, self._dtype))
+                found = self.prepare(net := load(), placement(net, self._device, self._dtype))
                 _cache[(*key, self._device, self._dtype)] = found
         return found
 
     # Pictures ----------------------------------------------------------------------------------------------------
 
-    def _shown(self) -> Portrait:
+    def _shown(self) -> EncodedPortrait:
         self.check_open()
         if self._portrait is None:
             raise EngineError(self.name, "no portrait has been set")
@@ -352,7 +332,7 @@ class NeuralEngine(TakesCodes):
             x = F.interpolate(x, (self.native, self.native), mode="bilinear", antialias=True, align_corners=False)
         return x / 127.5 - 1.0
 
-    def _finish(self, rgb: Tensor, shown: Portrait) -> np.ndarray:
+    def _finish(self, rgb: Tensor, shown: EncodedPortrait) -> np.ndarray:
         """(1, 3, S, S) in [-1, 1] as the picture to show. Clamped, never stretched: brightness stays put."""
         side = int(shown.square.side) if self._paste_back else self.size
         rgb = rgb.clamp(-1.0, 1.0)
@@ -377,46 +357,6 @@ def has_face_finder() -> bool:
     from importlib.util import find_spec
 
     return find_spec("mediapipe") is not None and find_spec("cv2") is not None
-
-
-def choose_device(device: str) -> torch.device:
-    """The torch device of "auto", "cpu", "cuda" or "cuda:N". Raises BadValue, DeviceError."""
-    if device == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    if device != "cpu" and not device.startswith("cuda"):
-        raise BadValue("--device", device, "auto, cpu, cuda or cuda:N")
-    if device == "cpu":
-        return torch.device("cpu")
-    index = device.removeprefix("cuda").removeprefix(":") or "0"
-    if not index.isdecimal():
-        raise BadValue("--device", device, "auto, cpu, cuda or cuda:N")
-    if not torch.cuda.is_available():
-        raise DeviceError(device, "no CUDA device can be used by the installed PyTorch", "avatar doctor says why")
-    if int(index) >= torch.cuda.device_count():
-        raise DeviceError(device, f"there are {torch.cuda.device_count()} CUDA devices, counted from 0")
-    return torch.device(f"cuda:{index}")
-
-
-def describe_device(device: torch.device) -> str:
-    """For people: "cpu", "cuda:0 NVIDIA H200"."""
-    return "cpu" if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}"
-
-
-def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    if name not in DTYPES:
-        raise BadValue("dtype", name, f"one of auto, {', '.join(DTYPES)}")
-    if name == "fp16" and device.type == "cpu":
-        raise BadValue("dtype", name, "fp32 or bf16 on the CPU")
-    return DTYPES[name]
-
-
-def _placement(net: LatentAnimator, device: torch.device, dtype: torch.dtype) -> Placement:
-    parameters = list(net.parameters())
-    large = sum(p.numel() for p in parameters) >= LEAN_FROM
-    wide = all(p.dtype == torch.float32 for p in parameters)
-    return Placement(device, dtype, lean=large and wide and device.type == "cpu" and dtype == torch.float32)
 
 
 def _checked_crop(crop: Any) -> CropMode | tuple[float, float, float]:

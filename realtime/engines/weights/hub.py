@@ -6,23 +6,27 @@ registered only when its checksum is the hub's and the network in it has been ch
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from realtime.engines.weights.registry import (
-    PUBLISHED,
     Published,
     Record,
+    catalogue,
     find_weights,
     models_folder,
     record_of,
+    records,
     sha256_of,
+    weight_files,
     write,
 )
 from realtime.errors import BadFile, BadValue, ConnectionLost, MissingExtra, UnknownName
+from realtime.families import FAMILIES
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -31,9 +35,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def published(name: str) -> Published:
     """Raises UnknownName, and BadValue for weights that their authors publish where no client can fetch them."""
-    if name not in PUBLISHED:
-        raise UnknownName("published model", name, PUBLISHED)
-    model = PUBLISHED[name]
+    models = catalogue()
+    if name not in models:
+        raise UnknownName("published model", name, models)
+    model = models[name]
     if not model.repository:
         raise BadValue("model", name, f"get the file from {model.where}, then: avatar models add {name} PATH")
     return model
@@ -157,9 +162,9 @@ def add(name: str, path: Path, progress: Callable[[int], None] | None = None) ->
     if not _NAME.fullmatch(name):
         raise BadValue("name", name, "letters, digits, dots and dashes")
     path = find_weights(name, path.expanduser().resolve())
-    wanted = PUBLISHED[name].family if name in PUBLISHED else None
-    about = _content(path, wanted)
-    family = wanted or _family(path)
+    model = catalogue().get(name)
+    family = model.family if model is not None else _family(path)
+    about = _content(path, family)
     record = Record(name, family, about, str(path), sha256_of(path, progress), path.stat().st_size, "added by hand")
     write(record)
     return record
@@ -169,8 +174,6 @@ def verify(name: str, progress: Callable[[int], None] | None = None) -> Record:
     """Read a registered file again: same checksum, whole network. Raises UnknownName, BadFile."""
     record = record_of(name)
     if record is None:
-        from realtime.engines.weights.registry import records
-
         raise UnknownName("registered model", name, [r.name for r in records()])
     path = find_weights(record.family, name)
     if sha256_of(path, progress) != record.sha256:
@@ -179,22 +182,31 @@ def verify(name: str, progress: Callable[[int], None] | None = None) -> Record:
     return record
 
 
-def _content(path: Path, family: str | None) -> str:
+def _content(path: Path, family: str) -> str:
     """What the file holds, in words, after loading it whole. Raises BadFile, MissingExtra."""
-    try:
-        from realtime.engines.latent.weights import load_network
-        from realtime.engines.parts.animator import describe_weights
-    except ModuleNotFoundError as error:
-        raise MissingExtra("checking weights", error.name or "torch", "torch") from error
-    if family == "motrans" or (family is None and describe_weights(path, whole=False)):
-        return describe_weights(path)
-    return load_network(path, family or _family(path))[1].about
+    with _torch():
+        for files in weight_files(family):
+            return files.check(path, family)
+    raise BadFile(path, f"is registered for {family}, which is not known here")
 
 
 def _family(path: Path) -> str:
-    from realtime.engines.latent.weights import read_state, recognise
-    from realtime.engines.parts.animator import describe_weights
+    """The family whose network is in the file. Raises BadFile, MissingExtra."""
+    with _torch():
+        for files in weight_files():
+            if family := files.family_of(path):
+                return family
+        from realtime.engines.weights.reader import read_state
 
-    if describe_weights(path, whole=False):
-        return "motrans"
-    return recognise(path, read_state(path)).family
+        read_state(path)  # raises what is wrong with a file that cannot be read at all
+    known = ", ".join(name for name, family in FAMILIES.items() if family.weights)
+    raise BadFile(path, f"holds weights of a network that is not known here (known: {known})")
+
+
+@contextlib.contextmanager
+def _torch() -> Iterator[None]:
+    """Raises MissingExtra where torch or safetensors are missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtra("checking weights", error.name or "torch", "torch") from error

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from realtime.errors import BadFile, UnknownName
+from realtime.families import FAMILIES, target
 from realtime.home import home
 
 
@@ -31,25 +32,31 @@ class Published:
 
 
 CC_BY_NC = "CC BY-NC 4.0"
-PUBLISHED: dict[str, Published] = {
-    p.name: p
-    for p in (
-        Published(
-            "lia-x", "lia-x", "LIA-X, 512 px, scale 2, 40 directions (0.91 B parameters, about 3.6 GB)", CC_BY_NC,
-            repository="YaohuiW/LIA-X", filename="lia-x.pt", where="https://huggingface.co/YaohuiW/LIA-X",
-        ),
-        Published("lia", "lia", "LIA, 256 px, faces (vox.pt)", CC_BY_NC, where="https://github.com/wyhsirius/LIA"),
-        Published(
-            "fomm-vox", "motrans", "First Order Motion Model, 256 px, faces (vox-cpk.pth.tar); for --engine motrans",
-            "MIT, as its repository", where="https://github.com/AliaksandrSiarohin/first-order-model",
-        ),
-        Published(
-            "wan-face", "wan-face", "face motion encoder of Wan2.2-Animate",
-            "Apache-2.0, modified from LIA (CC BY-NC 4.0)",
-            where="https://huggingface.co/Wan-AI/Wan2.2-Animate-14B",
-        ),
-    )
-}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """What one folder of engines knows of its weight files. Making it must not take torch; the functions may.
+
+    published: what can be had. family_of: the family whose network a file holds, seen at as little of it as does, ""
+    where it is none of these; raises BadFile where it can be none. check: loads a file whole as weights of a family,
+    and says what it holds; raises BadFile.
+    """
+
+    published: tuple[Published, ...]
+    family_of: Callable[[Path], str]
+    check: Callable[[Path, str], str]
+
+
+def weight_files(family: str | None = None) -> list[WeightFiles]:
+    """Those of a family, [] where it has none; all of them without a name."""
+    found = FAMILIES.values() if family is None else [FAMILIES[family]] if family in FAMILIES else []
+    return [target(text) for text in dict.fromkeys(f.weights for f in found if f.weights)]
+
+
+def catalogue() -> dict[str, Published]:
+    """All published weights, by name."""
+    return {model.name: model for files in weight_files() for model in files.published}
 
 
 @dataclass(frozen=True)
@@ -155,4 +162,4 @@ def _present(record: Record) -> Path:
 
 
 def _pullable(family: str) -> bool:
-    return any(p.family == family and p.repository for p in PUBLISHED.values())
+    return any(p.family == family and p.repository for p in catalogue().values())

@@ -14,7 +14,7 @@ from realtime.engines.gpu.graph import CudaDevice, FrameGraph  # noqa: E402
 from realtime.engines.gpu.program import AnimatorProgram  # noqa: E402
 from realtime.engines.latent.fused import fuse  # noqa: E402
 from realtime.engines.latent.lia import FastLia, Lia  # noqa: E402
-from realtime.engines.latent.prepared import Placement  # noqa: E402
+from realtime.engines.neural.place import Placement  # noqa: E402
 from realtime.engines.weights import recipe  # noqa: E402
 
 pytestmark = [

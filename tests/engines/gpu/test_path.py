@@ -14,7 +14,7 @@ from realtime.engines.gpu import path as gpu_path  # noqa: E402
 from realtime.engines.gpu.graph import Immediate  # noqa: E402
 from realtime.engines.gpu.path import GpuPath  # noqa: E402
 from realtime.engines.latent.lia import FastLia, Lia  # noqa: E402
-from realtime.engines.latent.prepared import Placement  # noqa: E402
+from realtime.engines.neural.place import Placement  # noqa: E402
 from realtime.engines.weights import recipe  # noqa: E402
 from realtime.errors import DeviceError  # noqa: E402
 

@@ -10,11 +10,11 @@ import pytest
 
 from realtime.engines.mesh.motion import code as mc
 from realtime.engines.mesh.motion.composites import COMPOSITES
-from realtime.engines.mesh.motion.mirror import can_mirror, mirrored
 from realtime.errors import BadValue
 from realtime.face.face_model import load_face_model
 from realtime.face.pose import HeadPose, rotation_matrix
 from realtime.motion.track import MotionTrack
+from realtime.motion.vocabulary import can_mirror, mirrored
 from realtime.session.local import Pipeline
 from realtime.settings import Live, PipelineSettings
 from realtime.sources import SourceOptions, open_source

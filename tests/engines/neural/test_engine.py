@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch")
 from realtime import load_engine  # noqa: E402
 from realtime.commands.options import engine_settings  # noqa: E402
 from realtime.engines import Engine  # noqa: E402
-from realtime.engines.latent.lia import Lia, LiaEngine  # noqa: E402
-from realtime.engines.latent.lia_x import NAMED, LiaXEngine  # noqa: E402
+from realtime.engines.latent.engine import NAMED, LiaEngine, LiaXEngine  # noqa: E402
+from realtime.engines.latent.lia import Lia  # noqa: E402
 from realtime.engines.neural import engine as neural  # noqa: E402
 from realtime.engines.weights import recipe  # noqa: E402
 from realtime.errors import BadPortrait, BadValue, DeviceError, EngineError, UnknownName  # noqa: E402

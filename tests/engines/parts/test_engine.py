@@ -7,15 +7,16 @@ torch = pytest.importorskip("torch")
 
 from realtime import load_engine  # noqa: E402
 from realtime.engines import Engine  # noqa: E402
-from realtime.engines.latent.prepared import Placement  # noqa: E402
-from realtime.engines.parts.animator import Animator, AnimatorConfig, load_animator, save_animator  # noqa: E402
-from realtime.engines.parts.engine import (  # noqa: E402
-    SMALL_RECIPE,
-    PreparedAnimator,
-    recipe_animator,
-    relative_motion,
-)
+from realtime.engines.neural.place import Placement  # noqa: E402
+from realtime.engines.parts.animator import Animator, AnimatorConfig  # noqa: E402
 from realtime.engines.parts.motion import PartMotion  # noqa: E402
+from realtime.engines.parts.prepared import PreparedAnimator, relative_motion  # noqa: E402
+from realtime.engines.parts.weights import (  # noqa: E402
+    SMALL_RECIPE,
+    load_animator,
+    recipe_animator,
+    save_animator,
+)
 from realtime.errors import BadFile, BadValue  # noqa: E402
 from realtime.types import Frame  # noqa: E402
 

@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 from realtime import load_engine  # noqa: E402
 from realtime.cli import run as avatar  # noqa: E402
 from realtime.engines.parts import views as part_views  # noqa: E402
-from realtime.engines.parts.animator import Animator, save_animator  # noqa: E402
-from realtime.engines.parts.engine import SMALL_RECIPE, recipe_animator  # noqa: E402
+from realtime.engines.parts.animator import Animator  # noqa: E402
+from realtime.engines.parts.weights import SMALL_RECIPE, recipe_animator, save_animator  # noqa: E402
 
 
 @pytest.fixture(scope="module")

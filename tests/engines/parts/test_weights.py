@@ -5,16 +5,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 
-from realtime.engines.parts.animator import (  # noqa: E402
-    FOMM_VOX,
-    Animator,
-    AnimatorConfig,
-    config_from,
-    load_animator,
-    save_animator,
-)
+from realtime.engines.parts.animator import Animator, AnimatorConfig, config_from  # noqa: E402
 from realtime.engines.parts.dense_motion import BackgroundPredictor  # noqa: E402
 from realtime.engines.parts.hrnet import HighResolutionNet, load_imagenet, make_backbone  # noqa: E402
+from realtime.engines.parts.weights import FOMM_VOX, load_animator, save_animator  # noqa: E402
 from realtime.errors import BadFile  # noqa: E402
 from tests.support.networks import TINY  # noqa: E402
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("huggingface_hub")
 
 from realtime import cli  # noqa: E402
+from realtime.engines.latent import published  # noqa: E402
 from realtime.engines.latent.lia import Lia  # noqa: E402
 from realtime.engines.weights import hub, recipe, registry  # noqa: E402
 from tests.support.hub_server import HubServer  # noqa: E402
@@ -35,7 +37,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     model = registry.Published(
         "tiny", "lia", "LIA in small", registry.CC_BY_NC, REPOSITORY, "vox.pt", "https://example.org/lia"
     )
-    monkeypatch.setitem(registry.PUBLISHED, "tiny", model)
+    files = published.FILES
+    monkeypatch.setattr(published, "FILES", replace(files, published=(*files.published, model)))
     return tmp_path / "home"
 
 
@@ -80,7 +83,7 @@ def test_a_licence_that_is_declined_fetches_nothing(server, capsys, monkeypatch)
 
 
 def test_a_transfer_that_was_cut_off_goes_on(server, weights, capsys) -> None:
-    hub.accept_licence(registry.PUBLISHED["tiny"])
+    hub.accept_licence(registry.catalogue()["tiny"])
     server.cut_after = len(weights) // 2
     first = avatar("pull", "tiny")
     second = avatar("pull", "tiny") if first else 0
@@ -93,7 +96,7 @@ def test_a_transfer_that_was_cut_off_goes_on(server, weights, capsys) -> None:
 
 
 def test_a_file_with_another_checksum_than_the_hubs_is_removed(server, capsys) -> None:
-    hub.accept_licence(registry.PUBLISHED["tiny"])
+    hub.accept_licence(registry.catalogue()["tiny"])
     server.checksum = "0" * 64
     assert avatar("pull", "tiny") == 2
     assert "checksum" in capsys.readouterr().err
@@ -103,7 +106,7 @@ def test_a_file_with_another_checksum_than_the_hubs_is_removed(server, capsys) -
 
 @pytest.mark.parametrize(("status", "words"), [(404, "does not have it"), (401, "login"), (410, "status 410")])
 def test_what_the_hub_refuses_is_one_sentence(server, capsys, status: int, words: str) -> None:
-    hub.accept_licence(registry.PUBLISHED["tiny"])
+    hub.accept_licence(registry.catalogue()["tiny"])
     server.status = status
     assert avatar("pull", "tiny") == 1
     said = capsys.readouterr().err
@@ -114,7 +117,7 @@ def test_what_the_hub_refuses_is_one_sentence(server, capsys, status: int, words
 
 def test_without_a_network(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    hub.accept_licence(registry.PUBLISHED["tiny"])
+    hub.accept_licence(registry.catalogue()["tiny"])
     assert avatar("pull", "tiny") == 1
     said = capsys.readouterr().err
     assert "cannot be reached" in said
@@ -123,7 +126,7 @@ def test_without_a_network(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
 
 
 def test_wrong_weights_on_the_hub_are_not_registered(server, capsys) -> None:
-    hub.accept_licence(registry.PUBLISHED["tiny"])
+    hub.accept_licence(registry.catalogue()["tiny"])
     file = io.BytesIO()
     torch.save({"conv.weight": torch.zeros(1)}, file)
     server.files["model/vox.pt"] = file.getvalue()

@@ -1,8 +1,6 @@
 """A motion code in the mirror: what the encoder would have seen, had the driving picture been flipped left to right.
 
-A driving frame is flipped before it is encoded. A motion track has no picture any more, so its codes are mirrored
-instead, which takes a dictionary that knows left from right: the mesh engine's. A neural engine's directions are
-learned and carry no such meaning.
+That takes a dictionary that knows left from right, as this one does.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ from realtime.engines.mesh.motion.code import (
     EYE_OPEN,
     GAZE_SKEW,
     GAZE_X,
-    KIND,
     LENGTH,
     LIP_GAP,
     ROLL,
@@ -26,23 +23,15 @@ from realtime.engines.mesh.motion.code import (
 )
 from realtime.engines.mesh.motion.composites import COMPOSITES
 from realtime.engines.mesh.motion.dictionary import MEASUREMENTS
-from realtime.types import MotionCode
 
 _ACROSS = {"mouth_side"}
 """Composites that go to one side of the picture and to the other below 0."""
 
 
-def can_mirror(kind: str) -> bool:
-    """Whether codes of this kind can be mirrored."""
-    return kind == KIND
-
-
-def mirrored(code: MotionCode) -> MotionCode:
-    """The code of the flipped driving picture; `code` itself where its kind cannot be mirrored."""
-    if not can_mirror(code.kind) or code.values.shape != (LENGTH,):
-        return code
+def mirror(values: np.ndarray) -> np.ndarray:
+    """The values (LENGTH,) of the flipped driving picture's code."""
     taken_from, sign = _table()
-    return code.with_values(sign * code.values[taken_from])
+    return sign * values[taken_from]
 
 
 @lru_cache(maxsize=1)

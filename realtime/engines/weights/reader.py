@@ -1,0 +1,122 @@
+"""Weight files, read safely and checked name by name.
+
+A file is never trusted: pickles are read by torch's restricted reader (tensors and containers only), and safetensors
+hold no code. Everything that can be wrong with a file is one sentence (`BadFile`).
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from realtime.errors import BadFile
+
+State = dict[str, Tensor]
+
+
+def read_state(path: str | Path) -> State:
+    """The tensors in a .safetensors, .pt or .pth file, still in the file's memory map where that is possible.
+
+    A wrapper around them ({"gen": ...}, {"state_dict": ...}) is taken off. Raises BadFile.
+    """
+    path = Path(path).expanduser()
+    magic = _first_bytes(path)
+    if magic[:1] == b"<":
+        raise BadFile(path, "is a web page, not a weight file: the download did not go through")
+    if zipfile.is_zipfile(path) or magic[:1] == b"\x80":
+        content = _read_torch(path, mmap=zipfile.is_zipfile(path))
+    elif magic[:4] == b"PK\x03\x04":
+        raise BadFile(path, "is cut off: the download did not finish")
+    elif magic[8:9] == b"{":
+        content = _read_safetensors(path)
+    else:
+        raise BadFile(path, "is neither a PyTorch nor a safetensors file")
+    return _unwrap(path, content)
+
+
+def _first_bytes(path: Path) -> bytes:
+    if not path.exists():
+        raise BadFile(path, "no such file")
+    if path.is_dir():
+        raise BadFile(path, "is a folder, not a weight file")
+    try:
+        with path.open("rb") as file:
+            magic = file.read(16).lstrip(b"\xef\xbb\xbf \r\n")
+    except OSError as error:
+        raise BadFile(path, f"may not be read ({error.strerror})") from error
+    if not magic:
+        raise BadFile(path, "is empty")
+    return magic
+
+
+def _read_torch(path: Path, mmap: bool) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols: the sentences below say it
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error):
+            reason = "asks to run code when it is opened, which weights never need: refused"
+        else:
+            reason = "is not a plain PyTorch weight file, and another one could run code: refused"
+        raise BadFile(path, reason) from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError) as error:
+        raise BadFile(path, "is damaged: it is not a complete PyTorch file") from error
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadFile(path, "is damaged or cut off: it is not a complete safetensors file") from error
+
+
+def _unwrap(path: Path, content: Any) -> State:
+    for wrapper in ("gen", "state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise BadFile(path, "holds no network weights")
+    state = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    if not state or len(state) < len(content):
+        raise BadFile(path, "holds something else than named tensors")
+    return state
+
+
+def check_names(path: str | Path, state: State, net: nn.Module, about: str) -> None:
+    """Every parameter there, none too many, every shape right. Raises BadFile."""
+    wanted = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    missing = [key for key in wanted if key not in state]
+    spare = [key for key in state if key not in wanted]
+    if missing:
+        raise BadFile(
+            path, f"looks like {about} but lacks {len(missing)} of {len(wanted)} tensors, as {missing[0]!r}"
+        )
+    if spare:
+        raise BadFile(path, f"looks like {about} but has {len(spare)} tensors too many, as {spare[0]!r}")
+    for key, shape in wanted.items():
+        if tuple(state[key].shape) != shape:
+            raise BadFile(path, f"tensor {key!r} has the shape {tuple(state[key].shape)}, not {shape}")
+        if not state[key].is_floating_point():
+            raise BadFile(path, f"tensor {key!r} holds {state[key].dtype}, not floating-point numbers")
+
+
+def check_finite(path: str | Path, state: Mapping[str, Tensor]) -> None:
+    """No NaN and no infinity anywhere. Raises BadFile with the name of the tensor."""
+    for key, value in state.items():
+        if value.numel() == 0:
+            continue
+        low, high = torch.aminmax(value.detach())
+        if not bool(torch.isfinite(low) & torch.isfinite(high)):
+            what = "NaN" if bool(torch.isnan(low)) else "infinity"
+            raise BadFile(path, f"tensor {key!r} holds {what}: the weights are broken")

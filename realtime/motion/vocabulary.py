@@ -1,0 +1,99 @@
+"""What the entries of a motion code mean, as far as code that works on any engine's codes makes use of it.
+
+Each kind of code says it for itself: its family's line in `realtime.families` names a `Vocabulary`. Where a family
+says nothing (the directions of a learned dictionary have no meaning that anyone knows) `UNKNOWN` stands for it: such
+codes are not mirrored, any calm face counts as neutral, the eyes go with the face, and the idle avatar rests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from realtime.families import FAMILIES, target
+from realtime.types import MotionCode
+
+
+@dataclass(frozen=True)
+class Neutral:
+    """How a neutral face is told from others, beside being calm.
+
+    straight: directions that are 0 then, and how far off is as bad as 1.
+    open: directions whose mean is then high within what was seen (the eyes' openings); so much less is as bad as 1.
+    shut: entries whose mean is 0 then, and more otherwise (the lips' gaps); so much is as bad as 1.
+    """
+
+    straight: Mapping[str, float] = field(default_factory=dict)
+    open: tuple[tuple[str, ...], float] = ((), 1.0)
+    shut: tuple[tuple[int, ...], float] = ((), 1.0)
+
+
+@dataclass(frozen=True)
+class Gaze:
+    """How eyes are kept on the camera.
+
+    x, y: directions of the gaze, right and down in the picture. camera: their values as the eyes look into the
+    camera. yaw, pitch: directions of the head, degrees, nose to the right and face up. per_degree: how far the eyes
+    move against the head. farthest: they move no farther.
+    """
+
+    x: str
+    y: str
+    camera: tuple[float, float]
+    yaw: str
+    pitch: str
+    per_degree: float
+    farthest: float
+
+
+@dataclass(frozen=True)
+class Idle:
+    """What an avatar does when nobody drives it.
+
+    breath: amounts at the top of a breath, by direction. sway: slow wandering, by direction: amount, and seconds of a
+    period. blink: the direction that shuts the eyes at 1.
+    """
+
+    breath: Mapping[str, float] = field(default_factory=dict)
+    sway: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    blink: str = ""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """length: entries of a code. mirror: from the values (length,) of a code those of the flipped driving picture."""
+
+    length: int = 0
+    mirror: Callable[[np.ndarray], np.ndarray] | None = None
+    neutral: Neutral = Neutral()
+    gaze: Gaze | None = None
+    idle: Idle = Idle()
+
+
+UNKNOWN = Vocabulary()
+
+
+def vocabulary_of(kind: str) -> Vocabulary:
+    """That of codes of this kind; `UNKNOWN` where its family has none."""
+    family = FAMILIES.get(kind)
+    return target(family.vocabulary) if family is not None and family.vocabulary else UNKNOWN
+
+
+def can_mirror(kind: str) -> bool:
+    """Whether codes of this kind can be mirrored."""
+    return vocabulary_of(kind).mirror is not None
+
+
+def mirrored(code: MotionCode) -> MotionCode:
+    """What the encoder would have seen, had the driving picture been flipped left to right; `code` itself where its
+    kind cannot be mirrored.
+
+    A driving frame is flipped before it is encoded. A motion track has no picture any more, so its codes are mirrored
+    instead.
+    """
+    known = vocabulary_of(code.kind)
+    if known.mirror is None or code.values.shape != (known.length,):
+        return code
+    return code.with_values(known.mirror(code.values))
