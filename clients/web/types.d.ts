@@ -10,7 +10,7 @@ export interface State {
 }
 export interface Hello {
   type: "hello"; session: string; engine: string; device: string; size: number; fps: number; panel: boolean;
-  directions: Direction[]; portraits: Portrait[]; state: State;
+  directions: Direction[]; portraits: Portrait[]; state: State; view: string; drive: string;
 }
 export interface Stats {
   type: "stats"; fps: number; received: number; rendered: number; dropped: number; no_face: number;

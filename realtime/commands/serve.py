@@ -23,7 +23,7 @@ from realtime.settings import EngineSettings
 if TYPE_CHECKING:
     from realtime.server.gallery import GalleryPortrait
     from realtime.server.http.security import Policy
-    from realtime.server.places.here import Session, Studio
+    from realtime.server.places.here import Studio
     from realtime.server.serving import Address, Tls
 
 TOKEN_VARIABLE = "AVATAR_TOKEN"
@@ -94,8 +94,9 @@ def command(
 
       avatar serve --host 0.0.0.0 --tls-self-signed
 
-    Beside the page: WHIP at /whip (OBS publishes its camera there), WHEP at /whep/SESSION (players watch), motion
-    codes at ws://.../api/motion (avatar send), metrics at /metrics, the API at /openapi.json.
+    Beside the page: WHIP at /whip (OBS publishes its camera there), WHEP at /whep/KEY (players watch; KEY is the end
+    of the view's link), motion codes at ws://.../api/motion (avatar send), metrics at /metrics, the API at
+    /openapi.json.
     """
     need_serve_extra()
     from realtime.server.http.security import Policy
@@ -189,13 +190,12 @@ def serve(
     link = policy.link(reachable_name(address.host), port)
     base = link.partition("?")[0].rstrip("/")
 
-    def announce(session: Session, how: str) -> None:
-        say(f"{how} session: seen at {base}/view/{session.id}")
+    def announce(view: str, how: str) -> None:
+        say(f"{how} session: seen at {base}/view/{view}")
 
-    studio.announce = announce
     sys.setswitchinterval(0.001)  # seconds: the event loop waits at most this long for a busy worker thread
     config = uvicorn.Config(
-        create_app(studio, policy),
+        create_app(studio, policy, announce),
         log_level="warning",
         access_log=False,
         ws="websockets-sansio",

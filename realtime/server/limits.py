@@ -13,6 +13,10 @@ class Limits:
     """Avatars at once; one more is answered 503 with Retry-After."""
     viewers: int = 8
     """Watchers (WHEP, view page, preview) of one session at once."""
+    drivers: int = 4
+    """Motion clients of one session at once."""
+    silent_s: float = 30.0
+    """A motion client that sends nothing for so long is hung up on."""
     session_s: float = 4 * 3600.0
     """A session ends after this long, whatever it does."""
     connect_s: float = 20.0

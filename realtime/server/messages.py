@@ -138,6 +138,10 @@ class Hello(BaseModel):
     directions: list[DirectionInfo]
     portraits: list[PortraitInfo]
     state: State
+    view: str = ""
+    """Path at which the avatar is seen. It opens nothing else."""
+    drive: str = ""
+    """Key that only drives, for `/api/motion?session=`; told to those who control."""
 
 
 class Stats(BaseModel):

@@ -15,18 +15,25 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Metrics:
-    """One registry per server, so that several can live in one process."""
+class DoorMetrics:
+    """What the HTTP face counts by itself, wherever the sessions are."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        about = "Requests turned away, by the rule that did it"
+        self.refused = Counter("avatar_requests_refused", about, ["rule"], registry=self.registry)
+
+    def text(self) -> bytes:
+        """Its part of the page that is read."""
+        return generate_latest(self.registry)
+
+
+class PlaceMetrics:
+    """One registry per place, so that several can live in one process."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self.registry = CollectorRegistry()
-        self.refused = Counter(
-            "avatar_requests_refused",
-            "Requests turned away, by the rule that did it",
-            ["rule"],
-            registry=self.registry,
-        )
         self._gone = dict.fromkeys(("received", "rendered", "dropped", "no_face", "failures"), 0)
         self.registry.register(self)  # type: ignore[arg-type]
 

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import secrets
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
+
+from pydantic import BaseModel, ConfigDict
 
 from realtime.errors import AvatarError
 from realtime.server.limits import Limits
+
+
+class Right(IntEnum):
+    """What a key opens. Each right has those below it."""
+
+    WATCH = 1
+    """See and hear the avatar."""
+    DRIVE = 2
+    """Send motion, calibrate."""
+    CONTROL = 3
+    """All else: sliders, portraits, the end."""
+
+
+class Keys(BaseModel):
+    """A session's three keys, random and distinct. id: controls. view, drive: for links; empty once withdrawn."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    view: str
+    drive: str
+
+
+def link_keys(profile: str | None) -> tuple[str, str]:
+    """Keys to watch and to drive by: from a client's secret the same each time, else random. Who has one of them
+    finds neither the secret nor the other (SHA-256)."""
+    secret = profile or secrets.token_urlsafe(32)
+
+    def key(right: str) -> str:
+        return base64.urlsafe_b64encode(hashlib.sha256(f"avatar {right} {secret}".encode()).digest()[:18]).decode()
+
+    return key("view"), key("drive")
 
 
 class ServerFull(AvatarError):
@@ -38,7 +74,7 @@ class End(StrEnum):
 class Entry:
     """What the book knows of one session. Times in seconds of the clock that is passed in."""
 
-    id: str
+    keys: Keys
     opened: float
     seen: float
     """When it last showed life."""
@@ -49,6 +85,11 @@ class Entry:
     left: float | None = None
     """When its last peer went away; None where one is connected, or somebody has asked for the session since."""
 
+    @property
+    def id(self) -> str:
+        """The key that controls it."""
+        return self.keys.id
+
 
 @dataclass(slots=True)
 class Book:
@@ -56,19 +97,45 @@ class Book:
 
     limits: Limits = field(default_factory=Limits)
     entries: dict[str, Entry] = field(default_factory=dict)
+    links: dict[str, tuple[str, Right]] = field(default_factory=dict)
+    """Keys for links, with the session that each leads to now and what it opens."""
     ended: dict[End, int] = field(default_factory=dict)
     refused: int = 0
 
-    def admit(self, now: float) -> Entry:
-        """Open a session. Its id is a capability: 128 random bits, not to be guessed.
+    def admit(self, now: float, profile: str | None = None) -> Entry:
+        """Open a session. Its id is a capability: 128 random bits, not to be guessed. Links of the same profile lead
+        to the newest session.
 
         Raises ServerFull with the seconds after which a place is likely."""
         if len(self.entries) >= self.limits.sessions:
             self.refused += 1
             raise ServerFull(self.limits.sessions, self._retry_after(now))
-        entry = Entry(secrets.token_urlsafe(16), now, now)
-        self.entries[entry.id] = entry
+        id = secrets.token_urlsafe(16)
+        entry = self.entries[id] = Entry(Keys(id=id, view="", drive=""), now, now)
+        self.renew(id, profile)
         return entry
+
+    def find(self, key: str) -> tuple[Entry, Right] | None:
+        """The session that a key opens, and what the key may."""
+        id, right = (key, Right.CONTROL) if key in self.entries else self.links.get(key, ("", Right.WATCH))
+        entry = self.entries.get(id)
+        return (entry, right) if entry else None
+
+    def renew(self, id: str, profile: str | None = None) -> Keys:
+        """New links in place of the old ones."""
+        self.withdraw(id)
+        view, drive = link_keys(profile)
+        self.links |= {view: (id, Right.WATCH), drive: (id, Right.DRIVE)}
+        self.entries[id].keys = Keys(id=id, view=view, drive=drive)
+        return self.entries[id].keys
+
+    def withdraw(self, id: str) -> None:
+        """The session's links lead nowhere any more; those that a newer session has taken over stay."""
+        keys = self.entries[id].keys
+        for key in (keys.view, keys.drive):
+            if key in self.links and self.links[key][0] == id:
+                del self.links[key]
+        self.entries[id].keys = Keys(id=id, view="", drive="")
 
     def _retry_after(self, now: float) -> int:
         """Until the first session could end by itself, 5 to 10 s: people leave at any moment."""
@@ -116,7 +183,9 @@ class Book:
 
     def end(self, id: str, why: End) -> bool:
         """Forget a session. False where it is unknown (ended before)."""
-        if self.entries.pop(id, None) is None:
+        if id not in self.entries:
             return False
+        self.withdraw(id)
+        del self.entries[id]
         self.ended[why] = self.ended.get(why, 0) + 1
         return True

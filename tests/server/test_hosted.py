@@ -7,6 +7,7 @@ import pytest
 
 from realtime.errors import BadPortrait
 from realtime.server.gallery import GalleryPortrait
+from realtime.server.places import Wish
 from tests.support.server import DotEngine, make_studio
 
 
@@ -15,7 +16,7 @@ async def test_an_engine_whose_session_cannot_begin_is_freed():
     await studio.open()
     made, closed = DotEngine.made, DotEngine.closed
     with pytest.raises(BadPortrait):
-        await studio.begin()
+        await studio.begin(Wish())
     assert (DotEngine.made - made, DotEngine.closed - closed) == (1, 1)
     assert studio.book.entries == {}
     await studio.close()

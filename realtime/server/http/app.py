@@ -1,13 +1,13 @@
-"""The HTTP face: routes, typed and documented (`/openapi.json`); what they do is in `studio`."""
+"""The HTTP face: routes, typed and documented (`/openapi.json`); what they do is behind a `places.Place`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import pathlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,17 +15,27 @@ from pydantic import BaseModel, ConfigDict, Field
 import realtime
 from realtime import clients
 from realtime.errors import AvatarError, UnknownName, UsageError
-from realtime.media.uploads import decode_portrait
 from realtime.server import messages
 from realtime.server.http import motion_socket, pages, whip
+from realtime.server.http.door import Door, client_of, knock
 from realtime.server.http.guard import Guard
 from realtime.server.http.security import Policy
 from realtime.server.metrics import CONTENT_TYPE
-from realtime.server.places.here import Studio, TooManyViewers, UnknownSession, source_for
-from realtime.server.rtc.sdp import BadOffer
+from realtime.server.places import (
+    Health,
+    NotAllowed,
+    Offered,
+    Place,
+    Profile,
+    TooManyDrivers,
+    TooManyViewers,
+    UnknownSession,
+    Wish,
+)
+from realtime.server.rtc.sdp import BadOffer, wants
 from realtime.server.sessions import End, ServerFull
 
-WEB = Path(clients.__file__).with_name("web")
+WEB = pathlib.Path(clients.__file__).with_name("web")
 
 
 class Problem(BaseModel):
@@ -45,6 +55,10 @@ class Offer(BaseModel):
     source: Annotated[messages.Source | None, Field(description="Drives first; by default what the offer brings")] = (
         None
     )
+    profile: Annotated[
+        Profile | None,
+        Field(description="A secret of the client's own making: the links stay the same from session to session"),
+    ] = None
 
 
 class Answer(BaseModel):
@@ -53,15 +67,29 @@ class Answer(BaseModel):
     id: str
     sdp: str
     type: str = "answer"
+    view: str = Field(description="Key that only watches: `/view/KEY`, `/whep/KEY`")
+    drive: str = Field(description="Key that only drives: `/api/motion?session=KEY`")
 
 
-class Health(BaseModel):
-    """Is the server well?"""
+class Links(BaseModel):
+    """The keys that links carry."""
 
-    status: str
-    version: str
-    sessions: int
-    max_sessions: int
+    view: str
+    drive: str
+
+
+class NewLinks(BaseModel):
+    """Where new links come from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    profile: Profile | None = None
+
+
+class View(BaseModel):
+    """What is behind a view's link."""
+
+    live: bool = Field(description="A session stands behind it now; otherwise the view waits")
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -69,25 +97,21 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem} for status in {400, 401, 403, 408, 413, 414, 422, *statuses}}
 
 
-async def knock(request: Request) -> None:
-    """At most so many sessions and portraits per second from one address."""
-    studio: Studio = request.app.state.studio
-    wait = studio.knocks.take(request.client.host if request.client else "", studio.now())
-    if wait:
-        raise HTTPException(429, "Too many requests; slow down", {"Retry-After": str(max(1, round(wait + 0.5)))})
+def create_app(
+    place: Place, policy: Policy | None = None, announce: Callable[[str, str], None] = lambda view, how: None
+) -> FastAPI:
+    """The application for one place. It opens the place when it starts and closes it when it stops.
 
-
-def create_app(studio: Studio, policy: Policy | None = None) -> FastAPI:
-    """The application for one studio. It opens the studio when it starts and closes it when it stops."""
+    announce: see `Door`."""
     policy = policy or Policy()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await studio.open()
+        await place.open()
         try:
             yield
         finally:
-            await studio.close()
+            await place.close()
 
     app = FastAPI(
         title="realtime-avatar",
@@ -97,15 +121,10 @@ def create_app(studio: Studio, policy: Policy | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.state.studio, app.state.policy = studio, policy
-    app.add_middleware(
-        Guard,
-        policy=policy,
-        limits=studio.settings.limits,
-        refused=lambda rule: studio.metrics.refused.labels(rule).inc(),
-    )
+    door = app.state.door = Door(place, policy, announce)
+    app.add_middleware(Guard, policy=policy, limits=door.limits, refused=door.refused)
     _handle_errors(app)
-    _add_api(app, studio)
+    _add_api(app, door)
     app.include_router(whip.router)
     app.include_router(motion_socket.router)
     pages.add(app, WEB)
@@ -120,8 +139,13 @@ def _handle_errors(app: FastAPI) -> None:
     async def full(_: Request, error: ServerFull) -> JSONResponse:
         return answer(503, error, {"Retry-After": str(error.retry_after)})
 
+    @app.exception_handler(NotAllowed)
+    async def forbidden(_: Request, error: NotAllowed) -> JSONResponse:
+        return answer(403, error)
+
     @app.exception_handler(TooManyViewers)
-    async def crowded(_: Request, error: TooManyViewers) -> JSONResponse:
+    @app.exception_handler(TooManyDrivers)
+    async def crowded(_: Request, error: UsageError) -> JSONResponse:
         return answer(503, error, {"Retry-After": "10"})
 
     @app.exception_handler(UnknownSession)
@@ -151,16 +175,13 @@ def _handle_errors(app: FastAPI) -> None:
         return answer(503, error, {"Retry-After": "10"})
 
 
-def _add_api(app: FastAPI, studio: Studio) -> None:
+def _add_api(app: FastAPI, door: Door) -> None:
+    place = door.place
+
     @app.get("/api/health", tags=["server"], responses=problems())
     async def health() -> Health:
         """Is the server well? Answered without a token."""
-        return Health(
-            status="ok",
-            version=realtime.__version__,
-            sessions=len(studio.sessions),
-            max_sessions=studio.settings.limits.sessions,
-        )
+        return await place.health()
 
     @app.get(
         "/metrics",
@@ -170,7 +191,7 @@ def _add_api(app: FastAPI, studio: Studio) -> None:
     )
     async def metrics() -> Response:
         """Prometheus text."""
-        return Response(studio.metrics.text(), media_type=CONTENT_TYPE)
+        return Response(await place.metrics() + door.metrics.text(), media_type=CONTENT_TYPE)
 
     @app.get("/api/control.schema.json", tags=["control"], responses=problems())
     async def control_schema() -> dict[str, Any]:
@@ -184,43 +205,58 @@ def _add_api(app: FastAPI, studio: Studio) -> None:
         responses=problems(404, 429, 503),
         dependencies=[Depends(knock)],
     )
-    async def open_session(offer: Offer, response: Response) -> Answer:
+    async def open_session(offer: Offer, request: Request, response: Response) -> Answer:
         """Open a session: an SDP offer in, the answer and the session's id out.
 
         A camera in the offer drives the avatar; without one the built-in sample does."""
-        session = await studio.begin(offer.source or source_for(offer.sdp), offer.portrait)
-        try:
-            answer = await studio.connect(session, offer.sdp, publishes=True, watches=True)
-        except BaseException:
-            await studio.end(session.id, End.FAILED)
-            raise
-        response.headers["Location"] = f"/api/sessions/{session.id}"
-        return Answer(id=session.id, sdp=answer.sdp)
+        source = offer.source or ("camera" if wants(offer.sdp, "video")[0] else "sample")
+        opened = await place.begin(
+            Wish(source=source, portrait=offer.portrait, profile=offer.profile),
+            Offered(sdp=offer.sdp, publishes=True, watches=True, client=client_of(request)),
+        )
+        assert opened.answer is not None  # an offer came with the wish
+        response.headers["Location"] = f"/api/sessions/{opened.keys.id}"
+        return Answer(sdp=opened.answer.sdp, **opened.keys.model_dump())
 
     @app.get("/api/sessions/{id}", tags=["sessions"], responses=problems(404))
     async def session_state(id: str) -> messages.Hello:
         """What a session can do, and its state."""
-        return studio.hello(studio.get(id))
+        return await place.hello(id)
 
     @app.delete(
         "/api/sessions/{id}", status_code=204, tags=["sessions"], responses=problems(404), response_class=Response
     )
     async def end_session(id: str) -> Response:
         """End a session and free all it held."""
-        studio.get(id)
-        await studio.end(id, End.CLIENT)
+        await place.end(id, End.CLIENT)
         return Response(status_code=204)
+
+    @app.post("/api/sessions/{id}/links", tags=["links"], responses=problems(404))
+    async def renew_links(id: str, links: NewLinks) -> Links:
+        """New keys to watch and to drive by. The old ones are dead at once; who came by them is hung up on."""
+        keys = await place.renew(id, links.profile)
+        return Links(view=keys.view, drive=keys.drive)
+
+    @app.delete(
+        "/api/sessions/{id}/links", status_code=204, tags=["links"], responses=problems(404), response_class=Response
+    )
+    async def withdraw_links(id: str) -> Response:
+        """Withdraw both links. Who came by them is hung up on."""
+        await place.withdraw(id)
+        return Response(status_code=204)
+
+    @app.get("/api/views/{view}", tags=["links"], responses=problems())
+    async def view_state(view: Annotated[str, Path(max_length=64)]) -> View:
+        """Does anything drive this view now? A view that waits may ask each second."""
+        return View(live=await place.live(view))
 
     @app.post("/api/sessions/{id}/control", tags=["control"], responses=problems(404, 429))
     async def control(id: str, command: messages.Command) -> messages.State | messages.Pong:
         """One control message, for clients without a data channel. A change takes effect between two pictures."""
-        session = studio.get(id)
-        if not session.messages.take(studio.now()):
+        reply = await place.control(id, command)
+        if reply is None:
             raise HTTPException(429, "Too many messages", {"Retry-After": "1"})
-        if isinstance(command, messages.Ping):
-            return messages.Pong(t=command.t)
-        session.performer.command(command)
-        return session.performer.state()
+        return reply
 
     picture = {
         "required": True,
@@ -242,15 +278,11 @@ def _add_api(app: FastAPI, studio: Studio) -> None:
         title: Annotated[str, Query(max_length=60)] = "Your picture",
     ) -> messages.PortraitInfo:
         """Bring a portrait (PNG, JPEG or WebP as the body) to this session, and show it. Kept until it ends."""
-        session = studio.get(id)
         if not consent:
             raise HTTPException(403, "Say first that you may use this face (consent=true)")
         if request.headers.get("content-type", "").split(";")[0].strip().lower() not in pages.PICTURES:
             raise HTTPException(415, "Send the picture itself, as image/png, image/jpeg or image/webp")
-        image = await pages.in_thread(decode_portrait, await request.body(), studio.settings.limits.portrait_pixels)
-        portrait = await session.performer.try_portrait(image, title)
-        studio.tell(session, messages.Portraits(portraits=session.performer.gallery.infos(id)))
-        return next(info for info in session.performer.gallery.infos(id) if info.id == portrait.id)
+        return await place.add_portrait(id, await request.body(), title)
 
     @app.delete(
         "/api/sessions/{id}/portraits/{portrait}",
@@ -261,9 +293,7 @@ def _add_api(app: FastAPI, studio: Studio) -> None:
     )
     async def remove_portrait(id: str, portrait: str) -> Response:
         """Forget a portrait that this session brought."""
-        session = studio.get(id)
-        session.performer.forget_portrait(portrait)
-        studio.tell(session, messages.Portraits(portraits=session.performer.gallery.infos(id)))
+        await place.remove_portrait(id, portrait)
         return Response(status_code=204)
 
     @app.get(
@@ -274,4 +304,4 @@ def _add_api(app: FastAPI, studio: Studio) -> None:
     )
     async def small_picture(id: str, portrait: str) -> Response:
         """The gallery's small picture of a portrait."""
-        return Response(studio.get(id).performer.gallery.get(portrait).small, media_type="image/jpeg")
+        return Response(await place.picture(id, portrait), media_type="image/jpeg")

@@ -1,119 +1,67 @@
 """`WS /api/motion`: motion codes in place of video. One binary packet per frame, see `realtime.motion.wire`.
 
-The server's first message is the `hello` of the control channel with one more field, `view`: the path at which the
-avatar is seen. Text messages are control messages. `?session=ID` drives a session that exists; without it one is
-opened, and it stays for a while after the socket is gone, so that a client may come back to it."""
+The server's first message is the `hello` of the control channel. Text messages are control messages. `?session=KEY`
+drives a session that exists (its id, or its key for driving); without it one is opened, and it stays for a while
+after the socket is gone, so that a client may come back to it."""
 
 from __future__ import annotations
 
-import json
+import asyncio
+import contextlib
 import logging
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from realtime.errors import AvatarError
-from realtime.motion.wire import MAX_PACKET, BadPacket, ClockOffset, Newest, unpack
 from realtime.server import messages
-from realtime.server.limits import Bucket
-from realtime.server.places.here import Session, Studio, UnknownSession
-from realtime.server.rtc.frames import Driven
+from realtime.server.http.door import Door
+from realtime.server.places import Line, LineOver, Wish
 from realtime.server.sessions import ServerFull
 
 log = logging.getLogger(__name__)
 router = APIRouter()
 
-TRY_AGAIN_LATER, POLICY, UNSUPPORTED = 1013, 1008, 1003
-
-
-class MotionIntake:
-    """Decides about each packet of one client. Pure: time is passed in."""
-
-    def __init__(self, kind: str, size: int, rate: float) -> None:
-        self.kind, self.size = kind, size
-        self.newest, self.clock = Newest(), ClockOffset()
-        self.bucket = Bucket(rate, 2 * rate)
-        self.bad = 0
-
-    def take(self, data: bytes, now: float) -> Driven | None:
-        """What drives the next picture; None for a packet that is too old or too many. Raises BadPacket."""
-        if not self.bucket.take(now):
-            return None
-        try:
-            packet = unpack(data)
-            if packet.kind != self.kind:
-                raise BadPacket(f"codes of kind {packet.kind}; this avatar takes {self.kind}")
-            if packet.values is not None and packet.values.size != self.size:
-                raise BadPacket(f"{packet.values.size} values; this avatar takes {self.size}")
-        except BadPacket:
-            self.bad += 1
-            raise
-        if not self.newest.admit(packet.sequence):
-            return None
-        captured = self.clock.map(packet.captured, now)
-        code = packet.code(captured, pts=packet.captured)
-        return Driven(captured, packet.captured, code=code, seen=code is not None, index=packet.sequence)
+GOING_AWAY, UNSUPPORTED, POLICY, TRY_AGAIN_LATER = 1001, 1003, 1008, 1013
 
 
 @router.websocket("/api/motion")
 async def motion(socket: WebSocket) -> None:
     """One client."""
-    studio: Studio = socket.app.state.studio
+    door: Door = socket.app.state.door
     await socket.accept()
     try:
-        session = await _session(studio, socket)
-    except (ServerFull, UnknownSession, AvatarError) as error:
+        async with contextlib.AsyncExitStack() as stack:
+            line = await stack.enter_async_context(door.place.drive(await _key(door, socket)))
+            await socket.send_text(line.hello.model_dump_json())
+            await _receive(line, socket, door.limits.silent_s)
+    except LineOver as over:
+        await socket.close(UNSUPPORTED if over.fault else GOING_AWAY, str(over))
+    except AvatarError as error:
         await socket.send_text(messages.Error(error=str(error)).model_dump_json())
         await socket.close(TRY_AGAIN_LATER if isinstance(error, ServerFull) else POLICY, str(error)[:120])
-        return
-    session.performer.command(messages.ChooseSource(type="source", source="motion"))
-    studio.book.attach(session.id, studio.now())
-    try:
-        hello = {**studio.hello(session).model_dump(mode="json"), "view": f"/view/{session.id}"}
-        await socket.send_text(json.dumps(hello))
-        await _receive(studio, session, socket)
     except (WebSocketDisconnect, RuntimeError):
         log.debug("motion client gone")
-    finally:
-        studio.book.detach(session.id, studio.now())
 
 
-async def _session(studio: Studio, socket: WebSocket) -> Session:
+async def _key(door: Door, socket: WebSocket) -> str:
     wanted = socket.query_params.get("session")
     if wanted is not None:
-        return studio.get(wanted)
-    session = await studio.begin("motion", socket.query_params.get("portrait"))
-    studio.announce(session, "motion")
-    return session
+        return wanted
+    opened = await door.place.begin(Wish(source="motion", portrait=socket.query_params.get("portrait")))
+    door.announce(opened.keys.view, "motion")
+    return opened.keys.id
 
 
-async def _receive(studio: Studio, session: Session, socket: WebSocket) -> None:
-    engine = session.performer.engine
-    intake = MotionIntake(engine.kind, engine.portrait_code.values.size, studio.settings.limits.packets_per_s)
-    while session.id in studio.sessions:
-        message = await socket.receive()
+async def _receive(line: Line, socket: WebSocket, silent_s: float) -> None:
+    while True:
+        try:
+            async with asyncio.timeout(silent_s):
+                message = await socket.receive()
+        except TimeoutError:
+            raise LineOver("nothing was sent for too long") from None
         if message["type"] == "websocket.disconnect":
             return
-        now = studio.now()
         data = message.get("bytes")
-        if data is None:
-            await _control(studio, session, socket, message.get("text") or "", now)
-            continue
-        try:
-            driven = intake.take(data[: MAX_PACKET + 1], now)
-        except BadPacket as error:
-            if intake.bad > 100:
-                await socket.close(UNSUPPORTED, "too many packets that are none")
-                return
-            if session.complaints.take(now):
-                await socket.send_text(messages.Error(error=str(error)).model_dump_json())
-            continue
-        if driven is not None:
-            session.performer.offer(driven)
-    await socket.close(1001, "the session has ended")
-
-
-async def _control(studio: Studio, session: Session, socket: WebSocket, text: str, now: float) -> None:
-    if session.messages.take(now):
-        reply = studio.control(session, text)
+        reply = await line.take(data if data is not None else message.get("text") or "")
         if reply is not None:
-            await socket.send_text(reply.model_dump_json())
+            await socket.send_text(reply)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from realtime.flow.mailbox import Closed
-from realtime.media.uploads import encode_jpeg
-from realtime.server.places.here import Session, Studio, TooManyViewers
-from realtime.server.rtc.peer import ice_servers_for_browser
-from realtime.server.sessions import Book
+from realtime.server.http.door import Door
 
 PICTURES = ("image/png", "image/jpeg", "image/webp")
 TYPES = {
@@ -26,12 +20,6 @@ TYPES = {
     ".json": "application/json",
     ".png": "image/png",
 }
-T = TypeVar("T")
-
-
-async def in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Blocking work off the event loop."""
-    return await asyncio.get_running_loop().run_in_executor(None, partial(function, *args))
 
 
 def add(app: FastAPI, web: Path) -> None:
@@ -61,39 +49,24 @@ def add(app: FastAPI, web: Path) -> None:
 
     @app.get("/api/config", include_in_schema=False)
     async def config(request: Request) -> dict[str, Any]:
-        studio: Studio = request.app.state.studio
+        door: Door = request.app.state.door
+        terms = door.place.terms
         return {
-            "iceServers": ice_servers_for_browser(studio.settings.rtc.ice_servers),
-            "panel": studio.panel,
-            "maxPixels": studio.settings.limits.portrait_pixels,
-            "maxBytes": studio.settings.limits.body_bytes,
+            "iceServers": terms.ice_servers,
+            "panel": terms.panel,
+            "maxPixels": terms.limits.portrait_pixels,
+            "maxBytes": terms.limits.body_bytes,
         }
 
     @app.get("/api/sessions/{id}/preview", include_in_schema=False)
     async def preview(request: Request, id: str) -> Response:
         """The avatar as a stream of JPEG pictures, for clients that WebRTC cannot reach."""
-        studio: Studio = request.app.state.studio
-        session = studio.get(id)
-        if session.performer.viewers >= studio.settings.limits.viewers:
-            raise TooManyViewers
-        return StreamingResponse(
-            _pictures(session, studio.book, studio.now), media_type="multipart/x-mixed-replace; boundary=picture"
-        )
+        door: Door = request.app.state.door
+        pictures = await door.place.pictures(id)
+        return StreamingResponse(_parts(pictures), media_type="multipart/x-mixed-replace; boundary=picture")
 
 
-async def _pictures(session: Session, book: Book, now: Callable[[], float]) -> AsyncIterator[bytes]:
-    box = session.performer.watch()
-    book.attach(session.id, now())
-    try:
-        while True:
-            shown = await box.aget(10.0)
-            if shown is None:
-                return
-            data = await in_thread(encode_jpeg, shown.image, None, 80)
-            head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-            yield head.encode() + data + b"\r\n"
-    except Closed:
-        return
-    finally:
-        box.close()
-        book.detach(session.id, now())
+async def _parts(pictures: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for data in pictures:
+        head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+        yield head.encode() + data + b"\r\n"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 
+from realtime.server.http.door import Door, client_of, knock
 from realtime.server.limits import Limits
-from realtime.server.places.here import Session, Studio
+from realtime.server.places import Offered, Profile, Wish
 from realtime.server.rtc.sdp import BadOffer, wants
 from realtime.server.sessions import End
 
-log = logging.getLogger(__name__)
 router = APIRouter(tags=["WHIP and WHEP"])
 
 SDP = "application/sdp"
@@ -36,65 +35,67 @@ async def _offer(request: Request, limits: Limits) -> str:
         raise BadOffer("The offer is not text") from None
 
 
-async def _knock(studio: Studio, request: Request) -> None:
-    wait = studio.knocks.take(request.client.host if request.client else "", studio.now())
-    if wait:
-        raise HTTPException(429, "Too many requests; slow down", {"Retry-After": str(max(1, round(wait + 0.5)))})
-
-
-def _created(request: Request, sdp: str, location: str, session: Session) -> Response:
-    headers = {"Location": location, "Link": f'<{request.url_for("view", id=session.id).path}>; rel="alternate"'}
+def _created(request: Request, sdp: str, location: str, view: str) -> Response:
+    headers = {"Location": location, "Link": f'<{request.url_for("view", id=view).path}>; rel="alternate"'}
     return Response(sdp, 201, headers, SDP)
 
 
-@router.post("/whip", status_code=201, responses=_CREATED, openapi_extra=_BODY, response_class=Response)
-async def publish(request: Request, portrait: Annotated[str | None, Query(max_length=64)] = None) -> Response:
+@router.post(
+    "/whip",
+    status_code=201,
+    responses=_CREATED,
+    openapi_extra=_BODY,
+    response_class=Response,
+    dependencies=[Depends(knock)],
+)
+async def publish(
+    request: Request,
+    portrait: Annotated[str | None, Query(max_length=64)] = None,
+    profile: Annotated[Profile | None, Query(description="A secret of yours: the view's link stays the same")] = None,
+) -> Response:
     """Publish a camera: it drives a new avatar. The `Link` of the answer is where the avatar is seen; WHEP players
-    watch it at `/whep/{id}`, where id is the last part of `Location`."""
-    studio: Studio = request.app.state.studio
-    await _knock(studio, request)
-    sdp = await _offer(request, studio.settings.limits)
+    watch it at `/whep/KEY`, where KEY is the last part of that link."""
+    door: Door = request.app.state.door
+    sdp = await _offer(request, door.limits)
     if not wants(sdp, "video")[0]:
         raise BadOffer("The offer sends no video")
-    session = await studio.begin("camera", portrait)
-    try:
-        answer = await studio.connect(session, sdp, publishes=True, watches=False)
-    except BaseException:
-        await studio.end(session.id, End.FAILED)
-        raise
-    studio.announce(session, "WHIP")
-    return _created(request, answer.sdp, f"/whip/{session.id}", session)
+    wish = Wish(source="camera", portrait=portrait, profile=profile)
+    opened = await door.place.begin(wish, Offered(sdp=sdp, publishes=True, client=client_of(request)))
+    assert opened.answer is not None  # an offer came with the wish
+    door.announce(opened.keys.view, "WHIP")
+    return _created(request, opened.answer.sdp, f"/whip/{opened.keys.id}", opened.keys.view)
 
 
 @router.delete("/whip/{id}", responses=_RESPONSES)
 async def unpublish(request: Request, id: Id) -> Response:
     """Stop publishing: the session ends."""
-    studio: Studio = request.app.state.studio
-    studio.get(id)
-    await studio.end(id, End.CLIENT)
+    door: Door = request.app.state.door
+    await door.place.end(id, End.CLIENT)
     return Response(status_code=200)
 
 
-@router.post("/whep/{id}", status_code=201, responses=_CREATED, openapi_extra=_BODY, response_class=Response)
+@router.post(
+    "/whep/{id}",
+    status_code=201,
+    responses=_CREATED,
+    openapi_extra=_BODY,
+    response_class=Response,
+    dependencies=[Depends(knock)],
+)
 async def watch(request: Request, id: Id) -> Response:
-    """Watch the avatar of a session."""
-    studio: Studio = request.app.state.studio
-    await _knock(studio, request)
-    session = studio.get(id)
-    sdp = await _offer(request, studio.settings.limits)
+    """Watch the avatar of a session, by the key of its view (or its id)."""
+    door: Door = request.app.state.door
+    sdp = await _offer(request, door.limits)
     if not wants(sdp, "video")[1]:
         raise BadOffer("The offer receives no video")
-    answer = await studio.connect(session, sdp, publishes=False, watches=True)
-    return _created(request, answer.sdp, f"/whep/{id}/{answer.peer}", session)
+    answer = await door.place.answer(id, Offered(sdp=sdp, watches=True, client=client_of(request)))
+    return _created(request, answer.sdp, f"/whep/{id}/{answer.peer}", id)
 
 
 @router.delete("/whep/{id}/{viewer}", responses=_RESPONSES)
 async def unwatch(request: Request, id: Id, viewer: Id) -> Response:
     """Stop watching."""
-    studio: Studio = request.app.state.studio
-    session = studio.get(id)
-    peer = next((peer for peer in session.peers if peer.id == viewer and not peer.publishes), None)
-    if peer is None:
+    door: Door = request.app.state.door
+    if not await door.place.hang_up(id, viewer):
         raise HTTPException(404, "There is no such viewer")
-    await studio.disconnect(session, peer)
     return Response(status_code=200)

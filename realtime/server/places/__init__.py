@@ -1,0 +1,189 @@
+"""Where sessions live, as the HTTP face sees it: everything that crosses is plain data.
+
+`here.Studio` is the place in this process. Another one may hand all calls on to another machine: keys, bytes, text
+and the models below are all that it has to carry. Every method that takes a key raises `UnknownSession` where no
+session has it, and `NotAllowed` where the key may not do that (see `realtime.server.sessions.Right`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from realtime.errors import AvatarError, UsageError
+from realtime.server import messages
+from realtime.server.limits import Limits
+from realtime.server.sessions import End, Keys
+
+Profile = Annotated[str, Field(min_length=22, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+"""A secret of the client's own making (128 bits or more): its links stay the same from session to session."""
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Wish(_Plain):
+    """How a session shall begin."""
+
+    source: messages.Source = "sample"
+    portrait: str | None = None
+    profile: Profile | None = None
+
+
+class Offered(_Plain):
+    """A peer's offer. publishes: its camera may drive. watches: it gets the avatar. client: its address."""
+
+    sdp: str
+    publishes: bool = False
+    watches: bool = False
+    client: str = ""
+
+
+class Answered(_Plain):
+    """The answer. peer: the connection's id. etag: names the ICE credentials, for candidates that come later."""
+
+    sdp: str
+    peer: str
+    etag: str
+
+
+class Opened(_Plain):
+    """A new session's keys, and the answer where an offer came with the wish."""
+
+    keys: Keys
+    answer: Answered | None = None
+
+
+class Health(_Plain):
+    """Is the server well? stuck: sessions exist, but the threads or the process they need do not answer."""
+
+    status: Literal["ok", "stuck"]
+    version: str
+    sessions: int
+    max_sessions: int
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a place says of itself. panel: its sessions are panels of a running virtual camera. ice_servers: as
+    `RTCPeerConnection` in a page takes them."""
+
+    limits: Limits = field(default_factory=Limits)
+    panel: bool = False
+    ice_servers: tuple[dict[str, Any], ...] = ()
+
+
+class UnknownSession(UsageError):
+    """There is no session with this key (any more)."""
+
+    def __str__(self) -> str:
+        return "There is no such session; it may have ended"
+
+
+class NotAllowed(UsageError):
+    """The key opens less than what was asked for."""
+
+    def __str__(self) -> str:
+        return "This link may not do that: it only watches or drives"
+
+
+class TooManyViewers(UsageError):
+    """As many as allowed watch this session already."""
+
+    def __str__(self) -> str:
+        return "Too many are watching this session already"
+
+
+class TooManyDrivers(UsageError):
+    """As many as allowed send motion to this session already."""
+
+    def __str__(self) -> str:
+        return "Too many motion clients drive this session already"
+
+
+class LineOver(AvatarError):
+    """A motion client is hung up on. fault: it was its own doing."""
+
+    def __init__(self, reason: str, fault: bool = False) -> None:
+        self.reason, self.fault = reason, fault
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class Line(Protocol):
+    """What one motion client sends. hello: what it is greeted with."""
+
+    hello: messages.Hello
+
+    async def take(self, data: bytes | str) -> str | None:
+        """A motion packet (bytes) or a control message (text); what to answer, if anything. Raises LineOver."""
+
+
+class Place(Protocol):
+    """Where sessions live."""
+
+    @property
+    def terms(self) -> Terms:
+        """Known before it is opened."""
+
+    async def open(self) -> None:
+        """Begin to work."""
+
+    async def close(self) -> None:
+        """End all sessions. Safe to call twice."""
+
+    async def health(self) -> Health:
+        """Answers within a few seconds, whatever is stuck."""
+
+    async def metrics(self) -> bytes:
+        """Prometheus text."""
+
+    async def begin(self, wish: Wish, offer: Offered | None = None) -> Opened:
+        """Open a session; where an offer comes with it and cannot be answered, none is left.
+
+        Raises ServerFull, UnknownName (portrait), BadOffer, EngineError."""
+
+    async def end(self, key: str, why: End) -> None:
+        """End a session and free all it held."""
+
+    async def hello(self, key: str) -> messages.Hello:
+        """What the session can do, and its state."""
+
+    async def answer(self, key: str, offer: Offered) -> Answered:
+        """One connection more. Raises BadOffer, TooManyViewers."""
+
+    async def hang_up(self, key: str, peer: str) -> bool:
+        """Close a watcher's connection. False where there is none of that id."""
+
+    async def control(self, key: str, command: messages.Command) -> messages.State | messages.Pong | None:
+        """Follow a command; None where too many came. Raises UsageError."""
+
+    async def add_portrait(self, key: str, data: bytes, title: str) -> messages.PortraitInfo:
+        """Decode, show and keep a picture. Raises BadPortrait, Busy."""
+
+    async def remove_portrait(self, key: str, portrait: str) -> None:
+        """Forget a picture. Raises UnknownName."""
+
+    async def picture(self, key: str, portrait: str) -> bytes:
+        """The gallery's small picture, JPEG. Raises UnknownName."""
+
+    async def pictures(self, key: str) -> AsyncIterator[bytes]:
+        """The avatar as JPEG pictures, until the session ends. Raises TooManyViewers."""
+
+    def drive(self, key: str) -> AbstractAsyncContextManager[Line]:
+        """Motion from one client, for as long as the context lasts. Raises TooManyDrivers."""
+
+    async def renew(self, key: str, profile: str | None) -> Keys:
+        """New links (watch, drive); who came by the old ones is hung up on."""
+
+    async def withdraw(self, key: str) -> None:
+        """No links any more; who came by them is hung up on."""
+
+    async def live(self, view: str) -> bool:
+        """Does a session stand behind this link now?"""

@@ -1,31 +1,50 @@
-"""All sessions of one server: opened, driven by one clock, and freed again."""
+"""The place in this process: its sessions opened, driven by one clock, and freed again."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel
 
+import realtime
 from realtime.engines import Engine
 from realtime.errors import UsageError
+from realtime.flow.mailbox import Closed
 from realtime.flow.pacing import Cadence
 from realtime.flow.threads import cores
+from realtime.media.uploads import decode_portrait, encode_jpeg
+from realtime.motion.wire import MAX_PACKET, BadPacket
 from realtime.server import messages
 from realtime.server.gallery import Gallery, GalleryPortrait
 from realtime.server.hosted import Performer
-from realtime.server.limits import Bucket, Buckets, Limits
-from realtime.server.metrics import Metrics
+from realtime.server.limits import Bucket, Limits
+from realtime.server.metrics import PlaceMetrics
+from realtime.server.places import (
+    Answered,
+    Health,
+    LineOver,
+    NotAllowed,
+    Offered,
+    Opened,
+    Terms,
+    TooManyDrivers,
+    TooManyViewers,
+    UnknownSession,
+    Wish,
+)
+from realtime.server.places.intake import MotionIntake
 from realtime.server.player import Player
 from realtime.server.pool import Pool
-from realtime.server.rtc.peer import Peer, RtcSettings, install
-from realtime.server.rtc.sdp import wants
+from realtime.server.rtc.peer import Peer, RtcSettings, ice_servers_for_browser, install
 from realtime.server.rtc.sound import Voice
-from realtime.server.sessions import Book, End
+from realtime.server.sessions import Book, End, Entry, Keys, Right
 
 log = logging.getLogger(__name__)
 
@@ -50,36 +69,24 @@ class StudioSettings:
 
 
 class Session:
-    """One avatar with its connections."""
+    """One avatar with its connections. guests: those that came by a link and leave with it."""
 
-    def __init__(self, id: str, performer: Player, limits: Limits) -> None:
-        self.id, self.performer = id, performer
+    def __init__(self, entry: Entry, performer: Player, limits: Limits) -> None:
+        self.entry, self.performer = entry, performer
+        self.id = entry.id
         self.peers: set[Peer] = set()
+        self.guests: set[Peer] = set()
+        self.lines = 0
         self.voice = Voice(lambda: performer.window_total.percentile(0.5) + ENCODING_S)
         self.messages = Bucket(limits.messages_per_s, 2 * limits.messages_per_s)
         self.complaints = Bucket(1.0, 3.0)
 
 
-class Answer(NamedTuple):
-    """What an offer is answered with. sdp: the description. peer: `Peer.id` of the new connection."""
-
-    sdp: str
-    peer: str
-
-
-class UnknownSession(UsageError):
-    """There is no session with this id (any more)."""
-
-    def __str__(self) -> str:
-        return "There is no such session; it may have ended"
-
-
 class Studio:
-    """The server without its network face. All methods are called on the event loop.
+    """The server without its network face: a `Place`. All methods are called on the event loop.
 
     make_engine: makes an engine, in a worker thread; one per session. portraits: the shared ones.
-    panel: what all sessions show and steer, in place of an avatar each. announce: called with a session that no page
-    opened (its driver is WHIP or motion), so that its view can be told.
+    panel: what all sessions show and steer, in place of an avatar each.
     """
 
     def __init__(
@@ -94,19 +101,17 @@ class Studio:
         self.make_engine, self.portraits, self._clock = make_engine, list(portraits), clock
         self.book = Book(self.settings.limits)
         self.sessions: dict[str, Session] = {}
-        self.metrics = Metrics(self)
-        limits = self.settings.limits
-        self.knocks = Buckets(limits.requests_per_s, 3 * limits.requests_per_s)
+        self._metrics = PlaceMetrics(self)
         self._pool: Pool | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._panel = panel
-        self.announce: Callable[[Session, str], None] = lambda session, how: None
 
     @property
-    def panel(self) -> bool:
-        """The page is the control panel of a running virtual camera."""
-        return self._panel is not None
+    def terms(self) -> Terms:
+        """What the place says of itself."""
+        servers = tuple(ice_servers_for_browser(self.settings.rtc.ice_servers))
+        return Terms(self.settings.limits, self._panel is not None, servers)
 
     def now(self) -> float:
         """Seconds of the clock that all decisions are made on."""
@@ -129,20 +134,44 @@ class Studio:
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
-        await asyncio.gather(*(self.end(id, End.SHUTDOWN) for id in list(self.sessions)))
+        await asyncio.gather(*(self._end(id, End.SHUTDOWN) for id in list(self.sessions)))
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
         if self._pool is not None:
             await asyncio.to_thread(self._pool.close)
             self._pool = None
 
+    async def health(self) -> Health:
+        """Is the server well?"""
+        return Health(
+            status="ok",
+            version=realtime.__version__,
+            sessions=len(self.sessions),
+            max_sessions=self.settings.limits.sessions,
+        )
+
+    async def metrics(self) -> bytes:
+        """Prometheus text."""
+        return self._metrics.text()
+
     # --- sessions
 
-    async def begin(self, source: messages.Source = "sample", portrait: str | None = None) -> Session:
-        """Open a session. Raises ServerFull, UnknownName (portrait), EngineError."""
+    async def begin(self, wish: Wish, offer: Offered | None = None) -> Opened:
+        """Open a session. Raises ServerFull, UnknownName (portrait), BadOffer, EngineError."""
+        session = await self._begin(wish)
+        answer = None
+        if offer is not None:
+            try:
+                answer = await self._connect(session, offer)
+            except BaseException:
+                await self._end(session.id, End.FAILED)
+                raise
+        return Opened(keys=session.entry.keys, answer=answer)
+
+    async def _begin(self, wish: Wish) -> Session:
         gallery = Gallery(self.portraits, self.settings.limits.portraits)
-        chosen = gallery.get(portrait) if portrait and self._panel is None else None
-        entry = self.book.admit(self._clock())
+        chosen = gallery.get(wish.portrait) if wish.portrait and self._panel is None else None
+        entry = self.book.admit(self._clock(), wish.profile)
         try:
             loop = asyncio.get_running_loop()
 
@@ -162,7 +191,7 @@ class Studio:
                         mark=self.settings.mark,
                         changed=changed,
                         clock=self._clock,
-                        source=source,
+                        source=wish.source,
                     )
                 except BaseException:
                     engine.close()
@@ -174,23 +203,30 @@ class Studio:
             raise
         if chosen is not None:
             performer.command(messages.ChoosePortrait(type="portrait", id=chosen.id))
-        session = Session(entry.id, performer, self.settings.limits)
+        session = Session(entry, performer, self.settings.limits)
         if entry.id not in self.book.entries:  # ended while it was being made
             await asyncio.to_thread(performer.close)
             raise UnknownSession
         self.sessions[entry.id] = session
         return session
 
-    def get(self, id: str) -> Session:
-        """The session, marked as alive. Raises UnknownSession."""
-        session = self.sessions.get(id)
+    def _get(self, key: str, right: Right) -> Session:
+        """The session, marked as alive. Raises UnknownSession, NotAllowed."""
+        entry, may = self.book.find(key) or (None, Right.WATCH)
+        session = self.sessions.get(entry.id) if entry else None
         if session is None:
             raise UnknownSession
-        self.book.touch(id, self._clock())
+        if may < right:
+            raise NotAllowed
+        self.book.touch(session.id, self._clock())
         return session
 
-    async def end(self, id: str, why: End) -> None:
-        """End a session and free all it held. Does nothing where it has ended before."""
+    async def end(self, key: str, why: End) -> None:
+        """End a session and free all it held."""
+        await self._end(self._get(key, Right.CONTROL).id, why)
+
+    async def _end(self, id: str, why: End) -> None:
+        """Does nothing where it has ended before."""
         session = self.sessions.pop(id, None)
         if session is None or not self.book.end(id, why):
             return
@@ -198,40 +234,51 @@ class Studio:
             peer.send(messages.Ended(reason=why.value).model_dump_json())
         await asyncio.gather(*(peer.close() for peer in session.peers), return_exceptions=True)
         session.peers.clear()
-        self.metrics.keep(session.performer)
+        session.guests.clear()
+        self._metrics.keep(session.performer)
         await asyncio.to_thread(session.performer.close)
 
     def _end_soon(self, id: str, why: End) -> None:
-        task = asyncio.create_task(self.end(id, why))
+        task = asyncio.create_task(self._end(id, why))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     # --- connections
 
-    async def connect(self, session: Session, sdp: str, *, publishes: bool, watches: bool) -> Answer:
-        """Answer an offer for a session. Raises BadOffer, TooManyViewers."""
+    async def answer(self, key: str, offer: Offered) -> Answered:
+        """One connection more. Raises BadOffer, TooManyViewers."""
+        session = self._get(key, Right.CONTROL if offer.publishes else Right.WATCH)
+        return await self._connect(session, offer, guest=key != session.id)
+
+    async def _connect(self, session: Session, offer: Offered, guest: bool = False) -> Answered:
         if session.performer.viewers >= self.settings.limits.viewers:
             raise TooManyViewers
         peer = Peer(
             session.performer,
             self.settings.rtc,
-            publishes=publishes,
-            watches=watches,
+            publishes=offer.publishes,
+            watches=offer.watches,
             voice=session.voice,
             message=lambda text, peer: self._on_message(session, peer, text),
             up=lambda peer: self.book.attach(session.id, self._clock()),
             down=lambda peer: self._on_down(session, peer),
-            greet=lambda peer: peer.send(self.hello(session).model_dump_json()),
+            greet=lambda peer: self._greet(session, peer),
         )
         session.peers.add(peer)
+        if guest:
+            session.guests.add(peer)
         try:
-            return Answer(await peer.answer(sdp), peer.id)
+            return Answered(sdp=await peer.answer(offer.sdp), peer=peer.id, etag=f'"{secrets.token_urlsafe(9)}"')
         except BaseException:
-            session.peers.discard(peer)
+            self._forget(session, peer)
             raise
 
-    def _on_down(self, session: Session, peer: Peer) -> None:
+    def _forget(self, session: Session, peer: Peer) -> None:
         session.peers.discard(peer)
+        session.guests.discard(peer)
+
+    def _on_down(self, session: Session, peer: Peer) -> None:
+        self._forget(session, peer)
         if peer.connected:
             self.book.detach(session.id, self._clock())
         task = asyncio.ensure_future(peer.close())
@@ -240,60 +287,179 @@ class Studio:
         if peer.publishes and peer.channel is not None and not session.peers:
             self._end_soon(session.id, End.DISCONNECTED)
 
-    async def disconnect(self, session: Session, peer: Peer) -> None:
-        """Hang up on one peer."""
+    async def hang_up(self, key: str, peer: str) -> bool:
+        """Close a watcher's connection. False where there is none of that id."""
+        session = self._get(key, Right.WATCH)
+        found = next((other for other in session.peers if other.id == peer and not other.publishes), None)
+        if found is not None:
+            await self._drop(session, found)
+        return found is not None
+
+    async def _drop(self, session: Session, peer: Peer) -> None:
         if peer in session.peers:
-            session.peers.discard(peer)
+            self._forget(session, peer)
             if peer.connected:
                 self.book.detach(session.id, self._clock())
             await peer.close()
 
+    # --- links
+
+    async def renew(self, key: str, profile: str | None) -> Keys:
+        """New links; who came by the old ones is hung up on."""
+        session = self._get(key, Right.CONTROL)
+        keys = self.book.renew(session.id, profile)
+        await self._dismiss(session)
+        return keys
+
+    async def withdraw(self, key: str) -> None:
+        """No links any more; who came by them is hung up on."""
+        session = self._get(key, Right.CONTROL)
+        self.book.withdraw(session.id)
+        await self._dismiss(session)
+
+    async def _dismiss(self, session: Session) -> None:
+        await asyncio.gather(*(self._drop(session, peer) for peer in list(session.guests)))
+        self.tell(session, self._hello(session, session.id))
+
+    async def live(self, view: str) -> bool:
+        """Does a session stand behind this link now?"""
+        return self.book.find(view) is not None
+
     # --- control
 
+    def _greet(self, session: Session, peer: Peer) -> None:
+        if peer not in session.guests:
+            peer.send(self._hello(session, session.id).model_dump_json())
+
     def _on_message(self, session: Session, peer: Peer, text: Any) -> None:
+        if peer in session.guests:
+            return
         now = self._clock()
         if not session.messages.take(now):
             if session.complaints.take(now):
                 peer.send(messages.Error(error="Too many messages; some were left out").model_dump_json())
             return
         self.book.touch(session.id, now)
-        reply = self.control(session, text)
+        reply = self._told(session, text)
         if reply is not None:
             peer.send(reply.model_dump_json())
-        elif self._panel is not None:  # who steers a running camera is told at once, and so are the other panels
-            for other in self.sessions.values():
-                self.tell(other, self._panel.state())
 
-    def control(self, session: Session, text: str | bytes) -> BaseModel | None:
+    def _told(self, session: Session, text: str | bytes, right: Right = Right.CONTROL) -> BaseModel | None:
         """Follow one control message; what to answer at once, if anything."""
         try:
             command = messages.parse(text, self.settings.limits.message_bytes)
-            if isinstance(command, messages.Ping):
-                return messages.Pong(t=command.t)
-            session.performer.command(command)
+            return self._follow(session, command, right)
         except (messages.BadMessage, UsageError) as error:
             return messages.Error(error=str(error))
+
+    def _follow(self, session: Session, command: messages.Command, right: Right) -> messages.Pong | None:
+        if isinstance(command, messages.Ping):
+            return messages.Pong(t=command.t)
+        if right < Right.CONTROL and not isinstance(command, messages.Calibrate):
+            raise NotAllowed
+        session.performer.command(command)
+        if self._panel is not None:  # who steers a running camera is told at once, and so are the other panels
+            for other in self.sessions.values():
+                self.tell(other, self._panel.state())
         return None
 
-    def hello(self, session: Session) -> messages.Hello:
-        """What this session can do."""
-        performer = session.performer
+    async def control(self, key: str, command: messages.Command) -> messages.State | messages.Pong | None:
+        """Follow a command; None where too many came. Raises UsageError."""
+        session = self._get(key, Right.DRIVE)
+        if not session.messages.take(self._clock()):
+            return None
+        right = Right.CONTROL if key == session.id else Right.DRIVE
+        return self._follow(session, command, right) or session.performer.state()
+
+    async def hello(self, key: str) -> messages.Hello:
+        """What the session can do, and its state."""
+        return self._hello(self._get(key, Right.DRIVE), key)
+
+    def _hello(self, session: Session, key: str) -> messages.Hello:
+        """As the holder of `key` may see it: portraits and links only for who controls."""
+        performer, keys, controls = session.performer, session.entry.keys, key == session.id
         engine = performer.engine
         directions = [
             messages.DirectionInfo(name=d.name, lo=d.lo, hi=d.hi, about=d.about, group=d.group, unit=d.unit)
             for d in engine.directions
         ]
         return messages.Hello(
-            session=session.id,
+            session=key,
             engine=engine.name,
             device=engine.device,
             size=engine.size,
             fps=performer.fps,
-            panel=self.panel,
+            panel=self._panel is not None,
             directions=directions,
-            portraits=performer.gallery.infos(session.id),
+            portraits=performer.gallery.infos(key) if controls else [],
             state=performer.state(),
+            view=f"/view/{keys.view}" if keys.view else "",
+            drive=keys.drive if controls else "",
         )
+
+    # --- portraits
+
+    async def add_portrait(self, key: str, data: bytes, title: str) -> messages.PortraitInfo:
+        """Decode, show and keep a picture. Raises BadPortrait."""
+        session = self._get(key, Right.CONTROL)
+        image = await asyncio.to_thread(decode_portrait, data, self.settings.limits.portrait_pixels)
+        portrait = await session.performer.try_portrait(image, title)
+        infos = self._tell_portraits(session)
+        return next(info for info in infos if info.id == portrait.id)
+
+    async def remove_portrait(self, key: str, portrait: str) -> None:
+        """Forget a picture. Raises UnknownName."""
+        session = self._get(key, Right.CONTROL)
+        session.performer.forget_portrait(portrait)
+        self._tell_portraits(session)
+
+    def _tell_portraits(self, session: Session) -> list[messages.PortraitInfo]:
+        infos = session.performer.gallery.infos(session.id)
+        self.tell(session, messages.Portraits(portraits=infos))
+        return infos
+
+    async def picture(self, key: str, portrait: str) -> bytes:
+        """The gallery's small picture, JPEG. Raises UnknownName."""
+        return self._get(key, Right.CONTROL).performer.gallery.get(portrait).small
+
+    # --- pictures and motion over HTTP
+
+    async def pictures(self, key: str) -> AsyncIterator[bytes]:
+        """The avatar as JPEG pictures, until the session ends. Raises TooManyViewers."""
+        session = self._get(key, Right.WATCH)
+        if session.performer.viewers >= self.settings.limits.viewers:
+            raise TooManyViewers
+        return self._pictures(session, key)
+
+    async def _pictures(self, session: Session, key: str) -> AsyncIterator[bytes]:
+        box = session.performer.watch()
+        self.book.attach(session.id, self._clock())
+        try:
+            while self.book.find(key) is not None:
+                shown = await box.aget(10.0)
+                if shown is None:
+                    return
+                yield await asyncio.to_thread(encode_jpeg, shown.image, None, 80)
+        except Closed:
+            return
+        finally:
+            box.close()
+            self.book.detach(session.id, self._clock())
+
+    @contextlib.asynccontextmanager
+    async def drive(self, key: str) -> AsyncIterator[MotionLine]:
+        """Motion from one client. Raises TooManyDrivers."""
+        session = self._get(key, Right.DRIVE)
+        if session.lines >= self.settings.limits.drivers:
+            raise TooManyDrivers
+        session.performer.command(messages.ChooseSource(type="source", source="motion"))
+        session.lines += 1
+        self.book.attach(session.id, self._clock())
+        try:
+            yield MotionLine(self, session, key)
+        finally:
+            session.lines -= 1
+            self.book.detach(session.id, self._clock())
 
     def tell(self, session: Session, event: BaseModel) -> None:
         """Send an event to all who control this session."""
@@ -307,7 +473,7 @@ class Studio:
         if session is not None:
             self.tell(session, session.performer.state())
 
-    def stats(self, session: Session, now: float) -> messages.Stats:
+    def _stats(self, session: Session, now: float) -> messages.Stats:
         """How it goes."""
         performer = session.performer
         codecs = [peer for peer in session.peers if peer.codec]
@@ -348,20 +514,38 @@ class Studio:
                 told = now
                 for session in self.sessions.values():
                     if session.peers:
-                        self.tell(session, self.stats(session, now))
+                        self.tell(session, self._stats(session, now))
             if now - swept >= 0.5:
                 swept = now
                 for id, why in self.book.due(now):
                     self._end_soon(id, why)
 
 
-class TooManyViewers(UsageError):
-    """As many as allowed watch this session already."""
+class MotionLine:
+    """What one motion client sends: a `Line`."""
 
-    def __str__(self) -> str:
-        return "Too many are watching this session already"
+    def __init__(self, studio: Studio, session: Session, key: str) -> None:
+        self._studio, self._session, self._key = studio, session, key
+        engine = session.performer.engine
+        rate = studio.settings.limits.packets_per_s
+        self._intake = MotionIntake(engine.kind, engine.portrait_code.values.size, rate)
+        self.hello = studio._hello(session, key)
 
-
-def source_for(sdp: str) -> messages.Source:
-    """What drives a session at first: the camera where the offer brings one, else the sample."""
-    return "camera" if wants(sdp, "video")[0] else "sample"
+    async def take(self, data: bytes | str) -> str | None:
+        """A motion packet (bytes) or a control message (text); what to answer, if anything. Raises LineOver."""
+        session, now = self._session, self._studio.now()
+        entry, right = self._studio.book.find(self._key) or (None, Right.WATCH)
+        if entry is None or entry.id != session.id:
+            raise LineOver("the session has ended")
+        if isinstance(data, str):
+            reply = self._studio._told(session, data, right) if session.messages.take(now) else None
+            return reply.model_dump_json() if reply else None
+        try:
+            driven = self._intake.take(data[: MAX_PACKET + 1], now)
+        except BadPacket as error:
+            if self._intake.bad > 100:
+                raise LineOver("too many packets that are none", fault=True) from None
+            return messages.Error(error=str(error)).model_dump_json() if session.complaints.take(now) else None
+        if driven is not None:
+            session.performer.offer(driven)
+        return None

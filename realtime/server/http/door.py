@@ -1,0 +1,51 @@
+"""What all routes share: the place behind them, who may call, and who has called too often."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fastapi import HTTPException, Request
+
+from realtime.server.http.security import Policy
+from realtime.server.limits import Buckets, Limits
+from realtime.server.metrics import DoorMetrics
+from realtime.server.places import Place
+
+
+class Door:
+    """The HTTP face of one place. announce: called with the view key of a session that no page opened, and with what
+    drives it ("WHIP", "motion"), so that its view can be told."""
+
+    def __init__(self, place: Place, policy: Policy, announce: Callable[[str, str], None]) -> None:
+        self.place, self.policy, self.announce = place, policy, announce
+        self.metrics = DoorMetrics()
+        rate = self.limits.requests_per_s
+        self._knocks = Buckets(rate, 3 * rate)
+
+    @property
+    def limits(self) -> Limits:
+        """The place's own."""
+        return self.place.terms.limits
+
+    def refused(self, rule: str) -> None:
+        """Count a request that was turned away."""
+        self.metrics.refused.labels(rule).inc()
+
+    def knock(self, client: str) -> None:
+        """At most so many sessions, connections and portraits per second from one address. Raises HTTPException."""
+        wait = self._knocks.take(client, time.monotonic())
+        if wait:
+            headers = {"Retry-After": str(max(1, round(wait + 0.5)))}
+            raise HTTPException(429, "Too many requests; slow down", headers)
+
+
+def client_of(request: Request) -> str:
+    """The caller's address."""
+    return request.client.host if request.client else ""
+
+
+async def knock(request: Request) -> None:
+    """`Door.knock` as a dependency of a route."""
+    door: Door = request.app.state.door
+    door.knock(client_of(request))
