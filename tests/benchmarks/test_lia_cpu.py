@@ -12,11 +12,11 @@ torch = pytest.importorskip("torch")
 from benchmarks.device import lia_cpu  # noqa: E402
 from realtime.engines.latent.lia import Lia  # noqa: E402
 from realtime.engines.weights import recipe  # noqa: E402
-from tests.support.golden import DATA, Comparison, picture  # noqa: E402
+from tests.support.golden import Comparison, picture, reference  # noqa: E402
 
 
 def test_the_straightforward_loop_gives_the_published_outputs() -> None:
-    check = Comparison(np.load(DATA / "lia_size64_seed1.npz"))
+    check = Comparison(np.load(reference("lia", "vectors_size64_seed1.npz")))
     net = Lia(64)
     recipe.fill(net, 1)
     loop = lia_cpu.StraightforwardLia(net.state_dict(), 64)

@@ -15,7 +15,7 @@ from realtime.engines.latent.lia_x import FastLiaX, LiaX  # noqa: E402
 from realtime.engines.latent.prepared import Down, Placement  # noqa: E402
 from realtime.engines.weights import recipe  # noqa: E402
 from realtime.kernels import backends, host  # noqa: E402
-from tests.support.golden import DATA, Comparison, picture  # noqa: E402
+from tests.support.golden import Comparison, picture, reference  # noqa: E402
 
 CPU = Placement(torch.device("cpu"))
 HALF = Placement(torch.device("cpu"), torch.float16)
@@ -41,7 +41,7 @@ def drawn(fast, portrait, amount: float = 0.3, batch: int = 1):
 
 
 def test_fused_lia_gives_the_published_outputs(lia):
-    vectors = np.load(DATA / "lia_size64_seed1.npz")
+    vectors = np.load(reference("lia", "vectors_size64_seed1.npz"))
     check = Comparison(vectors)
     fast = fuse(FastLia(lia, CPU))
     z, feats = fast.encode(picture(vectors, "source"))
@@ -54,7 +54,7 @@ def test_fused_lia_gives_the_published_outputs(lia):
 
 @pytest.mark.skipif(bool(host.missing()), reason=host.missing() or "a C++ compiler is there")
 def test_fused_lia_through_the_kernels_themselves(lia):
-    portrait = picture(np.load(DATA / "lia_size64_seed1.npz"), "source")
+    portrait = picture(np.load(reference("lia", "vectors_size64_seed1.npz")), "source")
     fast = fuse(FastLia(lia, CPU))
     want = drawn(fast, portrait, batch=2)
     with backends.emulated():
@@ -64,7 +64,7 @@ def test_fused_lia_through_the_kernels_themselves(lia):
 
 def test_a_batch_with_portraits_of_its_own_is_drawn_one_by_one(lia):
     fast = fuse(FastLia(lia, CPU))
-    vectors = np.load(DATA / "lia_size64_seed1.npz")
+    vectors = np.load(reference("lia", "vectors_size64_seed1.npz"))
     portraits = torch.cat([picture(vectors, "source"), picture(vectors, "drive")])
     together = drawn(fast, portraits, batch=2)
     for k in range(2):
@@ -103,7 +103,7 @@ def test_a_fused_residual_block_equals_the_prepared_one(wide_first):
 
 def test_half_precision_stays_near(lia):
     """Weights and features in float16, the rest in float32, over a whole network."""
-    portrait = picture(np.load(DATA / "lia_size64_seed1.npz"), "source")
+    portrait = picture(np.load(reference("lia", "vectors_size64_seed1.npz")), "source")
     wide, half = drawn(fuse(FastLia(lia, CPU)), portrait), drawn(fuse(FastLia(lia, HALF)), portrait)
     assert half.dtype == torch.float32
     assert half.isfinite().all()

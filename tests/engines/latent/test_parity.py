@@ -16,7 +16,7 @@ from realtime.engines.latent.lia import Lia  # noqa: E402
 from realtime.engines.latent.lia_x import LiaX  # noqa: E402
 from realtime.engines.latent.wan_face import WanFaceEncoder  # noqa: E402
 from realtime.engines.weights import recipe  # noqa: E402
-from tests.support.golden import DATA, Comparison, manifest, picture, reference, slow  # noqa: E402
+from tests.support.golden import Comparison, manifest, picture, reference  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def _lia(vectors: Path, size: int) -> None:
 
 
 def test_lia_at_64_pixels_gives_the_published_outputs() -> None:
-    _lia(DATA / "lia_size64_seed1.npz", 64)
+    _lia(reference("lia", "vectors_size64_seed1.npz"), 64)
 
 
 def test_lia_at_256_pixels_gives_the_published_outputs() -> None:
@@ -108,14 +108,14 @@ def test_lia_x_at_scale_1_gives_the_published_outputs() -> None:
 ALL_MODES = {"abs", "rel", "edit_img", "animate_edit", "edit_vid"}
 
 
+@pytest.mark.slow
 def test_lia_x_at_scale_1_in_all_modes() -> None:
-    slow()
     assert _lia_x(reference("lia_x", "vectors_scale1_seed1.npz"), 1, ALL_MODES) == set()
 
 
-def test_lia_x_at_scale_2_in_all_modes() -> None:
-    slow()
-    assert _lia_x(reference("lia_x", "vectors_seed1.npz"), 2, ALL_MODES) == set()
+@pytest.mark.slow
+def test_lia_x_at_scale_2_gives_the_published_outputs() -> None:
+    assert _lia_x(reference("lia_x", "vectors_seed1.npz"), 2, {"rel"}) == set()
 
 
 def test_wan_face_encoder_gives_the_published_motion_vectors() -> None:
@@ -123,7 +123,7 @@ def test_wan_face_encoder_gives_the_published_motion_vectors() -> None:
     net = WanFaceEncoder()
     recipe.fill(net, int(check.vectors["meta.seed"]))
     for tag in ("drive", "start"):
-        x = picture(check.vectors, tag)
+        x = picture(check.vectors, tag, made_as=f"wan:{tag}")
         z, feats = net.encode(x)
         check.exact(f"h.{tag}", z, 2e-5)
         check.exact(f"alpha.{tag}", net.alpha(z), 3e-5)
@@ -135,7 +135,7 @@ def test_wan_face_encoder_gives_the_published_motion_vectors() -> None:
 
 
 def test_recipe_numbers_are_those_of_the_golden_sets() -> None:
-    entries = json.loads((DATA / "lia_size64_manifest.json").read_text())["entries"]
+    entries = json.loads(reference("lia", "manifest_size64.json").read_text())["entries"]
     for e in entries:
         if e["kind"] == "param":
             assert recipe.scale_of(e["key"]) == e["scale"], e["key"]
@@ -144,7 +144,7 @@ def test_recipe_numbers_are_those_of_the_golden_sets() -> None:
 
 
 def test_names_and_shapes_of_the_small_published_form() -> None:
-    assert _shapes(Lia(size=64, motion_dim=20)) == manifest(DATA / "lia_size64_manifest.json")
+    assert _shapes(Lia(size=64, motion_dim=20)) == manifest(reference("lia", "manifest_size64.json"))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from realtime.engines.latent.lia_x import FastLiaX, LiaX  # noqa: E402
 from realtime.engines.latent.prepared import ChannelFir, Down, Modulated, Placement, Styles, double  # noqa: E402
 from realtime.engines.weights import recipe  # noqa: E402
 from realtime.errors import EngineError  # noqa: E402
-from tests.support.golden import DATA, Comparison, picture, reference, slow  # noqa: E402
+from tests.support.golden import Comparison, picture, reference  # noqa: E402
 
 CPU = Placement(torch.device("cpu"))
 
@@ -92,7 +92,7 @@ def test_the_filter_of_a_skip_computes_only_the_samples_its_stride_keeps() -> No
 
 
 def test_prepared_lia_equals_the_network(lia: Lia) -> None:
-    vectors = np.load(DATA / "lia_size64_seed1.npz")
+    vectors = np.load(reference("lia", "vectors_size64_seed1.npz"))
     check = Comparison(vectors)
     fast = FastLia(lia, CPU)
     z, feats = fast.encode(picture(vectors, "source"))
@@ -110,7 +110,7 @@ def test_prepared_lia_equals_the_network(lia: Lia) -> None:
 
 def test_a_batch_is_drawn_as_its_pictures_one_by_one(lia: Lia) -> None:
     fast = FastLia(lia, CPU)
-    portrait = picture(np.load(DATA / "lia_size64_seed1.npz"), "source")
+    portrait = picture(np.load(reference("lia", "vectors_size64_seed1.npz")), "source")
     z, feats = fast.encode(portrait)
     feats = fast.features(feats)
     latents = z + fast.move(torch.randn(3, 20, generator=torch.Generator().manual_seed(1)))
@@ -124,7 +124,7 @@ def test_a_batch_is_drawn_as_its_pictures_one_by_one(lia: Lia) -> None:
 
 
 def test_half_precision_stays_near(lia: Lia) -> None:
-    portrait = picture(np.load(DATA / "lia_size64_seed1.npz"), "source")
+    portrait = picture(np.load(reference("lia", "vectors_size64_seed1.npz")), "source")
     wide, half = FastLia(lia, CPU), FastLia(lia, Placement(torch.device("cpu"), torch.bfloat16))
     pictures = []
     for fast in (wide, half):
@@ -196,8 +196,8 @@ def _keep(trace: dict, k: int):
     return hook
 
 
+@pytest.mark.slow
 def test_prepared_lia_x_gives_the_published_outputs() -> None:
-    slow()
     vectors = np.load(reference("lia_x", "vectors_scale1_seed1.npz"))
     check = Comparison(vectors)
     net = LiaX(scale=1)

@@ -21,9 +21,9 @@ from realtime.engines.weights import recipe  # noqa: E402
 from realtime.errors import BadPortrait, BadValue, DeviceError, EngineError, UnknownName  # noqa: E402
 from realtime.types import Frame, MotionCode  # noqa: E402
 from tests.support import frames_of, test_data  # noqa: E402
-from tests.support.golden import DATA, picture  # noqa: E402
+from tests.support.golden import picture, reference  # noqa: E402
 
-VECTORS = np.load(DATA / "lia_size64_seed1.npz")
+VECTORS = np.load(reference("lia", "vectors_size64_seed1.npz"))
 
 
 def shot(tag: str) -> np.ndarray:

@@ -20,7 +20,6 @@ from realtime.engines.latent.lia_x import LiaX  # noqa: E402
 from realtime.engines.latent.wan_face import WanFaceEncoder  # noqa: E402
 from realtime.engines.weights import recipe, registry  # noqa: E402
 from realtime.errors import BadFile, UnknownName  # noqa: E402
-from tests.support.golden import slow  # noqa: E402
 
 
 def small() -> dict[str, torch.Tensor]:
@@ -282,10 +281,10 @@ print(before, peak())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
 def test_the_large_network_loads_without_a_second_copy(tmp_path: Path, suffix: str) -> None:
     """LIA-X at scale 2 as an engine on the CPU: the peak is within 1.15 of its weights."""
-    slow()
     if not sys.platform.startswith("linux"):
         pytest.skip("peak memory is read from /proc")
     state, path = recipe.state_dict(LiaX(scale=2), 1), tmp_path / f"lia-x.{suffix}"
