@@ -134,3 +134,13 @@ def first_line(error: BaseException) -> str:
     """An error's message on one short line."""
     text = " ".join(str(error).split())
     return text if len(text) < 160 else text[:157] + "..."
+
+
+def as_avatar_error(error: BaseException, where: str) -> AvatarError:
+    """`error` itself where it is one of ours; otherwise one of ours that says where it came from."""
+    if isinstance(error, AvatarError):
+        return error
+    detail = str(error).strip().splitlines()
+    wrapped = AvatarError(f"{where}: {detail[0] if detail else type(error).__name__}")
+    wrapped.__cause__ = error
+    return wrapped

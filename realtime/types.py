@@ -7,6 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+SYNTHETIC = -1
+"""Index of a code, or picture, that no driving frame gave: idle motion while nothing drives."""
+
 Group = Literal["head", "eyes", "gaze", "brows", "mouth", "cheeks", "other"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +9,10 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import progress
-from realtime.engines import Engine
 from realtime.errors import BadFile, BadValue
 from realtime.media.pictures import check_folder_of
-from realtime.motion.calibration import Calibration
-from realtime.motion.track import MotionTrack
-from realtime.sources import Source, SourceOptions, open_source, parse_source
-from realtime.types import Frame, MotionCode
+from realtime.session.offline import encode_track
+from realtime.sources import SourceOptions, open_source, parse_source
 
 
 def command(
@@ -68,32 +64,3 @@ def command(
         without = f", {len(track) - seen} without a face" if seen < len(track) else ""
         size = output.expanduser().stat().st_size
         print(f"{output}: {len(track)} frames at {track.fps:g} fps{without}, {size / 1000:.0f} kB")
-
-
-def encode_track(
-    source: Source,
-    engine: Engine,
-    mirror: bool = False,
-    duration: float | None = None,
-    on_frame: Callable[[], None] = lambda: None,
-) -> MotionTrack:
-    """The codes of all frames of an open source, with the driver's neutral code. Raises BadValue without any face."""
-    codes: list[MotionCode | None] = []
-    times: list[float] = []
-    calibration = Calibration(engine.directions)
-    observed: list[tuple[MotionCode, float]] = []
-    while (item := source.read()) is not None:
-        if not isinstance(item, Frame) or (duration is not None and item.pts >= duration - 1e-9):
-            break
-        image = item.image[:, ::-1].copy() if mirror else item.image
-        code = engine.encode(Frame(image, item.pts, item.index, item.pts))
-        if code is not None:
-            calibration.update(code, item.pts)
-            if not calibration.settled:
-                observed.append((code, item.pts))
-        codes.append(code)
-        times.append(item.pts)
-        on_frame()
-    calibration.settle(observed)
-    track = MotionTrack.of_codes(codes, source.fps or 30.0, engine.directions, calibration.reference)
-    return MotionTrack(track.kind, track.fps, track.names, times, track.values, track.reference)  # type: ignore[arg-type]

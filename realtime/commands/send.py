@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-import time
-from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from realtime.commands import options as o
 from realtime.commands.serve import need_serve_extra
 from realtime.commands.terminal import say, stop_on_signals
 from realtime.errors import BadValue
-from realtime.flow.mailbox import Closed, Mailbox
-from realtime.motion.vocabulary import can_mirror, mirrored
+from realtime.motion.vocabulary import can_mirror
+from realtime.session.sender import codes_of
 from realtime.settings import EngineSettings
-from realtime.sources import Item, SourceOptions, Unseen, open_source
-from realtime.types import MotionCode
+from realtime.sources import SourceOptions, open_source
 
 if TYPE_CHECKING:
     from realtime.engines import Engine
@@ -83,7 +77,7 @@ async def _send(
         if not quiet:
             base = to.partition("?")[0].rstrip("/")
             say(f"{driving.name} drives {client.hello['engine']}; seen at {base}{client.view}; Ctrl-C ends it")
-        codes = _codes(driving, encoder, mirror)
+        codes = codes_of(driving, encoder, mirror)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(duration) as limit:
                 stop_on_signals(asyncio.get_running_loop(), lambda: _end_now(limit))
@@ -98,60 +92,3 @@ def _end_now(limit: asyncio.Timeout) -> None:
     """Let the time be over; nothing where it is already."""
     with contextlib.suppress(RuntimeError):
         limit.reschedule(asyncio.get_running_loop().time())
-
-
-async def _codes(driving: Source, encoder: Engine, mirror: bool) -> AsyncGenerator[tuple[MotionCode | None, float]]:
-    """Codes of the source's frames, the newest only: reading and encoding have threads of their own."""
-    frames: Mailbox[Item] = Mailbox()
-    codes: Mailbox[tuple[MotionCode | None, float]] = Mailbox()
-    failures: list[Exception] = []
-
-    def read() -> None:
-        try:
-            driving.open()
-            while (item := driving.read()) is not None and frames.put(item):
-                pass
-        except Exception as error:
-            failures.append(error)
-        finally:
-            frames.close()
-            driving.close()
-
-    def encode() -> None:
-        try:
-            while True:
-                item = frames.get()
-                if isinstance(item, MotionCode):
-                    code = mirrored(item) if mirror else item
-                    codes.put((code, item.captured or time.monotonic()))
-                elif isinstance(item, Unseen):
-                    codes.put((None, item.captured))
-                elif item is not None:
-                    frame = replace(item, image=np.ascontiguousarray(item.image[:, ::-1])) if mirror else item
-                    codes.put((encoder.encode(frame), item.captured))
-        except Closed:
-            pass
-        except Exception as error:
-            failures.append(error)
-        finally:
-            codes.close()
-
-    threads = [threading.Thread(target=work, daemon=True) for work in (read, encode)]
-    driving.stopping = lambda: codes_done.is_set()
-    codes_done = threading.Event()
-    for thread in threads:
-        thread.start()
-    try:
-        while True:
-            item = await codes.aget()
-            if item is not None:
-                yield item
-    except Closed:
-        if failures:
-            raise failures[0] from None
-    finally:
-        codes_done.set()
-        frames.close()
-        codes.close()
-        for thread in threads:
-            await asyncio.to_thread(thread.join, 3.0)

@@ -49,6 +49,11 @@ class Driver:
         return self._presence.state
 
     @property
+    def neutral(self) -> MotionCode | None:
+        """The driver's neutral code as now believed; None before the first face."""
+        return self._known if self._known is not None else self._calibration.reference
+
+    @property
     def calibration(self) -> float:
         """How well the driver's neutral face is known, 0 to 1."""
         return 1.0 if self._known is not None else self._calibration.progress

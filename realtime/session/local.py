@@ -1,9 +1,11 @@
-"""The wiring of the stages: source, motion encoder, driver (edits), engine, sinks.
+"""A run on this machine: source, motion encoder, driver (edits), engine, sinks. What each stage decides is in `core`;
+here are the threads and what lies between them.
 
 Each stage that blocks has a thread of its own. Between them lie newest-only mailboxes (live), so that a stage that
 falls behind drops frames and never delays the next one; or short queues (`lossless`), so that every frame comes out
-in order while the stages still work at the same time. Nothing but rendered pictures and the still portrait ever
-reaches a sink: driving frames end in the encoder.
+in order while the stages still work at the same time. Two boxes lie between the source and the rendering stage:
+driving frames (`Item`) go through the first and end in the encoding stage; through the second go `Drive`s, which hold
+codes alone. So nothing but rendered pictures and the still portrait ever reaches a sink.
 """
 
 from __future__ import annotations
@@ -13,37 +15,31 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from realtime.engines import Engine
-from realtime.errors import AvatarError, BadFile, BadPortrait, BadValue, EngineError
+from realtime.errors import AvatarError, BadFile, BadValue, as_avatar_error
 from realtime.flow.mailbox import Box, Channel, Closed, Mailbox
 from realtime.flow.metrics import RunStats
 from realtime.flow.threads import one_core_per_stage
-from realtime.motion.calibration import LONGEST
-from realtime.motion.vocabulary import can_mirror, mirrored
+from realtime.motion.vocabulary import can_mirror
 from realtime.session.control import Control
-from realtime.session.driver import Drive, Driver
-from realtime.session.health import Fallback, SignalMonitor
-from realtime.session.outlets import SYNTHETIC, Outlet, Shared, as_avatar_error
+from realtime.session.core import Driving, Encoding, Rendering, engine_error, warm_encoder
+from realtime.session.driver import Drive
+from realtime.session.health import SignalMonitor
+from realtime.session.outlets import Outlet, Shared
 from realtime.session.shelf import Shelf
 from realtime.settings import Live, PipelineSettings
 from realtime.sinks import Sink
-from realtime.sources import Item, Source, Unseen
-from realtime.types import Frame, MotionCode, Picture
+from realtime.sources import Item, Source
+from realtime.types import SYNTHETIC, Picture
 
 PATIENCE, PATIENCE_OFFLINE = 5.0, 60.0
 """Seconds that a stage gets to finish when the session ends; offline nobody waits for a device to be let go."""
 
 LAST_WORDS = 1.0
 """Seconds for which a session that was told to stop goes on with what had waited for the driver's neutral face."""
-
-QUIET = 0.3
-"""Seconds without a driving frame after which the avatar idles by itself."""
 
 
 class Pipeline:
@@ -70,15 +66,22 @@ class Pipeline:
         self._lossless = self.settings.lossless
         self._patience = PATIENCE_OFFLINE if self._lossless else PATIENCE
         source.fit(engine.kind, engine.directions)
-        self._driver = Driver(engine, source.reference)
-        self._ahead: list[tuple[MotionCode | None, Unseen, float]] | None = None
-        self._health = SignalMonitor(source.name)
+        encoding = Encoding(
+            engine,
+            self.control.tell,
+            media_time=self._lossless,
+            strict=self._lossless,
+            monitor=SignalMonitor(source.name),
+        )
+        count = self.stats.count
+        self._driving = Driving(engine, encoding, source.reference, count=count, offline=self._lossless)
+        self._rendering = Rendering(engine, self.control.tell, strict=self._lossless)
+        self._faults = (self._rendering.faults, encoding.faults)
         self._frames: Box[Item] = Channel() if self._lossless else Mailbox(self._drop)
         self._drives: Box[Drive] = Channel() if self._lossless else Mailbox(lambda d: self._drop(d.code))
         self._sinks = list(sinks)
         self._outlets: list[Outlet] = []
         self._failure: AvatarError | None = None
-        self._encode_guard, self._render_guard = Fallback(), Fallback()
         self._threads: list[threading.Thread] = []
         self._go = threading.Event()
         self.interrupted = False
@@ -95,43 +98,40 @@ class Pipeline:
         stop = asyncio.Event()
         self.control.when_stopping(lambda: _from_thread(loop, stop.set))
         self._outlets = [Outlet(sink, self.control, self.stats, self._lossless) for sink in self._sinks]
+        stopped: asyncio.Future[Any] = asyncio.create_task(stop.wait())
         try:
-            await self._open(loop)
+            await self._open(loop, stopped)
             self.control.phase = "running"
             done = [asyncio.create_task(outlet.ended()) for outlet in self._outlets]
             everything: asyncio.Future[Any] = asyncio.gather(*done)
-            stopped: asyncio.Future[Any] = asyncio.create_task(stop.wait())
             limit = None if self._lossless else self.settings.duration
             await asyncio.wait({everything, stopped}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             self.interrupted = not everything.done() and self.control.stopping
-            stopped.cancel()
             everything.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await everything
         except AvatarError as error:
             self._fail(error)
         finally:
+            stopped.cancel()
             await self._close(loop)
         failure = self._failure or next((o.failure for o in self._outlets if o.failure is not None), None)
         if failure is not None:
             raise failure
-        for guard in (self._render_guard, self._encode_guard):
-            if guard.failing:
-                raise EngineError(self.engine.name, guard.reason)
+        for faults in self._faults:
+            faults.check()
         return self.stats
 
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Prepare engine, source and sinks, then let them go. Raises AvatarError."""
+    async def _open(self, loop: asyncio.AbstractEventLoop, stopped: asyncio.Future[Any]) -> None:
+        """Prepare engine, source and sinks, then let them go; give up once `stopped`. Raises AvatarError."""
         one_core_per_stage()
-        self._still = await loop.run_in_executor(None, self._rest)
+        await loop.run_in_executor(None, self._warm_up)
         opened: asyncio.Future[None] = loop.create_future()
         self._start(lambda: self._read_stage(lambda: _from_thread(loop, _resolve, opened)), "source")
-        stop: asyncio.Future[None] = asyncio.create_task(self._stopped())
-        await asyncio.wait({opened, stop}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
+        await asyncio.wait({opened, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not opened.done():
             return
-        height, width = self._still.shape[:2]
+        height, width = self._rendering.still.shape[:2]
         for outlet in self._outlets:
             outlet.sink.on_key = self._key
             await outlet.start(width, height, self._rate())
@@ -156,9 +156,10 @@ class Pipeline:
         """Pictures a second that sinks may expect."""
         return self.source.fps or self.settings.fps
 
-    async def _stopped(self) -> None:
-        while not self.control.stopping:
-            await asyncio.sleep(0.05)
+    def _warm_up(self) -> None:
+        """The still portrait. The engine has done all once then, so that the first driving frame is not late."""
+        self._rendering.begin()
+        warm_encoder(self.engine, self._rendering.still)
 
     # Stages, each in its own thread
 
@@ -181,107 +182,48 @@ class Pipeline:
 
     def _encode_stage(self) -> None:
         beat = None if self._lossless else 1.0 / self.settings.fps
-        seen = time.monotonic()
-        if self._lossless and not self.control.live.absolute:
-            self._ahead = []
+        control, driving, source = self.control, self._driving, self.source
+        driving.begin(control.live, time.monotonic())
         try:
             while True:
                 item = self._frames.get(beat)
                 now = time.monotonic()
-                if item is not None and not (self.control.live.paused and not self._lossless):
-                    seen = now
-                    self._encode_one(item, now)
+                if item is None:
+                    idle = driving.nothing(control.live, now, source.live and not source.waiting)
+                    self._hand_over([idle] if idle is not None else [])
                     continue
-                if item is not None:
-                    self._drop(item)
-                if now - seen >= QUIET or self.control.live.paused:
-                    if self.source.live and not self.source.waiting and not self.control.live.paused:
-                        self._say(self._health.silent(now - seen))
-                    drive = self._driver.update(None, self.control.live, now)
-                    self._hand_over(drive, replace(drive.code, captured=now, index=SYNTHETIC), {})
+                if control.take_recalibrate():
+                    driving.recalibrate()
+                self._hand_over(driving.take(item, control.live, now))
         except Closed:
-            self._look_back()
+            self._hand_over(driving.end(control.live))
         finally:
             self._drives.close()
 
-    def _encode_one(self, item: Item, now: float) -> None:
-        live = self.control.live
-        at = self._time(item)
-        if self.control.take_recalibrate():
-            self._driver.recalibrate()
-        code: MotionCode | None = None
-        if isinstance(item, Frame):
-            code = self._encode_frame(item, live, at)
-        elif isinstance(item, MotionCode):
-            code = mirrored(item) if live.mirror else item
-        self.stats.count("encoded")
-        if code is None:
-            self.stats.count("no_face")
-        if isinstance(item, Frame):
-            self._say(self._health.face(code is not None, at))
-        if self._ahead is None:
-            self._drive(code, item, now)
-            return
-        self._ahead.append((code, Unseen(item.captured, item.pts, item.index), now))  # without the picture
-        if self._driver.observe(code, at) or at - self._ahead[0][1].pts > LONGEST:
-            self._look_back()
-
-    def _look_back(self) -> None:
-        """Offline: the neutral face is known now; send on what was waiting for it. Once the session is told to stop,
-        only for `LAST_WORDS` more."""
-        ahead, self._ahead = self._ahead, None
-        self._driver.settle()
+    def _hand_over(self, drives: Iterable[Drive]) -> None:
+        """To the rendering stage. Once the session is told to stop, only for `LAST_WORDS` more."""
         told_to_stop: float | None = None
-        for code, item, begun in ahead or ():
+        for drive in drives:
+            now = time.monotonic()
             if self.control.stopping:
-                now = time.monotonic()
                 told_to_stop = now if told_to_stop is None else told_to_stop
                 if now - told_to_stop > LAST_WORDS:
-                    self._drop(item)
+                    self._drop(drive.code)
                     continue
-            self._drive(code, item, begun)
-
-    def _drive(self, code: MotionCode | None, item: Item, begun: float) -> None:
-        """`begun`: when the encoder took the item."""
-        drive = self._driver.update(code, self.control.live, self._time(item))
-        code = replace(drive.code, captured=item.captured, pts=item.pts, index=item.index)
-        self._hand_over(drive, code, {"capture": begun, "encode": time.monotonic()})
-
-    def _encode_frame(self, frame: Frame, live: Live, at: float) -> MotionCode | None:
-        """The code of one frame; where the encoder fails live, the same as no face."""
-        self._say(self._health.frame(frame.image, at))
-        image = np.ascontiguousarray(frame.image[:, ::-1]) if live.mirror else frame.image
-        try:
-            code = self.engine.encode(replace(frame, image=image, captured=at))
-        except Exception as error:
-            self._engine_failed(self._encode_guard, error, time.monotonic())
-            return None
-        self._encode_guard.succeeded()
-        return code
-
-    def _hand_over(self, drive: Drive, code: MotionCode, stamps: dict[str, float]) -> None:
-        self.control.face, self.control.calibration = self._driver.face, self._driver.calibration
-        drive = replace(drive, code=code, stamps=stamps)
-        if not self._drives.put(drive):
-            self._drop(code)
+            self.control.face, self.control.calibration = self._driving.face, self._driving.calibration
+            if drive.code.index != SYNTHETIC:
+                drive.stamps["encode"] = now
+            if not self._drives.put(drive):
+                self._drop(drive.code)
 
     def _render_stage(self) -> None:
-        last = self._still
         try:
             while True:
                 drive = self._drives.get()
                 assert drive is not None
                 self._swap_portrait()
                 code = drive.code
-                try:
-                    self.engine.reference = drive.reference
-                    last = self.engine.render(code)
-                    if self._render_guard.succeeded():
-                        self.control.tell("the engine works again")
-                    shown = last
-                except Exception as error:
-                    still = self._engine_failed(self._render_guard, error, time.monotonic())
-                    shown = self._still if still else last
+                shown = self._rendering.show(drive, time.monotonic()).image
                 if code.index != SYNTHETIC:
                     self.stats.count("rendered")
                 pts = code.pts if self._lossless else code.captured - self._started
@@ -305,64 +247,29 @@ class Pipeline:
             try:
                 prepared = self._shelf.prepare(wish.name, wish.image)
             except Exception as error:
-                self.control.tell(f"{wish.name}: {self._engine_error(error)}", "warning")
+                self.control.tell(f"{wish.name}: {engine_error(self.engine, error)}", "warning")
                 continue
             if wish.show:
                 self.control.show(prepared)
 
     # Parts of the stages
 
-    def _time(self, item: Item) -> float:
-        """The time that motion goes by: the media's offline, the clock's live."""
-        return item.pts if self._lossless else item.captured
-
-    def _rest(self) -> np.ndarray:
-        """The portrait at rest. Also warms the engine up, so that the first driving frame is not late."""
-        try:
-            code = self.engine.portrait_code
-            self.engine.reference = code
-            still = self.engine.render(code)
-            self.engine.encode(Frame(still, captured=0.0))
-            self.engine.reset()
-            return still
-        except Exception as error:
-            raise self._engine_error(error) from error
-
     def _swap_portrait(self) -> None:
         chosen = self.control.take_portrait()
         if chosen is None:
             return
         try:
-            self.engine.set_portrait(chosen.data)
-            code = self.engine.portrait_code
-            self.engine.reference = code
-            self._still = self.engine.render(code)
-            self.control.portrait_is(chosen.name)
-            self._warn_of_portrait()
-        except BadPortrait as error:
+            self._rendering.swap(chosen.data)
+        except AvatarError as error:
             self.control.tell(f"{chosen.name}: {error}", "warning")
-        except Exception as error:
-            self._engine_failed(self._render_guard, error, time.monotonic())
+            return
+        self.control.portrait_is(chosen.name)
+        self._warn_of_portrait()
 
     def _warn_of_portrait(self) -> None:
         """Tell what the engine has to say about the portrait it shows, if it has anything."""
-        for sentence in getattr(self.engine, "warnings", ()):
+        for sentence in self._rendering.warnings:
             self.control.tell(f"portrait: {sentence}", "warning")
-
-    def _engine_failed(self, guard: Fallback, error: Exception, now: float) -> bool:
-        """Live: tell the user, go on; True when it is time for the still portrait. Lossless: raise."""
-        wrapped = self._engine_error(error)
-        if self._lossless:
-            raise wrapped from error
-        first, still = guard.failed(getattr(wrapped, "reason", str(wrapped)), now)
-        if first:
-            self.control.tell(f"{wrapped}; the last picture is held, then the still portrait", "warning")
-        return still
-
-    def _engine_error(self, error: Exception) -> AvatarError:
-        if isinstance(error, AvatarError):
-            return error
-        return EngineError(self.engine.name, str(as_avatar_error(error, type(error).__name__)))
 
     def _beyond_duration(self, item: Item) -> bool:
         return self._lossless and self.settings.duration is not None and item.pts >= self.settings.duration - 1e-9
@@ -370,10 +277,6 @@ class Pipeline:
     def _drop(self, item: Item) -> None:
         if item.index != SYNTHETIC:
             self.stats.count("dropped")
-
-    def _say(self, sentence: str | None) -> None:
-        if sentence is not None:
-            self.control.tell(sentence, "warning")
 
     def _key(self, command: str) -> None:
         live = self.control.live

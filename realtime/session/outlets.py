@@ -6,15 +6,12 @@ import asyncio
 import threading
 import time
 
-from realtime.errors import AvatarError
+from realtime.errors import AvatarError, as_avatar_error
 from realtime.flow.mailbox import Box, Channel, Closed, Mailbox
 from realtime.flow.metrics import RunStats
 from realtime.session.control import Control
 from realtime.sinks import Sink
-from realtime.types import Picture
-
-SYNTHETIC = -1
-"""Index of a picture that no driving frame gave: idle motion while the source is silent."""
+from realtime.types import SYNTHETIC, Picture
 
 
 class Shared:
@@ -154,16 +151,6 @@ class Outlet:
             self.sink.close()
         except Exception as error:
             self.failure = self.failure or as_avatar_error(error, self.sink.name)
-
-
-def as_avatar_error(error: BaseException, where: str) -> AvatarError:
-    """`error` itself where it is one of ours; otherwise one of ours that says where it came from."""
-    if isinstance(error, AvatarError):
-        return error
-    detail = str(error).strip().splitlines()
-    wrapped = AvatarError(f"{where}: {detail[0] if detail else type(error).__name__}")
-    wrapped.__cause__ = error
-    return wrapped
 
 
 def take(box: Box[Shared]) -> Shared | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.commands.encode import encode_track
 from realtime.session.driver import Driver
+from realtime.session.offline import encode_track
 from realtime.settings import Live
 from realtime.types import MotionCode
 from tests.support import FakeEngine, ListSource, plain

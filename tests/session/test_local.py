@@ -150,13 +150,13 @@ def test_engine_failure_holds_the_last_picture_then_the_still_portrait_then_reco
     async def scenario() -> None:
         running = asyncio.create_task(pipeline.run())
         await until(lambda: last() == 180)
-        pipeline._render_guard._hold = 1e9
+        pipeline._rendering.faults.fallback._hold = 1e9
         engine.fail_render = True
         await until(lambda: bool(notices))
         shown = len(sink.pictures)
         await until(lambda: len(sink.pictures) >= shown + 5)
         assert last() == 180  # the last picture is held
-        pipeline._render_guard._hold = 0.0
+        pipeline._rendering.faults.fallback._hold = 0.0
         await until(lambda: last() == 128)  # the still portrait
         engine.fail_render = False
         await until(lambda: last() == 180)
@@ -243,6 +243,32 @@ def test_stop_ends_a_session_without_end() -> None:
     assert pipeline.interrupted
     assert sink.closed >= 1
     assert not [t for t in threading.enumerate() if t.name.startswith("avatar-")]
+
+
+def test_a_source_that_is_slow_to_open_is_waited_for_without_polling(monkeypatch) -> None:
+    source, opening, gate = ListSource(grey(5)), threading.Event(), threading.Event()
+    source.open = lambda: (opening.set(), gate.wait(20))  # type: ignore[method-assign, assignment]
+    pipeline = Pipeline(source, FakeEngine(), [ListSink()])
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(delay: float, *rest: object) -> None:
+        slept.append(delay)
+        await sleep(delay)
+
+    async def scenario() -> None:
+        monkeypatch.setattr(asyncio, "sleep", noted)
+        running = asyncio.create_task(pipeline.run())
+        await asyncio.to_thread(opening.wait, 20)
+        pipeline.control.stop()
+        await sleep(0)
+        gate.set()
+        await running
+
+    asyncio.run(scenario())
+    assert slept == []
+    assert pipeline.interrupted is False
+    assert source.closed >= 1
 
 
 def test_stop_offline_leaves_what_waited_for_the_neutral_face(monkeypatch) -> None:
