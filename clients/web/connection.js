@@ -1,11 +1,15 @@
 // The WebRTC connection to one session: made, kept, and made again when it is lost.
 // @ts-check
 import { Backoff } from "./backoff.js";
-import { endedSentence, serverSentence } from "./sentences.js";
+import { endedSentence, serverSentence, waitSentence } from "./sentences.js";
 
 /** @typedef {import("./types.js").Event} ServerEvent */
 /** @typedef {import("./types.js").Command} Command */
-/** @typedef {{state: "connecting" | "live" | "lost", text: string}} Status */
+/**
+ * lost: there was a connection, and it broke. waiting: the server refuses, or is not there. ended: for good.
+ * short: for a label. text: the whole sentence.
+ * @typedef {{state: "connecting" | "live" | "lost" | "waiting" | "ended", short: string, text: string}} Status
+ */
 
 const ANSWER_MS = 8000;
 const DISCONNECTED_MS = 4000;
@@ -66,7 +70,9 @@ export class Connection extends EventTarget {
   #stopped = false;
   #turn = 0;
   #failures = 0;
-  /** @type {string | null} */ portrait = null;
+  #opened = 0;
+  /** What the next session begins with: the id of a portrait of the server's. @type {() => Promise<string | null>} */
+  portrait = async () => null;
 
   /** @param {import("./types.js").Config} config */
   constructor(config) {
@@ -82,8 +88,8 @@ export class Connection extends EventTarget {
   /** @param {string} name @param {unknown} detail */
   #emit(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
 
-  /** @param {Status["state"]} state @param {string} text */
-  #status(state, text) { this.#emit("status", { state, text }); }
+  /** @param {Status["state"]} state @param {string} short @param {string} [text] */
+  #status(state, short, text = short) { this.#emit("status", { state, short, text }); }
 
   async start() {
     const turn = ++this.#turn;
@@ -95,7 +101,10 @@ export class Connection extends EventTarget {
     } catch (error) {
       if (turn !== this.#turn) return;
       const refused = error instanceof Refused ? error : new Refused(0, "");
-      this.#lost(refused.message, refused.retryAfter, refused.status === 401);
+      this.#turn += 1;
+      this.#drop();
+      if (refused.status === 401) this.#status("ended", "Not connected", refused.message);
+      else this.#wait("waiting", refused.status === 503 ? "Waiting for a place" : "Not connected", refused.message, refused.retryAfter);
     }
   }
 
@@ -113,17 +122,10 @@ export class Connection extends EventTarget {
     pc.addEventListener("connectionstatechange", () => this.#changed(pc));
     await pc.setLocalDescription(await pc.createOffer());
     await gathered(pc);
-    const response = await ask("/api/sessions", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({
-        sdp: pc.localDescription?.sdp, type: "offer", source: this.#camera ? "camera" : "sample",
-        ...(this.portrait ? { portrait: this.portrait } : {}),
-      }),
-    });
-    const answer = await response.json();
+    const answer = await this.#open(pc.localDescription?.sdp ?? "");
     if (turn !== this.#turn) { void this.#end(answer.id); return; }
     this.session = answer.id;
+    this.#opened = performance.now();
     await pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
     if (!pc.localDescription?.sdp.includes("a=candidate:")) {
       this.#failures = 2; // a machine without any network: WebRTC has no address to use, not even this machine's own
@@ -131,6 +133,23 @@ export class Connection extends EventTarget {
       return;
     }
     this.#timer = setTimeout(() => { if (pc === this.pc && !this.live) this.#unreachable(); }, ANSWER_MS);
+  }
+
+  /** @param {string} sdp @returns {Promise<{id: string, sdp: string}>} */
+  async #open(sdp) {
+    const portrait = await this.portrait();
+    /** @param {string | null} portrait */
+    const open = async (portrait) => (await ask("/api/sessions", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ sdp, type: "offer", source: this.#camera ? "camera" : "sample", ...(portrait ? { portrait } : {}) }),
+    })).json();
+    try {
+      return await open(portrait);
+    } catch (error) {
+      if (!(portrait && error instanceof Refused && error.status === 404)) throw error;
+      return open(null); // this server has no such portrait (any more)
+    }
   }
 
   /** The server answers, but no media gets through: after two attempts show pictures over HTTP. */
@@ -141,7 +160,9 @@ export class Connection extends EventTarget {
       this.#emit("fallback", `/api/sessions/${this.session}/preview`);
       void ask(`/api/sessions/${this.session}`).then(async (response) => this.#emit("message", await response.json()));
     } else {
-      this.#lost("The server answers, but video does not get through.");
+      this.#turn += 1;
+      this.#drop();
+      this.#wait("waiting", "No video", "The server answers, but video does not get through");
     }
   }
 
@@ -170,19 +191,22 @@ export class Connection extends EventTarget {
     else this.#unreachable();
   }
 
-  /** @param {string} text @param {number} [asked] @param {boolean} [final] */
-  #lost(text, asked = 0, final = false) {
+  /** @param {string} text */
+  #lost(text) {
     if (this.#stopped) return;
     this.#turn += 1;
     this.#drop();
+    this.#wait("lost", "Connection lost", text);
+  }
+
+  /** Say what is the matter, and try again after a while. @param {"lost" | "waiting"} state @param {string} short @param {string} text @param {number} [asked] */
+  #wait(state, short, text, asked = 0) {
     clearTimeout(this.#timer);
-    if (final) { this.#status("lost", text); return; }
-    const wait = this.#backoff.next(asked);
-    const until = Date.now() + 1000 * wait;
+    const until = Date.now() + 1000 * this.#backoff.next(asked);
     const tell = () => {
       const left = Math.max(0, Math.round((until - Date.now()) / 1000));
       if (left === 0) { void this.start(); return; }
-      this.#status("lost", `${text} Trying again in ${left} s.`);
+      this.#status(state, short, waitSentence(text, left));
       this.#timer = setTimeout(tell, Math.min(1000, until - Date.now()));
     };
     tell();
@@ -195,11 +219,21 @@ export class Connection extends EventTarget {
     /** @type {ServerEvent} */
     let event;
     try { event = JSON.parse(String(data)); } catch { return; }
-    if (event.type === "ended") {
-      if (event.reason === "too_long") { this.#stopped = true; this.#status("lost", endedSentence(event.reason)); }
-      else this.#lost(endedSentence(event.reason));
-    }
+    if (event.type === "ended") this.#ended(event.reason);
     this.#emit("message", event);
+  }
+
+  /** @param {string} reason */
+  #ended(reason) {
+    const text = endedSentence(reason, (performance.now() - this.#opened) / 1000);
+    if (reason === "too_long") {
+      this.leave();
+      this.#status("ended", "Session over", text);
+    } else {
+      this.#turn += 1;
+      this.#drop();
+      this.#wait("waiting", "Session over", text);
+    }
   }
 
   /** @param {Command} command */

@@ -32,26 +32,35 @@ export function serverSentence(status, detail) {
     case 403: return detail || "The server refused this page.";
     case 413: return "That picture is too large.";
     case 429: return "That was a little fast. Wait a moment and try again.";
-    case 503: return detail || "The server is full.";
+    case 503: return busySentence(detail);
     default: return detail || "The server could not do that.";
   }
 }
 
-/** @param {string} reason  of the server's last message */
-export function endedSentence(reason) {
+/** Without the server's own figures: who waits is told one number, the seconds that are left. @param {string} detail */
+function busySentence(detail) {
+  if (!detail) return "The server is full.";
+  return `${detail.replace(/\.?\s*Try again in \d+ seconds?\.?$/, "").replace(/^All \d+ places/, "All places").replace(/\.$/, "")}.`;
+}
+
+/** One sentence with one number. @param {string} text @param {number} seconds */
+export function waitSentence(text, seconds) {
+  return `${text.replace(/\.$/, "")}: trying again in ${seconds} s.`;
+}
+
+/** @param {number} seconds  "4 hours", "25 minutes", "40 seconds" */
+export function span(seconds) {
+  const [unit, size] = seconds >= 5400 ? ["hour", 3600] : seconds >= 90 ? ["minute", 60] : ["second", 1];
+  const count = Math.max(1, Math.round(seconds / size));
+  return `${count} ${unit}${count === 1 ? "" : "s"}`;
+}
+
+/** @param {string} reason  of the server's last message @param {number} lasted  seconds */
+export function endedSentence(reason, lasted) {
   switch (reason) {
-    case "too_long": return "The session reached its time limit. Reload the page to start a new one.";
+    case "too_long": return `This session has reached its limit of ${span(lasted)}: reload the page to start another one.`;
     case "idle": return "The session was idle and has ended.";
     case "shutdown": return "The server is shutting down.";
     default: return "The session has ended.";
   }
 }
-
-/** @type {Record<import("./types.js").Face, string>} */
-export const FACE_NOTES = {
-  tracking: "",
-  waiting: "Looking for your face",
-  holding: "",
-  easing: "No face in the picture",
-  resting: "No face in the picture: the avatar rests",
-};

@@ -4,6 +4,8 @@
 
 const GROUPS = { head: "Head", eyes: "Eyes", gaze: "Gaze", brows: "Brows", mouth: "Mouth", cheeks: "Cheeks", other: "More" };
 const FIRST = 8;
+/** The server's word on a slider waits so long after the user moved it: it may speak of a place before. */
+const HELD_MS = 700;
 
 /** @param {string} name */
 export function title(name) {
@@ -16,11 +18,19 @@ export class Sliders extends EventTarget {
   /** @type {Map<string, {row: HTMLElement, input: HTMLInputElement, output: HTMLOutputElement, direction: Direction}>} */
   #rows = new Map();
   #key = "";
+  /** @type {Map<string, ReturnType<typeof setTimeout>>} sliders that the user has moved just now */ #held = new Map();
+  /** @type {Record<string, number>} the server's last word */ #told = {};
+  /** The slider that a pointer drags. @type {HTMLInputElement | null} */ #dragged = null;
 
   /** @param {HTMLElement} root @param {HTMLInputElement} find */
   constructor(root, find) {
     super();
     this.root = root;
+    for (const over of ["pointerup", "pointercancel"]) addEventListener(over, () => {
+      if (!this.#dragged) return;
+      this.#dragged = null;
+      this.set(this.#told);
+    });
     find.addEventListener("input", () => this.#filter(find.value.trim().toLowerCase()));
   }
 
@@ -67,20 +77,28 @@ export class Sliders extends EventTarget {
     label.textContent = title(direction.name);
     row.title = direction.about;
     output.htmlFor.add(input.id);
+    input.addEventListener("pointerdown", () => { this.#dragged = input; });
     input.addEventListener("input", () => {
-      const span = direction.hi - direction.lo;
-      const value = Math.abs(input.valueAsNumber) < span / 60 ? 0 : input.valueAsNumber;
-      this.#show(direction.name, value, false);
-      this.dispatchEvent(new CustomEvent("change", { detail: { name: direction.name, value } }));
+      // a pointer finds zero more easily than it should have to; a key says just what it means
+      const near = this.#dragged === input ? (direction.hi - direction.lo) / 60 : Number(input.step) / 2;
+      this.#moved(direction.name, Math.abs(input.valueAsNumber) < near ? 0 : input.valueAsNumber, false);
     });
-    input.addEventListener("dblclick", () => {
-      this.#show(direction.name, 0);
-      this.dispatchEvent(new CustomEvent("change", { detail: { name: direction.name, value: 0 } }));
-    });
+    input.addEventListener("dblclick", () => this.#moved(direction.name, 0, true));
     row.append(label, output, input);
     this.#rows.set(direction.name, { row, input, output, direction });
     this.#show(direction.name, 0);
     return row;
+  }
+
+  /** The user moved a slider. @param {string} name @param {number} value @param {boolean} move */
+  #moved(name, value, move) {
+    clearTimeout(this.#held.get(name));
+    this.#held.set(name, setTimeout(() => {
+      this.#held.delete(name);
+      if (this.#dragged !== this.#rows.get(name)?.input) this.#show(name, this.#told[name] ?? 0);
+    }, HELD_MS));
+    this.#show(name, value, move);
+    this.dispatchEvent(new CustomEvent("change", { detail: { name, value } }));
   }
 
   /** @param {string} name @param {number} value @param {boolean} [move] */
@@ -95,11 +113,19 @@ export class Sliders extends EventTarget {
     entry.row.dataset.changed = value === 0 ? "no" : "yes";
   }
 
-  /** @param {Record<string, number>} edits  the server's word; a slider that is being dragged stays where it is */
+  /** @param {Record<string, number>} edits  the server's word */
   set(edits) {
+    this.#told = edits;
     for (const [name, { input }] of this.#rows) {
-      if (document.activeElement !== input || !(name in edits)) this.#show(name, edits[name] ?? 0);
+      if (!this.#held.has(name) && this.#dragged !== input) this.#show(name, edits[name] ?? 0);
     }
+  }
+
+  /** All to rest. */
+  reset() {
+    for (const timer of this.#held.values()) clearTimeout(timer);
+    this.#held.clear();
+    this.set({});
   }
 
   /** @param {string} wanted */

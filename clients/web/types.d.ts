@@ -7,6 +7,7 @@ export type Face = "tracking" | "holding" | "easing" | "resting" | "waiting";
 export interface State {
   type: "state"; portrait: string; edits: Record<string, number>; paused: boolean; mirror: boolean;
   background: Background; source: Source; calibrated: boolean; face: Face;
+  preparing: boolean;
 }
 export interface Hello {
   type: "hello"; session: string; engine: string; device: string; size: number; fps: number; panel: boolean;

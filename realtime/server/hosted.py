@@ -87,7 +87,7 @@ class Performer:
         self._viewers: list[Mailbox[Shown]] = []
         self._shown = AvatarClock()
         self._calibrated = False
-        self._choices = 0
+        self._choices = self._settled = 0
         one_core_per_stage()
         self._set_portrait(0, self.portrait, self.background, self.portrait.ready_for(engine, self.background))
         self._sample = Sample(engine)
@@ -204,9 +204,12 @@ class Performer:
             except Exception as error:
                 if choice == self._choices:
                     self._chosen, self.background = before
+                self._settled = max(self._settled, choice)
                 _settle(done, error)
+                self.changed()
 
         self.pool.aside.submit(prepare)
+        self.changed()  # it is being prepared
 
     @property
     def face(self) -> messages.Face:
@@ -225,6 +228,7 @@ class Performer:
             source=self.source,
             calibrated=self._calibrated,
             face=self.face,
+            preparing=self._settled < self._choices,
         )
 
     # --- called by one pool thread at a time
@@ -330,6 +334,8 @@ class Performer:
             self._chosen = self.portrait
             _settle(done, error)
             raise
+        finally:
+            self._settled = max(self._settled, choice)
         _settle(done, None)
 
     def _calibrate(self) -> None:

@@ -122,6 +122,8 @@ class State(BaseModel):
     source: Source
     calibrated: bool
     face: Face
+    preparing: bool = False
+    """True while a portrait or background that was asked for is not shown yet."""
 
 
 class Hello(BaseModel):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 import time
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -13,109 +13,22 @@ from PIL import Image
 from realtime.engines import load_engine
 from realtime.engines.mesh import builtin_portrait, builtin_portraits
 from realtime.engines.mesh.motion.code import LIP_GAP
-from realtime.server.gallery import GalleryPortrait
-from realtime.server.limits import Limits
-from realtime.server.places.here import Studio, StudioSettings
-from tests.support import frames_of, test_data
-from tests.support.browser import browser, made_up_frames, picture_of, playwright, record_pairs, write_camera
+from tests.support.browser import browser, picture_of, record_pairs
+from tests.support.page import (
+    SIZE,
+    difference,
+    frames_decoded,
+    live,
+    only_session,
+    open_page,
+    rest,
+    studio,
+    until,
+    wait_js,
+)
 from tests.support.server import Running, running
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-SIZE = 256
-
-
-def studio(**limits) -> Studio:
-    portraits = [GalleryPortrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()[:2]]
-    settings = StudioSettings(Limits(**{"sessions": 4, "requests_per_s": 1000, **limits}))
-    return Studio(lambda: load_engine("mesh", size=SIZE), portraits, settings)
-
-
-@pytest.fixture(scope="module")
-def server():
-    with running(studio()) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def camera(tmp_path_factory) -> Path:
-    """A camera's film: a real clip where there is one, else a made-up one."""
-    path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    try:
-        frames = frames_of(test_data("clips", "a05_mouth_extremes.mp4"))
-    except pytest.skip.Exception:
-        frames = made_up_frames()
-    return write_camera(frames, path)
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with playwright() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def chrome(driver, camera):
-    with browser(driver, camera) as chrome:
-        yield chrome
-
-
-@pytest.fixture
-def page(chrome, server):
-    context = chrome.new_context(viewport={"width": 1280, "height": 860}, permissions=["camera"])
-    page = open_page(context, server)
-    yield page
-    context.close()
-    assert page.troubles == []
-
-
-def open_page(context, server: Running, path: str = "/"):
-    """A page that is live; what its console complained about is kept in `troubles`."""
-    page = context.new_page()
-    page.troubles = []
-    page.on("console", lambda m: m.type == "error" and page.troubles.append(m.text))
-    page.on("pageerror", lambda error: page.troubles.append(str(error)))
-    page.goto(server.url + path)
-    live(page)
-    return page
-
-
-def wait_js(page, expression: str, timeout: int = 10000) -> None:
-    """Wait until an expression holds in the page. (Playwright's own wait needs `eval`, which the page forbids.)"""
-    until(lambda: page.evaluate(expression), timeout / 1000, expression)
-
-
-def live(page) -> None:
-    wait_js(page, "document.querySelector('#status').textContent === 'Live'", timeout=20000)
-    wait_js(page, "document.querySelector('#avatar').videoWidth > 0", timeout=20000)
-
-
-def frames_decoded(page) -> int:
-    return page.evaluate("document.querySelector('#avatar').getVideoPlaybackQuality().totalVideoFrames")
-
-
-def only_session(server: Running):
-    assert len(server.studio.sessions) == 1
-    return next(iter(server.studio.sessions.values()))
-
-
-def until(condition, seconds: float = 10.0, what: str = "") -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what or "it did not happen"
-        time.sleep(0.05)
-
-
-def difference(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.abs(a.astype(int) - b.astype(int)).mean())
-
-
-def rest(page, server) -> None:
-    """Pause, and wait until the avatar stands still but for its breath."""
-    page.click("#pause")
-    until(
-        lambda: only_session(server).performer.face == "resting" or not only_session(server).performer.live.paused, 5
-    )
-    page.wait_for_timeout(1500)
 
 
 def test_the_avatar_moves_at_once_without_a_camera(page, server):
@@ -127,8 +40,8 @@ def test_the_avatar_moves_at_once_without_a_camera(page, server):
     assert page.inner_text("#engine") == "mesh on cpu"
     assert only_session(server).performer.source == "sample"
     page.click("#figures")
-    wait_js(page, "document.querySelector('#overlay').textContent.includes('Render')", timeout=5000)
-    figures = page.inner_text("#overlay")
+    wait_js(page, "document.querySelector('#live-figures').textContent.includes('Render')", timeout=5000)
+    figures = page.inner_text("#live-figures")
     for word in ("fps", "Jitter buffer", "Server to screen", "VP8, 256", "mesh on cpu"):
         assert word in figures
 
@@ -231,7 +144,8 @@ def test_calibrate_pause_and_camera_off(page, server):
     until(lambda: only_session(server).performer.state().calibrated)
     page.click("#pause")
     until(lambda: only_session(server).performer.live.paused)
-    wait_js(page, "document.querySelector('#pause').getAttribute('aria-pressed') === 'true'")
+    wait_js(page, "document.querySelector('#pause').textContent.trim() === 'Resume'")
+    wait_js(page, "document.querySelector('#face-note').textContent === 'Paused'")
     page.click("#pause")
     until(lambda: only_session(server).performer.face == "tracking", 5)
     page.click("#camera-off")
@@ -309,7 +223,20 @@ def test_every_control_has_a_name_and_is_reached_by_tab(page):
     for _ in range(40):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id"))
-    assert {"camera", "sample", "pause", "figures", "full", "upload", "reset", "find", "direction-smile"} <= reached
+    assert {"camera", "upload", "reset", "find", "direction-smile"} <= reached
+    assert not {"sample", "pause", "figures", "full"} & reached, "the toolbar is one stop"
+
+
+def test_arrows_move_in_the_toolbar(page):
+    focused = "document.activeElement.id"
+    page.focus("#camera")
+    for key, id in (("ArrowRight", "sample"), ("ArrowRight", "pause"), ("End", "full"), ("ArrowRight", "camera")):
+        page.keyboard.press(key)  # without a camera there is nothing to calibrate: that button is passed over
+        assert page.evaluate(focused) == id
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate(focused) == "full", "Tab comes back to where it left"
 
 
 def test_a_full_server_is_told_and_tried_again(chrome):
@@ -319,7 +246,8 @@ def test_a_full_server_is_told_and_tried_again(chrome):
         second = context.new_page()
         second.goto(server.url)
         wait_js(second, "document.querySelector('#veil-text').textContent.includes('The only place is taken')")
-        assert "Trying again in" in second.inner_text("#veil-text")
+        assert re.fullmatch(r"The only place is taken: trying again in \d+ s\.", second.inner_text("#veil-text"))
+        assert second.inner_text("#status") == "Waiting for a place", "nothing was lost"
         first.close()
         until(lambda: len(server.studio.sessions) == 0)
         live_at = time.monotonic()
@@ -336,7 +264,7 @@ def test_a_server_that_restarts_is_found_again(chrome):
     page.keyboard.press("End")
     until(lambda: only_session(first).performer.live.edits)
     first.close()
-    wait_js(page, "document.querySelector('#veil-text').textContent.includes('Trying again')", timeout=15000)
+    wait_js(page, "document.querySelector('#veil-text').textContent.includes('trying again')", timeout=15000)
     second = Running(studio(), port=first.port)
     try:
         live(page)

@@ -1,0 +1,89 @@
+// The user's camera: turned on and off, chosen, and shown to him alone.
+// @ts-check
+import { listCameras, openCamera } from "./camera.js";
+import { get } from "./elements.js";
+import { say } from "./notices.js";
+import { cameraSentence } from "./sentences.js";
+
+const self = get("self", HTMLElement);
+const view = get("camera-view", HTMLVideoElement);
+const row = get("camera-row", HTMLElement);
+const onButton = get("camera", HTMLButtonElement);
+const offButton = get("camera-off", HTMLButtonElement);
+const device = get("device", HTMLSelectElement);
+
+/** Events: "change" when the camera was turned on, off, or another one taken. */
+export class CameraPanel extends EventTarget {
+  /** @type {MediaStream | null} */ #stream = null;
+  #offered = true;
+
+  /** @param {import("./connection.js").Connection} connection */
+  constructor(connection) {
+    super();
+    this.connection = connection;
+    onButton.addEventListener("click", () => void this.start());
+    offButton.addEventListener("click", () => void this.stop());
+    device.addEventListener("change", () => void this.start());
+  }
+
+  get on() { return this.#stream !== null; }
+
+  /** @param {boolean} offered  false where the server has a camera of its own, or video cannot get through */
+  offer(offered) {
+    this.#offered = offered;
+    this.#show();
+  }
+
+  async start() {
+    onButton.disabled = true;
+    onButton.setAttribute("aria-busy", "true");
+    try {
+      const stream = await openCamera(device.value || undefined);
+      this.#stream?.getTracks().forEach((track) => track.stop());
+      this.#stream = stream;
+      const track = stream.getVideoTracks()[0] ?? null;
+      track?.addEventListener("ended", () => {
+        say("The camera was unplugged or taken away. The avatar plays the sample meanwhile.");
+        void this.stop();
+      });
+      view.srcObject = stream;
+      this.#show();
+      await this.connection.useCamera(track);
+      await this.#list(track);
+      say("");
+    } catch (error) {
+      say(cameraSentence(error));
+    } finally {
+      onButton.disabled = false;
+      onButton.setAttribute("aria-busy", "false");
+    }
+  }
+
+  async stop() {
+    this.#stream?.getTracks().forEach((track) => track.stop());
+    this.#stream = null;
+    view.srcObject = null;
+    this.#show();
+    await this.connection.useCamera(null);
+  }
+
+  /** @param {MediaStreamTrack | null} track */
+  async #list(track) {
+    const used = track?.getSettings().deviceId;
+    device.replaceChildren(...(await listCameras()).map((camera, index) => {
+      const option = new Option(camera.label || `Camera ${index + 1}`, camera.deviceId);
+      option.selected = camera.deviceId === used;
+      return option;
+    }));
+  }
+
+  #show() {
+    const focused = document.activeElement;
+    const lost = focused === document.body || focused === onButton || row.contains(focused);
+    const was = !row.hidden;
+    self.hidden = row.hidden = !this.on;
+    onButton.hidden = this.on || !this.#offered;
+    if (lost && was !== this.on) (this.on ? offButton : onButton).focus(); // what had the focus is hidden now
+    this.dispatchEvent(new CustomEvent("change"));
+  }
+}

@@ -1,0 +1,201 @@
+// Portraits: those of the server, and the pictures that the user brought, which his browser keeps. What he chose is
+// brought to each new session.
+// @ts-check
+import { Refused } from "./connection.js";
+import { Gallery } from "./gallery.js";
+import { forget, keep, kept } from "./keep.js";
+import { cover, say } from "./notices.js";
+import { consents, smaller, upload } from "./uploads.js";
+
+/** @typedef {import("./types.js").Portrait} Portrait */
+/** @typedef {import("./types.js").State} State */
+/** @typedef {import("./keep.js").Kept & {image: string}} Own  image: where the browser has it */
+
+const PATIENCE_MS = 20000;
+
+function newKey() { return `kept-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 10)}`; }
+
+/** Events: "own" with true where the portrait that is chosen is one of the user's. */
+export class Portraits extends EventTarget {
+  /** @type {Own[]} */ #own = [];
+  /** @type {Portrait[]} what the session has */ #listed = [];
+  /** @type {Map<string, string>} key of an own picture: its id in this session */ #served = new Map();
+  /** @type {State | null} */ #state = null;
+  /** @type {string | null} asked for and not shown yet: an id, or the key of an own picture */ #asked = null;
+  /** @type {string | null} */ #announce = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  #loaded;
+
+  /**
+   * @param {HTMLElement} root @param {HTMLDialogElement} dialog @param {import("./connection.js").Connection} connection
+   * @param {import("./wishes.js").Wishes} wishes
+   */
+  constructor(root, dialog, connection, wishes) {
+    super();
+    this.dialog = dialog;
+    this.connection = connection;
+    this.wishes = wishes;
+    this.gallery = new Gallery(root);
+    this.gallery.addEventListener("choose", (event) => void this.#choose(/** @type {CustomEvent<string>} */ (event).detail));
+    this.#loaded = this.#load();
+  }
+
+  async #load() {
+    for (const { image } of this.#own) URL.revokeObjectURL(image);
+    this.#own = (await kept()).map((own) => ({ ...own, image: URL.createObjectURL(own.picture) }));
+    this.#list();
+  }
+
+  /** @param {string | null} key */
+  #find(key) { return this.#own.find((own) => own.key === key); }
+
+  /** What the server is asked for when a session is opened: a portrait of its own, or nothing. */
+  async fromServer() {
+    await this.#loaded;
+    return this.#find(this.wishes.portrait) ? null : this.wishes.portrait;
+  }
+
+  #list() {
+    const served = new Set(this.#served.values());
+    this.gallery.show([
+      ...this.#listed.filter(({ id }) => !served.has(id)).map(({ id, title, image }) => ({ id, title, image })),
+      ...this.#own.map(({ key, title, image }) => ({ id: key, title, image })),
+    ]);
+  }
+
+  /** A new session: it has to be brought what was chosen. @param {import("./types.js").Hello} hello */
+  async begin(hello) {
+    await this.#loaded;
+    this.#served.clear();
+    this.#asked = null;
+    this.#listed = hello.portraits;
+    this.#list();
+    const wish = this.wishes.portrait;
+    if (hello.panel || wish === null) { this.state(hello.state); return; }
+    const own = this.#find(wish);
+    if (!own && !hello.portraits.some(({ id }) => id === wish)) {
+      this.wishes.set({ portrait: null });
+      this.state(hello.state);
+      return;
+    }
+    this.#ask(wish);
+    if (hello.state.portrait !== wish || hello.state.preparing) cover("portrait", "Getting your portrait back");
+    this.state(hello.state);
+    if (own) await this.#bring(own);
+    else if (hello.state.portrait !== wish && !hello.state.preparing) this.connection.send({ type: "portrait", id: wish });
+  }
+
+  /** @param {Portrait[]} portraits */
+  listed(portraits) {
+    this.#listed = portraits;
+    this.#list();
+  }
+
+  /** @param {State} state */
+  state(state) {
+    this.#state = state;
+    this.#settle();
+  }
+
+  /** @param {string} id */
+  #ask(id) {
+    this.#asked = id;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#giveUp(), PATIENCE_MS);
+  }
+
+  /** The server could not follow. */
+  refused() {
+    if (this.#asked === null) return;
+    this.#served.delete(this.#asked);
+    this.#giveUp();
+  }
+
+  /** It was refused, or nothing was heard of it: show what there is. */
+  #giveUp() {
+    this.#asked = this.#announce = null;
+    this.#settle();
+  }
+
+  /** Show which portrait there is, and which is on its way. */
+  #settle() {
+    const state = this.#state;
+    if (!state) return;
+    const shown = [...this.#served].find(([, id]) => id === state.portrait)?.[0] ?? state.portrait;
+    if (shown === this.#asked && !state.preparing) {
+      clearTimeout(this.#timer);
+      this.#asked = null;
+      if (this.#announce === shown) say("This is your avatar now.", "note");
+      this.#announce = null;
+    }
+    if (this.#asked === null) cover("portrait", "");
+    this.gallery.choose(this.#asked ?? shown, this.#asked !== null || state.preparing);
+    this.dispatchEvent(new CustomEvent("own", { detail: this.#find(this.#asked ?? shown) !== undefined }));
+  }
+
+  /** @param {string} id */
+  async #choose(id) {
+    this.wishes.set({ portrait: id });
+    this.#ask(id);
+    this.#settle();
+    const own = this.#find(id);
+    if (own && !this.#served.has(id)) await this.#bring(own);
+    else this.connection.send({ type: "portrait", id: this.#served.get(id) ?? id });
+  }
+
+  /** Bring a picture to the session. @param {Own} own @returns {Promise<boolean>} */
+  async #bring(own) {
+    const session = this.connection.session;
+    if (!session) { this.#giveUp(); return false; }
+    try {
+      const portrait = await upload(session, own.picture, own.title);
+      if (session !== this.connection.session) return false;
+      this.#served.set(own.key, portrait.id);
+      this.#list();
+      this.#settle();
+      return true;
+    } catch (error) {
+      if (session === this.connection.session) {
+        say(error instanceof Refused ? error.message : "That picture could not be used.");
+        this.#giveUp();
+      }
+      return false;
+    }
+  }
+
+  /** A new picture of the user's. @param {Blob} picture @param {string} title */
+  async add(picture, title) {
+    if (!this.connection.session) { say("Wait until the avatar is live."); return; }
+    if (!(await consents(this.dialog, picture))) return;
+    say("Preparing the portrait", "busy");
+    const stored = { key: newKey(), title, picture: await smaller(picture), at: Date.now() };
+    const own = { ...stored, image: URL.createObjectURL(stored.picture) };
+    const before = this.wishes.portrait;
+    this.#own.push(own);
+    this.wishes.set({ portrait: own.key });
+    this.#announce = own.key;
+    this.#ask(own.key);
+    this.#list();
+    this.#settle();
+    if (await this.#bring(own)) await keep(stored);
+    else if (this.wishes.portrait === own.key) this.wishes.set({ portrait: before });
+    await this.#load();
+    this.#settle();
+  }
+
+  /** Forget the portrait that is chosen, here and on the server. */
+  async remove() {
+    const own = this.#find(this.wishes.portrait);
+    if (!own) return;
+    this.wishes.set({ portrait: null });
+    const [id, session] = [this.#served.get(own.key), this.connection.session];
+    this.#served.delete(own.key);
+    await forget(own.key);
+    await this.#load();
+    if (id && session) {
+      await fetch(`/api/sessions/${session}/portraits/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => {});
+    }
+    say(`“${own.title}” is deleted, here and on the server.`, "note");
+    this.gallery.focus();
+  }
+}
