@@ -1,7 +1,8 @@
-"""A WebRTC client in Python: opens an avatar on a server, lets it play the built-in motion, and saves what comes.
+"""A WebRTC client in Python: opens an avatar on a server, lets it play the built-in motion, and hands what comes to a
+sink: a file, or this machine's virtual camera (`vcam`).
 
 avatar serve
-python examples/record_an_avatar.py http://127.0.0.1:8000 avatar.mp4 --seconds 4
+python examples/record_an_avatar.py http://127.0.0.1:8000 file:avatar.mp4 --seconds 4
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ async def main() -> None:
     """Offer to receive, record for a while, end the session."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("server", help="the link that the server printed, token included")
-    parser.add_argument("output")
+    parser.add_argument("sink", help="file:PATH, vcam, preview or null, as on the command line")
     parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
     link = urlsplit(options.server)
     sessions = f"{link.scheme}://{link.netloc}/api/sessions"
     token = parse_qs(link.query).get("token", [""])[0]
 
-    sink = open_sink(f"file:{options.output}")
+    sink = open_sink(options.sink)
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTransceiver("video", direction="recvonly")
     await peer.setLocalDescription(await peer.createOffer())
@@ -67,7 +68,7 @@ async def main() -> None:
         await peer.close()
         sink.close()
         await asyncio.to_thread(ask, "DELETE", session, token)
-    print(f"{options.output}: {taken} pictures")
+    print(f"{options.sink}: {taken} pictures")
 
 
 if __name__ == "__main__":

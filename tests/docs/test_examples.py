@@ -73,5 +73,5 @@ def test_drive_a_server(server):
 
 def test_record_an_avatar(server, tmp_path):
     out = tmp_path / "avatar.mp4"
-    said = run("record_an_avatar.py", server, str(out), "--seconds", "2")
+    said = run("record_an_avatar.py", server, f"file:{out}", "--seconds", "2")
     assert frames(out) == int(re.search(r": (\d+) pictures", said)[1]) >= 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,18 @@ def test_the_site_builds_without_a_broken_link(tmp_path):
         "architecture.html": "imports.svg",
     }.items():
         assert words in (tmp_path / page).read_text(encoding="utf-8"), page
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_the_unit_is_one_that_systemd_takes(tmp_path):
+    unit = (ROOT / "docs" / "deploy" / "avatar.service").read_text(encoding="utf-8")
+    copy = tmp_path / "avatar.service"
+    copy.write_text(unit.replace("/opt/avatar/bin/avatar", sys.executable), encoding="utf-8")
+    command = ["systemd-analyze", "verify", "--man=no", str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    complaints = [line for line in done.stderr.splitlines() if "avatar.service" in line]
+    assert done.returncode == 0, done.stderr
+    assert not complaints
+    words = re.search(r"ExecStart=\S+/avatar (.*)", unit)[1].split()
+    assert set(words[1:]) <= {"--host", "0.0.0.0"}
+    assert words[0] in GROUP.commands
