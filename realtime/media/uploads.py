@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
+import struct
 import warnings
+from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -14,14 +19,59 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 LARGEST_SIDE = 1536
 """Pixels. Larger portraits are scaled down: no engine draws more."""
 SMALLEST_SIDE = 64
+MOST_SCANS = 32
+"""Of a JPEG. A progressive one has 10 as encoders make them; each is a pass over the whole picture."""
+MOST_PARTS = 5000
+"""Markers of a JPEG, chunks of a PNG or a WebP: what comes in as many pieces is no photograph."""
+MOST_FRAMES = 200
+"""Of an animation, of which the first is taken."""
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+"""Not FF00 and FFD0 to FFD7, which belong to a scan."""
+_ALONE = (b"\x01", b"\xd8")
+"""Markers without a length."""
+
+
+def check_cost(data: bytes) -> None:
+    """Raise BadPortrait for a picture that its decoder would work on for long, by its outer form alone: the scans,
+    frames and pieces that it consists of are counted, nothing is decoded. What has no such form passes."""
+    names = Counter(itertools.islice(_pieces(data), MOST_PARTS + 1))
+    if names[b"\xda"] > MOST_SCANS:
+        raise BadPortrait(f"a JPEG of more than {MOST_SCANS} scans takes too long to decode; save it anew")
+    if names[b"fcTL"] + names[b"ANMF"] > MOST_FRAMES:
+        raise BadPortrait(f"an animation of more than {MOST_FRAMES} frames; bring a still picture")
+    if names.total() > MOST_PARTS:
+        raise BadPortrait(f"a picture of more than {MOST_PARTS} pieces takes too long to decode; save it anew")
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """The markers of a JPEG (T.81, annex B), the chunks of a PNG or a WebP, by name."""
+    if data.startswith(b"\xff\xd8"):
+        at = 2
+        while (marker := _MARKER.search(data, at)) and marker[1] != b"\xd9":
+            yield marker[1]
+            length = data[marker.end() : marker.end() + 2]
+            at = marker.end() + (0 if marker[1] in _ALONE else int.from_bytes(length, "big"))
+    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+        at = 8
+        while at + 8 <= len(data):
+            size, name = struct.unpack_from(">I4s", data, at)
+            yield name
+            at += 12 + size
+    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        at = 12
+        while at + 8 <= len(data):
+            name, size = struct.unpack_from("<4sI", data, at)
+            yield name
+            at += 8 + size + size % 2
 
 
 def decode_portrait(data: bytes, max_pixels: int) -> np.ndarray:
     """The picture in `data` (PNG, JPEG or WebP): uint8 (H, W, 3) RGB, upright, no side above `LARGEST_SIDE`.
 
-    The size is read from the header and checked before any pixel is decoded; only the first frame of an animation
-    is taken; transparency is laid over white; names, places and all else in the file's metadata are left behind.
-    Raises BadPortrait."""
+    What it would cost is judged first (`check_cost`); the size is read from the header and checked before any pixel
+    is decoded; only the first frame of an animation is taken; transparency is laid over white; names, places and all
+    else in the file's metadata are left behind. Raises BadPortrait; MemoryError where there is too little."""
+    check_cost(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
@@ -41,7 +91,7 @@ def decode_portrait(data: bytes, max_pixels: int) -> np.ndarray:
             raise BadPortrait("this is not a PNG, JPEG or WebP picture") from None
         except Image.DecompressionBombError:
             raise BadPortrait(f"its pixels are too many; at most {max_pixels // 1_000_000} million") from None
-        except (OSError, SyntaxError, ValueError, EOFError, MemoryError):
+        except (OSError, SyntaxError, ValueError, EOFError):
             raise BadPortrait("the picture is damaged") from None
 
 

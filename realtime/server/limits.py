@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,16 @@ class Limits:
     """A body that takes longer to arrive is given up."""
     portrait_pixels: int = 24_000_000
     """Largest portrait, width times height, read from the file's header before anything is decoded."""
+    uploads: int = 8
+    """Portraits that are received, decoded or prepared at once; one more is answered 503 with Retry-After."""
+    uploads_each: int = 4
+    """Of these, from one address; one at a time in one session."""
+    upload_cpu_s: int = 4
+    """Processor time of decoding one portrait."""
+    upload_s: float = 10.0
+    """Decoding that takes longer is killed."""
+    upload_memory_bytes: int = 1 << 30
+    """Memory of decoding one portrait."""
     portraits: int = 12
     """Uploaded portraits that one session keeps; the oldest leaves."""
     message_bytes: int = 8 * 1024
@@ -104,3 +115,52 @@ class Buckets:
 
     def __len__(self) -> int:
         return len(self._of)
+
+
+class Places:
+    """So many at once, and of these so many of one key. Pure."""
+
+    def __init__(self, most: int, each: int) -> None:
+        self.most, self.each = most, each
+        self._of: Counter[str] = Counter()
+
+    def take(self, key: str) -> bool:
+        """True where `key` got one; give it back with `leave`."""
+        if len(self) >= self.most or self._of[key] >= self.each:
+            return False
+        self._of[key] += 1
+        return True
+
+    def leave(self, key: str) -> None:
+        """One is free again."""
+        self._of[key] -= 1
+        if self._of[key] <= 0:
+            del self._of[key]
+
+    def __len__(self) -> int:
+        return self._of.total()
+
+
+@dataclass(slots=True)
+class Vitals:
+    """Which of several pools answer. Each is probed with a piece of work that does nothing. Pure.
+
+    patience: seconds that each may take, by name."""
+
+    patience: dict[str, float]
+    _asked: dict[str, float] = field(default_factory=dict)
+
+    def ask(self, name: str, now: float) -> bool:
+        """True where it is to be probed now: no probe is on its way."""
+        if name in self._asked:
+            return False
+        self._asked[name] = now
+        return True
+
+    def answered(self, name: str) -> None:
+        """Its probe is back."""
+        self._asked.pop(name, None)
+
+    def stuck(self, now: float) -> tuple[str, ...]:
+        """Those that have not answered for too long."""
+        return tuple(name for name, asked in self._asked.items() if now - asked > self.patience[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -18,6 +19,20 @@ class Worker(Protocol):
 
     def failed(self, error: Exception) -> None:
         """`step` raised."""
+
+
+class Probe:
+    """A worker that does nothing but say that its turn came."""
+
+    def __init__(self, came: Callable[[], object]) -> None:
+        self._came = came
+
+    def step(self) -> None:
+        """Say so."""
+        self._came()
+
+    def failed(self, error: Exception) -> None:
+        """Who asked is gone."""
 
 
 class Pool:

@@ -22,6 +22,7 @@ from realtime.server.http.guard import Guard
 from realtime.server.http.security import Policy
 from realtime.server.metrics import CONTENT_TYPE
 from realtime.server.places import (
+    Busy,
     Health,
     NotAllowed,
     Offered,
@@ -136,7 +137,8 @@ def _handle_errors(app: FastAPI) -> None:
         return JSONResponse({"detail": str(error)}, status, headers)
 
     @app.exception_handler(ServerFull)
-    async def full(_: Request, error: ServerFull) -> JSONResponse:
+    @app.exception_handler(Busy)
+    async def full(_: Request, error: ServerFull | Busy) -> JSONResponse:
         return answer(503, error, {"Retry-After": str(error.retry_after)})
 
     @app.exception_handler(NotAllowed)
@@ -178,10 +180,12 @@ def _handle_errors(app: FastAPI) -> None:
 def _add_api(app: FastAPI, door: Door) -> None:
     place = door.place
 
-    @app.get("/api/health", tags=["server"], responses=problems())
-    async def health() -> Health:
-        """Is the server well? Answered without a token."""
-        return await place.health()
+    @app.get("/api/health", tags=["server"], responses={**problems(), 503: {"model": Health}})
+    async def health(response: Response) -> Health:
+        """Is the server well? Answered without a token; 503 where threads that sessions need are stuck."""
+        found = await place.health()
+        response.status_code = 200 if found.status == "ok" else 503
+        return found
 
     @app.get(
         "/metrics",
@@ -267,7 +271,7 @@ def _add_api(app: FastAPI, door: Door) -> None:
         "/api/sessions/{id}/portraits",
         status_code=201,
         tags=["portraits"],
-        responses=problems(404, 415, 429),
+        responses=problems(404, 415, 429, 503),
         openapi_extra={"requestBody": picture},
         dependencies=[Depends(knock)],
     )
@@ -282,7 +286,15 @@ def _add_api(app: FastAPI, door: Door) -> None:
             raise HTTPException(403, "Say first that you may use this face (consent=true)")
         if request.headers.get("content-type", "").split(";")[0].strip().lower() not in pages.PICTURES:
             raise HTTPException(415, "Send the picture itself, as image/png, image/jpeg or image/webp")
-        return await place.add_portrait(id, await request.body(), title)
+        client = client_of(request)
+        if not door.uploads.take(client):
+            async for _ in request.stream():
+                pass  # who is still sending would not see the answer
+            raise Busy("Too many portraits are being received")
+        try:
+            return await place.add_portrait(id, await request.body(), title)
+        finally:
+            door.uploads.leave(client)
 
     @app.delete(
         "/api/sessions/{id}/portraits/{portrait}",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fastapi import HTTPException, Request
 
 from realtime.server.http.security import Policy
-from realtime.server.limits import Buckets, Limits
+from realtime.server.limits import Buckets, Limits, Places
 from realtime.server.metrics import DoorMetrics
 from realtime.server.places import Place
 
@@ -22,6 +22,7 @@ class Door:
         self.metrics = DoorMetrics()
         rate = self.limits.requests_per_s
         self._knocks = Buckets(rate, 3 * rate)
+        self.uploads = Places(self.limits.uploads, self.limits.uploads_each)
 
     @property
     def limits(self) -> Limits:

@@ -1,4 +1,5 @@
-"""What stands before every route: Host, Origin and token, size and time of bodies, and the headers of every answer.
+"""What stands before every route: Host, Origin and token, size and time of bodies, the headers of every answer, and
+one answer to all that nobody foresaw.
 
 Plain ASGI, so that WebSockets and streamed answers pass through the same door as all else."""
 
@@ -7,13 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
+import time
+import traceback
 from collections.abc import Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from realtime.server.http.security import COOKIE, HEADERS, Policy, Verdict
-from realtime.server.limits import Limits
+from realtime.server.limits import Bucket, Limits
+
+log = logging.getLogger(__name__)
 
 Scope = dict[str, Any]
 OPEN_PATHS = frozenset({"/api/health"})
@@ -31,6 +38,7 @@ class Guard:
         self, app: Any, policy: Policy, limits: Limits, refused: Callable[[str], None] = lambda rule: None
     ) -> None:
         self.app, self.policy, self.limits, self.refused = app, policy, limits, refused
+        self._complaints = Bucket(1.0, 10.0)
         self._headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -38,9 +46,40 @@ class Guard:
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
+        began = False
+
+        async def noted(message: Any) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._attend(scope, receive, noted)
+        except Exception as error:
+            self._complain(scope, error)
+            if scope["type"] == "http" and not began:
+                verdict = Verdict(500, "unforeseen", "Something went wrong here; it is in the server's log")
+                await self._refuse(verdict, send)
+            elif scope["type"] == "websocket":
+                with contextlib.suppress(RuntimeError):  # it may be closed already
+                    await send({"type": "websocket.close", "code": 1011})
+
+    def _complain(self, scope: Scope, error: Exception) -> None:
+        """One line, and not too many of them. Keys and queries are left out: they open sessions."""
+        if self._complaints.take(time.monotonic()):
+            what = f"{scope.get('method', 'socket')} /{scope['path'].split('/')[1][:20]}"
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(at.filename).name}:{at.lineno}"
+            log.error("%s: unforeseen %s at %s", what.encode("unicode_escape").decode(), type(error).__name__, where)
+        log.debug("unforeseen", exc_info=error)
+
+    async def _attend(self, scope: Scope, receive: Any, send: Any) -> None:
         headers = _latin(scope["headers"])
-        query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), max_num_fields=50))
-        verdict = self._judge(scope, headers, query)
+        try:
+            query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), max_num_fields=50))
+            verdict = self._judge(scope, headers, query)
+        except ValueError:
+            query, verdict = {}, Verdict(400, "address", "The address has too many fields")
         if scope["type"] == "websocket":
             if verdict is not None:
                 self.refused(verdict.rule)

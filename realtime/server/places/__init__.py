@@ -60,9 +60,10 @@ class Opened(_Plain):
 
 
 class Health(_Plain):
-    """Is the server well? stuck: sessions exist, but the threads or the process they need do not answer."""
+    """Is the server well? stuck: threads that sessions need do not answer; `stuck` says which."""
 
     status: Literal["ok", "stuck"]
+    stuck: tuple[str, ...] = ()
     version: str
     sessions: int
     max_sessions: int
@@ -106,6 +107,16 @@ class TooManyDrivers(UsageError):
         return "Too many motion clients drive this session already"
 
 
+class Busy(AvatarError):
+    """Too much of this kind is under way; the next try makes sense in `retry_after` seconds."""
+
+    def __init__(self, what: str, retry_after: int = 5) -> None:
+        self.what, self.retry_after = what, retry_after
+
+    def __str__(self) -> str:
+        return f"{self.what}. Try again in {self.retry_after} seconds"
+
+
 class LineOver(AvatarError):
     """A motion client is hung up on. fault: it was its own doing."""
 
@@ -139,7 +150,7 @@ class Place(Protocol):
         """End all sessions. Safe to call twice."""
 
     async def health(self) -> Health:
-        """Answers within a few seconds, whatever is stuck."""
+        """Answers at once, whatever is stuck."""
 
     async def metrics(self) -> bytes:
         """Prometheus text."""

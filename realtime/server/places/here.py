@@ -19,15 +19,17 @@ from realtime.errors import UsageError
 from realtime.flow.mailbox import Closed
 from realtime.flow.pacing import Cadence
 from realtime.flow.threads import cores
-from realtime.media.uploads import decode_portrait, encode_jpeg
+from realtime.media.decoding import DecodeLimits, Decoder
+from realtime.media.uploads import encode_jpeg
 from realtime.motion.wire import MAX_PACKET, BadPacket
 from realtime.server import messages
 from realtime.server.gallery import Gallery, GalleryPortrait
 from realtime.server.hosted import Performer
-from realtime.server.limits import Bucket, Limits
+from realtime.server.limits import Bucket, Limits, Places, Vitals
 from realtime.server.metrics import PlaceMetrics
 from realtime.server.places import (
     Answered,
+    Busy,
     Health,
     LineOver,
     NotAllowed,
@@ -41,7 +43,7 @@ from realtime.server.places import (
 )
 from realtime.server.places.intake import MotionIntake
 from realtime.server.player import Player
-from realtime.server.pool import Pool
+from realtime.server.pool import Pool, Probe
 from realtime.server.rtc.peer import Peer, RtcSettings, ice_servers_for_browser, install
 from realtime.server.rtc.sound import Voice
 from realtime.server.sessions import Book, End, Entry, Keys, Right
@@ -102,10 +104,16 @@ class Studio:
         self.book = Book(self.settings.limits)
         self.sessions: dict[str, Session] = {}
         self._metrics = PlaceMetrics(self)
+        limits = self.settings.limits
         self._pool: Pool | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._panel = panel
+        self._uploads = Places(limits.uploads, 1)
+        self._decoder = Decoder(
+            DecodeLimits(limits.portrait_pixels, limits.upload_cpu_s, limits.upload_s, limits.upload_memory_bytes)
+        )
+        self._vitals = Vitals({"executor": 5.0, "pool": 5.0, "aside": 30.0})
 
     @property
     def terms(self) -> Terms:
@@ -140,11 +148,14 @@ class Studio:
         if self._pool is not None:
             await asyncio.to_thread(self._pool.close)
             self._pool = None
+        await asyncio.to_thread(self._decoder.close)
 
     async def health(self) -> Health:
         """Is the server well?"""
+        stuck = self._vitals.stuck(self._clock())
         return Health(
-            status="ok",
+            status="stuck" if stuck else "ok",
+            stuck=stuck,
             version=realtime.__version__,
             sessions=len(self.sessions),
             max_sessions=self.settings.limits.sessions,
@@ -400,10 +411,17 @@ class Studio:
     # --- portraits
 
     async def add_portrait(self, key: str, data: bytes, title: str) -> messages.PortraitInfo:
-        """Decode, show and keep a picture. Raises BadPortrait."""
+        """Decode, show and keep a picture. Raises BadPortrait, Busy."""
         session = self._get(key, Right.CONTROL)
-        image = await asyncio.to_thread(decode_portrait, data, self.settings.limits.portrait_pixels)
-        portrait = await session.performer.try_portrait(image, title)
+        if not self._uploads.take(session.id):
+            raise Busy("Other portraits are being prepared")
+        try:
+            image = await self._decoder.decode(data)
+            portrait = await session.performer.try_portrait(image, title)
+        except TimeoutError:
+            raise Busy("The portrait could not be prepared in time") from None
+        finally:
+            self._uploads.leave(session.id)
         infos = self._tell_portraits(session)
         return next(info for info in infos if info.id == portrait.id)
 
@@ -501,6 +519,20 @@ class Studio:
 
     # --- time
 
+    def _probe(self, now: float) -> None:
+        """Ask the threads that sessions need whether they still answer."""
+        loop = asyncio.get_running_loop()
+
+        def answer(name: str) -> Callable[[], object]:
+            return lambda: loop.call_soon_threadsafe(self._vitals.answered, name)
+
+        if self._vitals.ask("executor", now):
+            loop.run_in_executor(None, answer("executor"))
+        if self._vitals.ask("pool", now):
+            self.pool.wake(Probe(answer("pool")))
+        if self._vitals.ask("aside", now):
+            self.pool.aside.submit(answer("aside"))
+
     async def _run(self) -> None:
         """The one clock: pictures while nothing drives, statistics each second, and the end of what is over."""
         beat, loop = Cadence(self.settings.fps), asyncio.get_running_loop()
@@ -517,6 +549,7 @@ class Studio:
                         self.tell(session, self._stats(session, now))
             if now - swept >= 0.5:
                 swept = now
+                self._probe(now)
                 for id, why in self.book.due(now):
                     self._end_soon(id, why)
 
