@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from realtime.errors import BadValue, ConnectionLost
+from realtime.families import builtin
 from realtime.motion.wire import Packet, pack
 from realtime.types import MotionCode
 
@@ -118,7 +119,7 @@ class MotionClient:
         from websockets.exceptions import ConnectionClosed
 
         values = None if code is None else code.values
-        name = code.kind if code is not None else kind or "mesh"
+        name = code.kind if code is not None else kind or builtin()
         data = pack(Packet(name, self._sequence, max(0.0, captured), values))
         self._sequence = (self._sequence + 1) % (1 << 32)
         try:
@@ -148,7 +149,7 @@ class MotionClient:
 
 async def send_codes(client: MotionClient, codes: AsyncIterator[tuple[MotionCode | None, float]]) -> Sent:
     """Send codes as they come, until they end. Each item: (code or None where no face was seen, capture time)."""
-    kind = str(client.hello.get("engine", "mesh"))
+    kind = str(client.hello.get("engine") or builtin())
     async for code, captured in codes:
         await client.send(code, captured, kind)
     return client.sent

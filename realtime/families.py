@@ -24,6 +24,7 @@ class Family:
     vocabulary: what its codes say of a face, a `realtime.motion.vocabulary.Vocabulary`; "" where nobody knows.
     weights: its weight files, a `realtime.engines.weights.registry.WeightFiles`, in a module that does without torch;
     "" for an engine that takes none.
+    page: draws what an engine saw in a frame (its method `look`), for `avatar inspect`.
     oblong: it makes pictures of any width and height, not squares alone.
     about: a few words for lists.
     """
@@ -32,6 +33,7 @@ class Family:
     number: int | None = None
     vocabulary: str = ""
     weights: str = ""
+    page: str = ""
     oblong: bool = False
     about: str = ""
 
@@ -42,7 +44,9 @@ _MESH = "realtime.engines.mesh"
 
 FAMILIES: dict[str, Family] = {
     "lia-x": Family(f"{_LATENT}.engine:LiaXEngine", 3, weights=f"{_LATENT}.published:FILES"),
-    "motrans": Family(f"{_PARTS}.engine:MotransEngine", 4, weights=f"{_PARTS}.published:FILES"),
+    "motrans": Family(
+        f"{_PARTS}.engine:MotransEngine", 4, weights=f"{_PARTS}.published:FILES", page=f"{_PARTS}.views:page"
+    ),
     "lia": Family(f"{_LATENT}.engine:LiaEngine", 2, weights=f"{_LATENT}.published:FILES"),
     "wan-face": Family(weights=f"{_LATENT}.published:FILES"),
     "mesh": Family(

@@ -9,6 +9,7 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.serve import need_serve_extra, open_studio, serve
+from realtime.engines.choose import BUILTIN, make_engine, read_portrait
 from realtime.settings import EngineSettings
 from realtime.sinks.preview import has_display
 
@@ -60,7 +61,7 @@ def _film(path: Path, size: int, quiet: bool) -> None:
     from realtime.sinks import open_sink
 
     open_sink(f"file:{path}")  # a bad name is told before any work
-    engine = o.make_engine(EngineSettings(size=size), o.read_portrait(o.BUILTIN))
+    engine = make_engine(EngineSettings(size=size), read_portrait(BUILTIN))
     try:
         made = make_film(engine, path.expanduser())
     finally:

@@ -10,6 +10,8 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import progress
+from realtime.engines import Engine
+from realtime.engines.choose import BUILTIN, engine_settings, make_engine, read_portrait
 from realtime.errors import BadValue
 from realtime.media.pictures import check_picture_target, write_picture
 from realtime.sinks.file import CONTAINERS
@@ -18,7 +20,7 @@ from realtime.types import Direction
 
 def command(
     engine: o.EngineName = "auto",
-    portrait: o.Portrait = o.BUILTIN,
+    portrait: o.Portrait = BUILTIN,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Draw a contact sheet into this picture, or a sweep into this video."),
@@ -48,7 +50,7 @@ def command(
 
       avatar directions --json
     """
-    settings = o.engine_settings(engine, size, weights, device)
+    settings = engine_settings(engine, size, weights, device)
     if flow and output is None:
         raise BadValue("--flow", "without -o", "name the picture to draw, as in -o flow.png")
     video = output is not None and output.suffix.lower() in CONTAINERS
@@ -56,8 +58,8 @@ def command(
         raise BadValue("--flow", output, "it draws a picture: .png, .jpg or .webp")
     if output is not None and not video:
         check_picture_target(output)
-    picture = o.read_portrait(portrait) if output is not None else None
-    loaded = o.make_engine(settings, picture)
+    picture = read_portrait(portrait) if output is not None else None
+    loaded = make_engine(settings, picture)
     try:
         chosen = [d for d in loaded.directions if only is None or only in (d.group, d.name)]
         if not chosen:
@@ -76,7 +78,7 @@ def command(
         loaded.close()
 
 
-def _draw(engine: o.Engine, directions: list[Direction], output: Path, flow: bool) -> None:
+def _draw(engine: Engine, directions: list[Direction], output: Path, flow: bool) -> None:
     from realtime.sheets.contact import direction_sheet
     from realtime.sheets.flow import flow_sheet, measure
 
@@ -90,7 +92,7 @@ def _draw(engine: o.Engine, directions: list[Direction], output: Path, flow: boo
     print(f"{output}: {len(directions)} directions {'and what they move' if flow else 'at five values'}")
 
 
-def _animate(engine: o.Engine, directions: list[Direction], output: Path) -> None:
+def _animate(engine: Engine, directions: list[Direction], output: Path) -> None:
     from realtime.sheets.sweep import sweep_amounts, write_sweep
 
     with progress() as bar:

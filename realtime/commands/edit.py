@@ -9,6 +9,7 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import say
+from realtime.engines.choose import BUILTIN, engine_settings, make_engine, read_portrait
 from realtime.errors import BadFile
 from realtime.media.pictures import check_picture_target, write_picture
 
@@ -34,13 +35,13 @@ def command(
 
       avatar edit builtin --set mouth_open=50% -o ah.png
     """
-    settings = o.engine_settings(engine, size, weights, device)
+    settings = engine_settings(engine, size, weights, device)
     o.live_settings(set_, None, False, False, False)
     check_picture_target(output)
-    if not portrait.startswith(o.BUILTIN) and Path(portrait).expanduser().resolve() == output.expanduser().resolve():
+    if not portrait.startswith(BUILTIN) and Path(portrait).expanduser().resolve() == output.expanduser().resolve():
         raise BadFile(output, "is the portrait itself; choose another name for the output")
-    picture = o.read_portrait(portrait)
-    loaded = o.make_engine(settings, picture)
+    picture = read_portrait(portrait)
+    loaded = make_engine(settings, picture)
     try:
         from realtime.media.watermark import marked
         from realtime.motion.edits import parse_settings

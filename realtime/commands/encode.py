@@ -9,6 +9,7 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import progress
+from realtime.engines.choose import engine_settings, make_engine
 from realtime.errors import BadFile, BadValue
 from realtime.media.pictures import check_folder_of
 from realtime.session.offline import encode_track
@@ -42,9 +43,9 @@ def command(
         raise BadFile(output, "the name must end in .motion")
     check_folder_of(output.expanduser())
     o.check_duration(duration)
-    settings = o.engine_settings(engine, 256, weights, device)
+    settings = engine_settings(engine, 256, weights, device)
     source = open_source(clip, SourceOptions(paced=False))
-    loaded = o.make_engine(settings)
+    loaded = make_engine(settings)
     try:
         with progress(quiet) as bar:
             source.open()

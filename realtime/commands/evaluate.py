@@ -10,16 +10,21 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import progress, say
+from realtime.engines.choose import engine_settings, make_engine
 from realtime.errors import BadValue
+from realtime.families import builtin
 from realtime.media.pictures import check_folder_of, check_picture_target, write_picture
 
 if TYPE_CHECKING:
     from realtime.training.evaluate import Table
 
+MEASURED = builtin()
+"""The engine that is measured where none is named."""
+
 
 def command(
     clips: Annotated[list[Path] | None, typer.Argument(help="Clips of faces, each its own ground truth.")] = None,
-    engine: o.EngineName = "mesh",
+    engine: o.EngineName = MEASURED,
     weights: o.Weights = None,
     portrait: Annotated[
         list[Path] | None, typer.Option(help="Also drive this portrait by every clip (cross-reenactment). Repeats.")
@@ -75,7 +80,7 @@ def command(
         if run is not None:
             tables = _of_run(run, data, frames, reader, tick, shown)
         else:
-            settings = o.engine_settings(engine, size, weights, device)
+            settings = engine_settings(engine, size, weights, device)
             names = ["still"] if still else []
             tables = _of_engine(clips or [], portrait or [], settings, names, frames, reader, tick, shown)
     _print(tables)
@@ -113,7 +118,7 @@ def _of_engine(
     tables = []
     if baselines:
         tables.append(evaluate.reconstruct(StillEngine(settings.size), clips, frames, reader, tick, []))
-    made = o.make_engine(settings)
+    made = make_engine(settings)
     try:
         tables.append(evaluate.reconstruct(made, clips, frames, reader, tick, shown))
         if portraits:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from realtime.commands import options as o
-from realtime.errors import BadFile, BadPortrait, BadValue, MissingExtra
+from realtime.engines import load_engine
+from realtime.errors import BadFile, BadPortrait, BadValue
+from realtime.families import FAMILIES, target
 from realtime.media.pictures import check_picture_target, read_picture, write_picture
 
 
@@ -42,17 +44,11 @@ def command(
     """
     check_picture_target(output)
     image = _frame(frame)
-    try:
-        from realtime.engines.parts.engine import MotransEngine
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtra("avatar inspect", "torch", "torch") from error
-    from realtime.engines.parts.views import page
-
+    name, family = next((name, family) for name, family in FAMILIES.items() if family.page)
     if crop not in ("auto", "face", "centre", "none"):
         raise BadValue("--crop", crop, "it may be auto, face, centre or none")
-    engine = MotransEngine(device=device, weights=weights, crop=crop)  # type: ignore[arg-type]
+    engine: Any = load_engine(name, device=device, weights=weights, crop=crop)
+    page = target(family.page)
     try:
         try:
             engine.set_portrait(read_picture(portrait) if portrait else image)

@@ -16,6 +16,11 @@ from realtime.errors import BadValue
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Official weights: fetch, register, check.")
 
 
+def _some(fetched: bool = False) -> str:
+    """Published models for a line of help. fetched: those that `pull` can fetch."""
+    return ", ".join(name for name, model in catalogue().items() if model.repository or not fetched)
+
+
 @app.command("list")
 def list_() -> None:
     """What is published, and what is here.
@@ -39,7 +44,7 @@ def list_() -> None:
 
 @app.command()
 def pull(
-    name: Annotated[str, typer.Argument(help="A published model: lia-x.")],
+    name: Annotated[str, typer.Argument(help=f"A published model: {_some(fetched=True)}.")],
     accept: Annotated[bool, typer.Option("--accept-licence", help="Accept the licence without being asked.")] = False,
 ) -> None:
     """Fetch official weights from the hub; a transfer that was cut off goes on where it stopped.
@@ -63,7 +68,7 @@ def pull(
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(help="Name to register under: lia, lia-x, wan-face, or one of your own.")],
+    name: Annotated[str, typer.Argument(help=f"Name to register under: {_some()}, or one of your own.")],
     path: Annotated[Path, typer.Argument(help="The weight file (.pt, .pth, .safetensors). It stays where it is.")],
 ) -> None:
     """Register a weight file that is already here.

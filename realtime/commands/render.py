@@ -10,7 +10,9 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import progress, say, stop_on_signals
+from realtime.engines.choose import BUILTIN, engine_settings, make_engine, read_portrait
 from realtime.errors import AvatarError, BadFile
+from realtime.families import builtin
 from realtime.media.credentials import check_signing, sign
 from realtime.session.local import Pipeline
 from realtime.settings import PipelineSettings
@@ -21,7 +23,7 @@ from realtime.sources import SourceOptions, open_source, parse_source
 def command(
     driving: Annotated[str, typer.Argument(help="Clip or motion track that drives the portrait.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Video to write: .mp4, .mov or .mkv.")],
-    portrait: o.Portrait = o.BUILTIN,
+    portrait: o.Portrait = BUILTIN,
     engine: o.EngineName = "auto",
     size: o.Size = 512,
     set_: o.Sets = None,
@@ -53,7 +55,7 @@ def command(
     if kind in {"camera", "url"}:
         raise BadFile(driving, "render takes a file; for a live source use: avatar run")
     settings = PipelineSettings(lossless=True, duration=duration, stats=stats)
-    engine_settings = o.engine_settings(engine, size, weights, device)
+    wanted = engine_settings(engine, size, weights, device)
     live = o.live_settings(set_, amplitude, absolute, mirror, hold_gaze)
     o.check_stats(stats)
     o.refuse_overwriting([output, stats], [argument, portrait])
@@ -62,8 +64,8 @@ def command(
     source = open_source(driving, SourceOptions(paced=False))
     audio = Path(argument).expanduser() if kind == "file" else None
     sink = open_sink(f"file:{output}", SinkOptions(live=False, audio=audio, mark=mark))
-    picture = o.read_portrait(portrait)
-    renderer = o.make_engine(engine_settings, picture)
+    picture = read_portrait(portrait)
+    renderer = make_engine(wanted, picture)
     try:
         pipeline = Pipeline(source, renderer, [sink], settings, o.with_edits(live, set_, renderer.directions))
         asyncio.run(_render(pipeline, quiet))
@@ -75,7 +77,7 @@ def command(
     if counts.delivered == 0:
         raise BadFile(driving, "holds no frames")
     if c2pa:
-        sign(output.expanduser(), trained=renderer.name != "mesh")
+        sign(output.expanduser(), trained=renderer.name != builtin())
     if not quiet:
         without = f", {counts.no_face} without a face" if counts.no_face else ""
         print(f"{output}: {counts.delivered} frames{without}, {pipeline.stats.fps():.0f} a second")

@@ -11,6 +11,7 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import run_session, say
+from realtime.engines.choose import BUILTIN, PortraitFile, engine_settings, make_engine, read_portrait
 from realtime.session.local import Pipeline
 from realtime.settings import PipelineSettings
 from realtime.sinks import SinkOptions, open_sink
@@ -69,15 +70,15 @@ def command(
       avatar run --source motion:builtin --sink null --duration 10 --stats stats.json
     """
     settings = PipelineSettings(fps=fps, duration=duration, stats=stats)
-    engine_settings = o.engine_settings(engine, size, weights, device)
+    wanted = engine_settings(engine, size, weights, device)
     live = o.live_settings(set_, amplitude, absolute, mirror, hold_gaze)
     o.check_stats(stats)
     files = [item for item in sink or () if item.startswith("file:")]
     o.refuse_overwriting([*files, stats], [source, *(portrait or ())])
     sinks = [open_sink(item, SinkOptions(fps=fps, mark=mark)) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
-    pictures = [o.read_portrait(item) for item in portrait or [o.BUILTIN]]
-    renderer = o.make_engine(engine_settings, pictures[0])
+    pictures = [read_portrait(item) for item in portrait or [BUILTIN]]
+    renderer = make_engine(wanted, pictures[0])
     with contextlib.ExitStack() as stack:
         stack.callback(renderer.close)
         panel = stack.enter_context(_panel(renderer, pictures, fps, ui_port, mark)) if ui else None
@@ -94,7 +95,7 @@ def command(
 
 
 def _panel(
-    engine: Engine, pictures: list[o.PortraitFile], fps: float, port: int, mark: bool
+    engine: Engine, pictures: list[PortraitFile], fps: float, port: int, mark: bool
 ) -> contextlib.AbstractContextManager[PanelPlayer]:
     """The control panel in the browser."""
     from realtime.commands.serve import builtin_gallery, need_serve_extra

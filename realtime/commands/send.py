@@ -11,6 +11,7 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.serve import need_serve_extra
 from realtime.commands.terminal import say, stop_on_signals
+from realtime.engines.choose import make_engine
 from realtime.errors import BadValue
 from realtime.motion.vocabulary import can_mirror
 from realtime.session.sender import codes_of
@@ -54,7 +55,7 @@ def command(
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
     if mirror and driving.kind is not None and not can_mirror(driving.kind):
         raise BadValue("--mirror", "on", "the codes of this motion track do not tell left from right")
-    encoder = o.make_engine(EngineSettings(engine, 512))
+    encoder = make_engine(EngineSettings(engine, 512))
     client = MotionClient(url, insecure=insecure, heard=lambda message: _heard(message, quiet))
     try:
         asyncio.run(_send(client, driving, encoder, mirror, duration, to, quiet))

@@ -16,6 +16,7 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import say
+from realtime.engines.choose import PortraitFile, engine_settings, make_engine, read_portrait
 from realtime.errors import BadValue, MissingExtra
 from realtime.flow.threads import cores
 from realtime.settings import EngineSettings
@@ -122,12 +123,12 @@ def command(
     )
     limits = replace(Limits(), sessions=max_sessions or suitable_sessions(cores()), session_s=60.0 * session_minutes)
     settings = StudioSettings(limits, RtcSettings(tuple(ice_server or ())), mark=mark)
-    engine_settings = o.engine_settings(engine, size, weights, device)
+    wanted = engine_settings(engine, size, weights, device)
     with contextlib.ExitStack() as stack:
         if tls_self_signed:
             tls = stack.enter_context(self_signed(host))
-        portraits = [_portrait(f"given-{i}", o.read_portrait(spec)) for i, spec in enumerate(portrait or ())]
-        studio = stack.enter_context(open_studio(engine_settings, portraits, settings))
+        portraits = [_portrait(f"given-{i}", read_portrait(spec)) for i, spec in enumerate(portrait or ())]
+        studio = stack.enter_context(open_studio(wanted, portraits, settings))
         serve(studio, policy, Address(host, port), tls, quiet=quiet)
 
 
@@ -141,7 +142,7 @@ def open_studio(
 
     assert settings is None or isinstance(settings, StudioSettings)
     shared = [*portraits, *builtin_gallery()]
-    spare = Spare(lambda: o.make_engine(engine))
+    spare = Spare(lambda: make_engine(engine))
     first = spare()
     first.set_portrait(shared[0].ready_for(first, "original"))
     first.encode(first.render(first.portrait_code))
@@ -155,13 +156,13 @@ def open_studio(
 
 def builtin_gallery() -> list[GalleryPortrait]:
     """The portraits that come with the package."""
-    from realtime.engines.mesh import builtin_portrait, builtin_portraits
+    from realtime.media.portraits import builtin_portrait, builtin_portraits
     from realtime.server.gallery import GalleryPortrait
 
     return [GalleryPortrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()]
 
 
-def _portrait(id: str, file: o.PortraitFile) -> GalleryPortrait:
+def _portrait(id: str, file: PortraitFile) -> GalleryPortrait:
     from realtime.server.gallery import GalleryPortrait
 
     return GalleryPortrait(id, Path(file.name).stem[:40], file.image)

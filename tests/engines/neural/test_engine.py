@@ -12,8 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from realtime import load_engine  # noqa: E402
-from realtime.commands.options import engine_settings  # noqa: E402
 from realtime.engines import Engine  # noqa: E402
+from realtime.engines.choose import engine_settings  # noqa: E402
 from realtime.engines.latent.engine import NAMED, LiaEngine, LiaXEngine  # noqa: E402
 from realtime.engines.latent.lia import Lia  # noqa: E402
 from realtime.engines.neural import engine as neural  # noqa: E402
