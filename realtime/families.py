@@ -50,7 +50,11 @@ FAMILIES: dict[str, Family] = {
     "lia": Family(f"{_LATENT}.engine:LiaEngine", 2, weights=f"{_LATENT}.published:FILES"),
     "wan-face": Family(weights=f"{_LATENT}.published:FILES"),
     "mesh": Family(
-        f"{_MESH}:MeshEngine", 1, f"{_MESH}.motion.vocabulary:VOCABULARY", oblong=True, about="no GPU, no weights"
+        f"{_MESH}.engine:MeshEngine",
+        1,
+        f"{_MESH}.motion.vocabulary:VOCABULARY",
+        oblong=True,
+        about="no GPU, no weights",
     ),
 }
 """By name; the best first: of the engines that can run here `--engine auto` takes the one that comes first."""

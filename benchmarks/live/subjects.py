@@ -33,7 +33,7 @@ def portrait_of(path: str | Path | None) -> np.ndarray:
     """The picture at `path`; without one, the built-in portrait."""
     if path is not None:
         return read_picture(path)
-    from realtime.engines.mesh import builtin_portrait
+    from realtime.media.portraits import builtin_portrait
 
     return builtin_portrait()
 

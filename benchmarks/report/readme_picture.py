@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from realtime.engines.mesh import MeshEngine, builtin_portrait
+from realtime.engines.mesh.engine import MeshEngine
 from realtime.engines.mesh.motion.retarget import PortraitGeometry, Retargeter
 from realtime.engines.mesh.topology import face_triangles
 from realtime.face import face_model
 from realtime.media.pictures import write_picture
+from realtime.media.portraits import builtin_portrait
 from realtime.motion.track import builtin_track
 from realtime.types import MotionCode
 

@@ -12,8 +12,8 @@ import pytest
 
 from realtime.cli import run
 from realtime.engines import load_engine
-from realtime.engines.mesh import builtin_portrait
 from realtime.media.pictures import read_picture
+from realtime.media.portraits import builtin_portrait
 from realtime.media.watermark import THRESHOLD, embed, score, verdict
 from realtime.media.watermark import marked as marked_copy
 from realtime.motion.track import builtin_track

@@ -67,7 +67,7 @@ def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
 def made_up_frames(seconds: float = 6.0, size: int = 256) -> Iterator[np.ndarray]:
     """A talking head that is nobody: the built-in portrait in the built-in performance."""
     from realtime.engines import load_engine
-    from realtime.engines.mesh import builtin_portrait
+    from realtime.media.portraits import builtin_portrait
     from realtime.motion.track import builtin_track
 
     engine, track = load_engine("mesh", size=size), builtin_track()

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from realtime.engines import load_engine
-from realtime.engines.mesh import builtin_portrait, builtin_portraits
+from realtime.media.portraits import builtin_portrait, builtin_portraits
 from realtime.server.gallery import GalleryPortrait
 from realtime.server.limits import Limits
 from realtime.server.places.here import Studio, StudioSettings

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from realtime.engines.mesh import builtin_portrait, builtin_portraits
+from realtime.media.portraits import builtin_portrait, builtin_portraits
 from tests.support.browser import picture_of
 from tests.support.page import difference, live, only_session, open_page, rest, studio, until, wait_js
 from tests.support.server import Running, running

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from realtime.engines import load_engine
-from realtime.engines.mesh import builtin_portrait, builtin_portraits
 from realtime.engines.mesh.motion.code import LIP_GAP
+from realtime.media.portraits import builtin_portrait, builtin_portraits
 from tests.support.browser import browser, picture_of, record_pairs
 from tests.support.page import (
     SIZE,

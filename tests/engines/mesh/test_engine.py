@@ -11,7 +11,7 @@ import pytest
 
 from realtime import load_engine
 from realtime.engines import Engine
-from realtime.engines.mesh import MeshEngine, builtin_portrait
+from realtime.engines.mesh.engine import MeshEngine
 from realtime.engines.mesh.eyes import ZOOM, magnify, prepare_eyes
 from realtime.engines.mesh.inpaint import fill_smooth, fill_textured
 from realtime.engines.mesh.topology import face_triangles, signed_distance
@@ -29,6 +29,7 @@ from realtime.face.face_model import (
 )
 from realtime.face.landmarks import find_faces
 from realtime.face.pose import HeadPose
+from realtime.media.portraits import builtin_portrait
 from realtime.types import MotionCode
 
 

@@ -14,11 +14,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from realtime import kernels  # noqa: E402
-from realtime.engines.mesh import MeshEngine, builtin_portrait, warp  # noqa: E402
+from realtime.engines.mesh import warp  # noqa: E402
+from realtime.engines.mesh.engine import MeshEngine  # noqa: E402
 from realtime.engines.mesh.renderer import MeshRenderer  # noqa: E402
 from realtime.engines.mesh.warp import KernelWarp, warp_on  # noqa: E402
 from realtime.errors import BadValue, NoDevice  # noqa: E402
 from realtime.kernels import backends, host  # noqa: E402
+from realtime.media.portraits import builtin_portrait  # noqa: E402
 
 MOTIONS = {"rest": {}, "turned": {"yaw": 30.0}, "far": {"yaw": -40.0, "pitch": 15.0, "jaw_open": 0.5, "zoom": 0.3}}
 
