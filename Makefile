@@ -1,37 +1,49 @@
-# make demo: see the portrait move.   make test: check that everything works.
+# make demo: see the portrait move.   make test: check that everything works.   make test-all: and what takes minutes.
 FITS   := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
             $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Without remarks about root in a container or a newer pip; what fails is said all the same.
+PIP    := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q
 
-.PHONY: demo test docs lint clean
+.PHONY: demo test test-slow test-all coverage docs lint clean
 
 $(VENV)/base.stamp: pyproject.toml
 	@"$(or $(PYTHON),false)" -c '$(FITS)' 2>/dev/null || \
 	  { echo "Python 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.11"; exit 2; }
 	@echo "Installing into $(VENV): a minute or two"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --upgrade pip
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q -e '.[serve]'
+	@$(PIP) --upgrade pip
+	@$(PIP) -e '.[serve]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp
 	@echo "Installing what the tests need: a few minutes"
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q -e '.[dev]'
+	@$(PIP) -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/base.stamp
 	$(BIN)/avatar demo
 
-test: $(VENV)/dev.stamp
+test: lint
 	@sh tests/install_system.sh
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+	@echo "All of it passed; what was skipped, and why, is said above. What takes minutes: make test-slow"
+	@echo "Next: make demo, or $(BIN)/avatar doctor"
+
+test-slow: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m slow
+
+test-all: test test-slow
+
+coverage: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -n auto --dist loadgroup --cov --cov-report=term:skip-covered | tail -n 60
 
 lint: $(VENV)/dev.stamp
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 docs: $(VENV)/dev.stamp
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --strict -q -f docs/mkdocs.yml

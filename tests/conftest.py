@@ -1,6 +1,27 @@
-"""Settings that must be made before any library is loaded."""
+"""Settings that must be made before any library is loaded, and what a run says at its end about skipped tests."""
 
 import os
+from collections import Counter
 
 # Two threads that wait for each other on a busy machine burn five times the work of one; nothing here is large.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What is skipped in a fresh clone on Linux with `tests/install_system.sh` done, no GPU and no real clips (README.md).
+BARE_MACHINE = 60
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Every reason for which tests were skipped, with their number; the commonest first."""
+    reports = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
+    if not reasons:
+        return
+    terminalreporter.section("skipped, and why")
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:5d}  {reason}")
+    if reasons.total() > BARE_MACHINE:
+        terminalreporter.line(
+            f"More than the {BARE_MACHINE} that a machine without a GPU and real clips skips: something that the "
+            "tests need is missing here (sh tests/install_system.sh).",
+            yellow=True,
+        )

@@ -1,7 +1,16 @@
 #!/bin/sh
-# What some tests need beside Python packages: Chromium, and GStreamer as WHIP and WHEP client. Debian's packages, where this user may
-# install them; the tests that need them are skipped with a reason otherwise.
+# What some tests need beside Python packages: TypeScript (by npm, into tests/web), Chromium, and GStreamer as WHIP and
+# WHEP client (Debian's packages, where this user may install them). The tests that need them are skipped with a reason
+# otherwise.
 set -eu
+web="$(dirname "$0")/web"
+if command -v npm >/dev/null && ! cmp -s "$web/package-lock.json" "$web/node_modules/installed.json"; then
+  if npm ci --silent --no-audit --no-fund --prefix "$web"; then
+    cp "$web/package-lock.json" "$web/node_modules/installed.json"
+  else
+    echo "npm could not install TypeScript; the test of the page's types will be skipped"
+  fi
+fi
 missing=""
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
 /usr/bin/python3 -c "import gi; gi.require_version('GstWebRTC', '1.0')" 2>/dev/null ||

@@ -1,12 +1,16 @@
 """Tracking of real faces, and of what is none."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
+import realtime.data
 from realtime.face.face_model import CHIN, FOREHEAD
 from realtime.face.landmarks import PATIENCE, FaceTracker, find_faces
-from tests.support import frames_of, test_data
+from realtime.media.pictures import read_picture
+from tests.support import frames_of, made_up_frames, moved_aside, test_data
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +21,9 @@ def tracker():
 
 @pytest.fixture(scope="module")
 def astronaut() -> np.ndarray:
-    """A public-domain photograph, 512 x 512."""
-    return cv2.cvtColor(cv2.imread(str(test_data("portraits", "p01_astronaut.png"))), cv2.COLOR_BGR2RGB)
+    """The face of a public-domain photograph, 512 x 512."""
+    photo = read_picture(Path(realtime.data.__path__[0]) / "astronaut.png")
+    return cv2.resize(photo[85:315, 109:339], (512, 512), interpolation=cv2.INTER_CUBIC)
 
 
 def middle(landmarks: np.ndarray) -> np.ndarray:
@@ -154,7 +159,26 @@ def test_a_dog_is_none():
     assert find_faces(dog) == []
 
 
-def test_a_face_that_leaves_and_returns():
+def test_a_face_that_slides_out_of_the_picture_and_back():
+    frames = list(made_up_frames(2.0))
+    away = [min(1.0, max(0.0, (20 - abs(n - 30)) / 10)) for n in range(60)]  # gone from frame 20 to 40
+    with FaceTracker() as tracker:
+        seen = [tracker.track(moved_aside(f, share)) is not None for f, share in zip(frames, away, strict=True)]
+    assert all(seen[:10])
+    assert not any(seen[20:40])
+    assert all(seen[53:])
+
+
+def test_a_black_picture_amid_a_talk_is_no_face():
+    talk = list(made_up_frames(1.0))
+    with FaceTracker() as tracker:
+        seen = [tracker.track(f) is not None for f in [*talk[:10], *[np.zeros_like(talk[0])] * 30, *[talk[10]] * 15]]
+    assert all(seen[:10])
+    assert not any(seen[10:40])
+    assert all(seen[45:])
+
+
+def test_a_real_face_that_leaves_and_returns():
     """Frames 64 to 87 leave, 88 to 151 hold no face, from 175 on it is back."""
     clip = test_data("clips", "h01_face_leaves_returns.mp4")
     with FaceTracker() as tracker:

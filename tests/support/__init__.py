@@ -20,6 +20,8 @@ from realtime.sinks import SinkBase, SinkOptions
 from realtime.sources import SourceBase, SourceOptions
 from realtime.types import Direction, Frame, MotionCode, Picture
 
+NO_REAL_DATA = "real clips and portraits do not travel with the project: AVATAR_TEST_DATA names a folder of them"
+
 
 def test_data(*names: str) -> Path:
     """The folder of real clips and portraits, or the file `names` inside it; skips the test where it is absent.
@@ -30,7 +32,7 @@ def test_data(*names: str) -> Path:
     folder = Path(root) if root else Path(__file__).resolve().parents[3] / "shared" / "data"
     path = folder.joinpath(*names)
     if not path.exists():
-        pytest.skip(f"no test data at {path}: set AVATAR_TEST_DATA to the folder that holds clips and portraits")
+        pytest.skip(NO_REAL_DATA)
     return path
 
 
@@ -46,6 +48,30 @@ def frames_of(path: Path, limit: int | None = None) -> Iterator[np.ndarray]:
             if limit is not None and n >= limit:
                 return
             yield frame.to_ndarray(format="rgb24")
+
+
+def made_up_frames(seconds: float = 6.0, size: int = 256) -> Iterator[np.ndarray]:
+    """A talking head: the built-in portrait in the built-in performance, uint8 (size, size, 3)."""
+    from realtime.engines import load_engine
+    from realtime.media.portraits import builtin_portrait
+    from realtime.motion.track import builtin_track
+
+    engine, track = load_engine("mesh", size=size), builtin_track()
+    engine.set_portrait(builtin_portrait())
+    engine.reference = track.reference_code
+    for n in range(min(len(track), int(seconds * track.fps))):
+        code = track.code(n)
+        if code is not None:
+            yield engine.render(code)
+    engine.close()
+
+
+def moved_aside(image: np.ndarray, share: float) -> np.ndarray:
+    """The picture shifted to the right by `share` of its width, grey where nothing is left."""
+    out = np.full_like(image, 128)
+    shift = round(share * image.shape[1])
+    out[:, shift:] = image[:, : image.shape[1] - shift]
+    return out
 
 
 class FakeClock:

@@ -64,22 +64,6 @@ def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.pad(small, ((y // 2, y - y // 2), (x // 2, x - x // 2), (0, 0)), mode="edge")
 
 
-def made_up_frames(seconds: float = 6.0, size: int = 256) -> Iterator[np.ndarray]:
-    """A talking head that is nobody: the built-in portrait in the built-in performance."""
-    from realtime.engines import load_engine
-    from realtime.media.portraits import builtin_portrait
-    from realtime.motion.track import builtin_track
-
-    engine, track = load_engine("mesh", size=size), builtin_track()
-    engine.set_portrait(builtin_portrait())
-    engine.reference = track.reference_code
-    for n in range(min(len(track), int(seconds * track.fps))):
-        code = track.code(n)
-        if code is not None:
-            yield engine.render(code)
-    engine.close()
-
-
 @contextlib.contextmanager
 def playwright() -> Iterator[Any]:
     """Playwright's driver. One per thread at a time. Skips the test where it is not installed."""

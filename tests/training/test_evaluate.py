@@ -15,7 +15,7 @@ from realtime.measures.faces import FaceReader  # noqa: E402
 from realtime.measures.media import Clip  # noqa: E402
 from realtime.training import evaluate  # noqa: E402
 from realtime.training.run import Run  # noqa: E402
-from tests.support import frames_of, test_data  # noqa: E402
+from tests.support import made_up_frames  # noqa: E402
 from tests.support.training import CPU, data, micro, one_thread  # noqa: E402, F401 (fixtures)
 
 
@@ -83,7 +83,7 @@ def test_a_run_is_measured_on_what_it_held_out(data, tmp_path, capsys):  # noqa:
 
 def test_an_engine_is_measured_beside_the_still_portrait(tmp_path):
     clip, out = tmp_path / "short.mp4", tmp_path / "t.json"
-    few = itertools.islice(frames_of(test_data("clips", "a05_mouth_extremes.mp4")), 0, 100, 20)
+    few = itertools.islice(made_up_frames(size=512), 0, 100, 20)
     with av.open(str(clip), "w") as file:
         stream = file.add_stream("mpeg4", rate=30, options={"qscale": "2"})
         stream.width = stream.height = 512

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import frames_of, test_data
-from tests.support.browser import browser, made_up_frames, playwright, write_camera
+from tests.support import made_up_frames
+from tests.support.browser import browser, playwright, write_camera
 from tests.support.page import open_page, studio
 from tests.support.server import running
 
@@ -20,13 +20,9 @@ def server():
 
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory) -> Path:
-    """A camera's film: a real clip where there is one, else a made-up one."""
+    """A camera's film."""
     path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    try:
-        frames = frames_of(test_data("clips", "a05_mouth_extremes.mp4"))
-    except pytest.skip.Exception:
-        frames = made_up_frames()
-    return write_camera(frames, path)
+    return write_camera(made_up_frames(), path)
 
 
 @pytest.fixture(scope="module")

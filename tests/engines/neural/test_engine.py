@@ -6,6 +6,7 @@ import gc
 import itertools
 import threading
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,7 +21,7 @@ from realtime.engines.neural import engine as neural  # noqa: E402
 from realtime.engines.weights import recipe  # noqa: E402
 from realtime.errors import BadPortrait, BadValue, DeviceError, EngineError, UnknownName  # noqa: E402
 from realtime.types import Frame, MotionCode  # noqa: E402
-from tests.support import frames_of, test_data  # noqa: E402
+from tests.support import frames_of, made_up_frames, test_data  # noqa: E402
 from tests.support.golden import picture, reference  # noqa: E402
 
 VECTORS = np.load(reference("lia", "vectors_size64_seed1.npz"))
@@ -161,10 +162,27 @@ def test_a_fixed_box_may_reach_beyond_the_frame() -> None:
     assert np.isfinite(code.values).all()
 
 
-def test_the_driving_crop_follows_the_face_of_a_clip() -> None:
-    clip = test_data("clips", "a10_zoom_out_small_face.mp4")
+def film(which: str) -> list[np.ndarray]:
+    """A face that gets smaller, six pictures a second."""
+    if which == "real":
+        return list(frames_of(test_data("clips", "a10_zoom_out_small_face.mp4"), 60))[::5]
+    talk = list(made_up_frames(2.0, 512))[::5]
+    smaller = [cv2.resize(f, (512 - 20 * n,) * 2, interpolation=cv2.INTER_AREA) for n, f in enumerate(talk)]
+    return [framed(image, 512) for image in smaller]
+
+
+def framed(image: np.ndarray, size: int) -> np.ndarray:
+    """A picture in the middle of a grey square of `size` pixels."""
+    out = np.full((size, size, 3), 128, np.uint8)
+    top = (size - image.shape[0]) // 2
+    out[top : top + image.shape[0], top : top + image.shape[1]] = image
+    return out
+
+
+@pytest.mark.parametrize("which", ["made up", "real"])
+def test_the_driving_crop_follows_the_face_of_a_clip(which: str) -> None:
     engine = make(crop="face")
-    frames = list(frames_of(clip, 60))[::5]
+    frames = film(which)
     sides = []
     for n, frame in enumerate(frames):
         engine.encode(Frame(frame, captured=n / 6, index=n, pts=n / 6))
