@@ -36,7 +36,6 @@ from realtime.measures.media import (
     spread,
     test_data_folder,
     to_size,
-    write_picture,
 )
 from realtime.measures.reenactment import (
     SIDE,
@@ -48,6 +47,7 @@ from realtime.measures.reenactment import (
     self_reenactment,
 )
 from realtime.measures.sheets import sheet
+from realtime.media.pictures import write_picture
 
 # name: (unit, which way is good, target, what it is)
 SELF: dict[str, tuple[str, str, float | None, str]] = {

@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from realtime.commands import COMMANDS
-from realtime.errors import AvatarError
+from realtime.errors import AvatarError, NoMemory, lacks_memory
 
 if TYPE_CHECKING:
     import typer
+
+_PROCESS = os.getpid()
+TYPER_INTERRUPTED = 130
+"""What Typer makes of a KeyboardInterrupt."""
 
 ABOUT = """A portrait that moves as you do: from a webcam into a virtual camera, a browser or a file.
 
@@ -69,15 +74,18 @@ def run(arguments: Sequence[str]) -> int:
 
             raise UnknownName("command", called, COMMANDS)
         result = build_app([called] if called else [])(list(arguments), standalone_mode=False)
+        if result == TYPER_INTERRUPTED:
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except AvatarError as error:
         return _say(error, str(error), error.exit_code)
-    except (KeyboardInterrupt, EOFError):
-        print("avatar: interrupted", file=sys.stderr)
-        return 1
+    except (KeyboardInterrupt, EOFError) as error:
+        return _say(error, "interrupted", 1)
     except BrokenPipeError:
         return 0
     except Exception as error:
+        if lacks_memory(error):
+            return _say(error, str(NoMemory()), 1)
         message = getattr(error, "format_message", None)
         if callable(message):  # wrong usage, as Typer found it
             hint = f" (see: avatar {called} --help)" if called else ""
@@ -89,22 +97,34 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Entry point of `avatar` and of `python -m realtime`."""
-    from realtime.commands.native import quiet_native_libraries
+    from realtime.commands.native import quiet_native_libraries, warn_of_memory_limit
 
     if not os.environ.get("AVATAR_DEBUG"):
         quiet_native_libraries()
+    warn_of_memory_limit()
+    signal.signal(signal.SIGTERM, _stop)
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        if not isinstance(error, BrokenPipeError):
+            code = _say(error, f"what was printed could not be written ({error.strerror})", 1)
     sys.exit(code)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    """SIGTERM ends a command as Ctrl-C does, so that nothing half written is left. A forked worker just ends."""
+    if os.getpid() != _PROCESS:
+        os._exit(128 + signal.SIGTERM)
+    raise KeyboardInterrupt
 
 
 def _say(error: BaseException, sentence: str, code: int) -> int:
     if os.environ.get("AVATAR_DEBUG"):
         traceback.print_exception(error)
-    print(f"avatar: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+    notes = getattr(error, "__notes__", ())
+    print(f"avatar: {' '.join('; '.join([sentence, *notes]).split())}", file=sys.stderr, flush=True)
     return code
 
 

@@ -9,6 +9,9 @@
     │   ├── BadPortrait          a picture that cannot serve as a portrait
     │   ├── UnknownName          a name that is in no registry (engine, direction, source, sink)
     │   └── MissingExtra         an optional library is not installed
+    ├── NotWritten               a file could not be written while running: the disk is full
+    ├── NoMemory                 memory or threads ran out
+    ├── Interrupted              Ctrl-C or SIGTERM before the end
     ├── DeviceError              a camera, virtual camera or GPU is busy, or failed
     │   └── NoDevice             there is no such device (also a UsageError: exit code 2)
     ├── EngineError              an engine could not load or failed while running
@@ -21,6 +24,7 @@ An exception carries data; ``str()`` builds the sentence: what is wrong, where, 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -54,6 +58,43 @@ class BadFile(UsageError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class NotWritten(AvatarError):
+    """The file `path` could not be written while running: the disk is full, or fails."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class Interrupted(AvatarError):
+    """A command was told to stop before its end. kept: a sentence about what is left of its output."""
+
+    def __init__(self, kept: str = "") -> None:
+        self.kept = kept
+
+    def __str__(self) -> str:
+        return f"interrupted: {self.kept or 'nothing was finished'}"
+
+
+class NoMemory(AvatarError):
+    """Memory, or the number of threads, is limited too tightly."""
+
+    def __str__(self) -> str:
+        return (
+            "there is too little memory here, or it is limited (ulimit -v, a container); a smaller --size needs less"
+        )
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether `error` says, in one of the ways in which libraries say it, that memory or threads ran out."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in (errno.ENOMEM, errno.EAGAIN)):
+        return True
+    said = str(error)
+    return any(words in said for words in ("can't start new thread", "failed to map segment", "allocate memory"))
 
 
 class BadPortrait(UsageError):
@@ -140,6 +181,8 @@ def as_avatar_error(error: BaseException, where: str) -> AvatarError:
     """`error` itself where it is one of ours; otherwise one of ours that says where it came from."""
     if isinstance(error, AvatarError):
         return error
+    if lacks_memory(error):
+        return NoMemory()
     detail = str(error).strip().splitlines()
     wrapped = AvatarError(f"{where}: {detail[0] if detail else type(error).__name__}")
     wrapped.__cause__ = error

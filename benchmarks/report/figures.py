@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.report.result import Figure, Result
+from realtime.outputs import replacing
 
 INK, BLUE, ORANGE, GREEN, GREY = "#1f2933", "#2563eb", "#ea7317", "#15803d", "#9aa5b1"
 
@@ -36,7 +37,8 @@ def save(figure: Any, path: str) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        figure.savefig(path, dpi=110)
+        with replacing(path) as at:
+            figure.savefig(at, dpi=110)
     pyplot.close(figure)
 
 

@@ -30,6 +30,7 @@ from benchmarks.report.machine import ROOT
 from benchmarks.report.result import Result
 from realtime.errors import BadFile, BadValue
 from realtime.measures.sheets import number
+from realtime.outputs import write_whole
 
 REPORTED = ("startup", "stages", "latency", "vcam", "glass", "sessions", "quality")
 TITLES = {
@@ -70,13 +71,10 @@ def main(options: argparse.Namespace) -> int:
     for warning in warnings:
         console.print(f"not the same conditions: {warning}", style="yellow", highlight=False)
     text = build(results, failures, found, warnings, options.against or "")
-    try:
-        Path(options.output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadFile(options.output, f"cannot be written ({error.strerror})") from error
+    write_whole(options.output, text)
     console.print(f"report: {options.output} ({len(text) // 1024} KiB)", highlight=False)
     if options.markdown:
-        Path(options.markdown).write_text(markdown(results), encoding="utf-8")
+        write_whole(options.markdown, markdown(results))
     worse = [c for c in found if c.verdict == "worse"]
     for change in worse:
         console.print(f"worse: {change.benchmark} {change.name}: {change.old:.4g} to {change.new:.4g} {change.unit} "
@@ -184,10 +182,7 @@ def save_all(results: Sequence[Result], path: str) -> None:
     from benchmarks.report.result import plain_json
 
     text = json.dumps({"results": [plain_json(r.to_dict()) for r in results]}, indent=1, allow_nan=False)
-    try:
-        Path(path).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise BadFile(path, f"cannot be written ({error.strerror})") from error
+    write_whole(path, text + "\n")
 
 
 def load_all(path: str) -> list[Result]:

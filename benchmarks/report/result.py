@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.report.machine import machine_facts
 from realtime.errors import BadFile
+from realtime.outputs import write_whole
 
 Better = Literal["lower", "higher", ""]
 FORMAT = 1
@@ -88,9 +89,9 @@ class Result:
         return out
 
     def save(self, path: str | Path) -> None:
-        """Write the JSON form."""
+        """Write the JSON form. Raises BadFile, NotWritten."""
         text = json.dumps(plain_json(self.to_dict()), indent=1, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_whole(path, text + "\n")
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Result:

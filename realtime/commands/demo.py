@@ -10,6 +10,7 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.serve import need_serve_extra, open_studio, serve
 from realtime.engines.choose import BUILTIN, make_engine, read_portrait
+from realtime.home import user_path
 from realtime.settings import EngineSettings
 from realtime.sinks.preview import has_display
 
@@ -57,13 +58,14 @@ def command(
 
 
 def _film(path: Path, size: int, quiet: bool) -> None:
+    from realtime.commands.terminal import run_to_end
     from realtime.sheets.film import make_film
     from realtime.sinks import open_sink
 
     open_sink(f"file:{path}")  # a bad name is told before any work
     engine = make_engine(EngineSettings(size=size), read_portrait(BUILTIN))
     try:
-        made = make_film(engine, path.expanduser())
+        made = make_film(engine, user_path(path), play=lambda pipeline: run_to_end(pipeline, "filming", quiet))
     finally:
         engine.close()
     if not quiet:

@@ -32,7 +32,7 @@ def command(
         raise BadFile(file, "no such file")
     scores: list[float] = []
     try:
-        with av.open(str(file)) as clip:
+        with av.open(str(file.absolute())) as clip:
             for n, frame in enumerate(clip.decode(video=0)):
                 if n % 5 == 0:
                     scores.append(score(frame.to_ndarray(format="rgb24")))

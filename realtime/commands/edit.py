@@ -11,6 +11,7 @@ from realtime.commands import options as o
 from realtime.commands.terminal import say
 from realtime.engines.choose import BUILTIN, engine_settings, make_engine, read_portrait
 from realtime.errors import BadFile
+from realtime.home import user_path
 from realtime.media.pictures import check_picture_target, write_picture
 
 
@@ -38,7 +39,7 @@ def command(
     settings = engine_settings(engine, size, weights, device)
     o.live_settings(set_, None, False, False, False)
     check_picture_target(output)
-    if not portrait.startswith(BUILTIN) and Path(portrait).expanduser().resolve() == output.expanduser().resolve():
+    if not portrait.startswith(BUILTIN) and user_path(portrait).resolve() == user_path(output).resolve():
         raise BadFile(output, "is the portrait itself; choose another name for the output")
     picture = read_portrait(portrait)
     loaded = make_engine(settings, picture)

@@ -11,6 +11,7 @@ from realtime.commands import options as o
 from realtime.commands.terminal import progress
 from realtime.engines.choose import engine_settings, make_engine
 from realtime.errors import BadFile, BadValue
+from realtime.home import user_path
 from realtime.media.pictures import check_folder_of
 from realtime.session.offline import encode_track
 from realtime.sources import SourceOptions, open_source, parse_source
@@ -41,7 +42,7 @@ def command(
         raise BadFile(clip, "encode takes a video or a picture")
     if output.suffix.lower() != ".motion":
         raise BadFile(output, "the name must end in .motion")
-    check_folder_of(output.expanduser())
+    check_folder_of(user_path(output))
     o.check_duration(duration)
     settings = engine_settings(engine, 256, weights, device)
     source = open_source(clip, SourceOptions(paced=False))
@@ -59,9 +60,9 @@ def command(
     finally:
         source.close()
         loaded.close()
-    track.save(output.expanduser())
+    track.save(user_path(output))
     if not quiet:
         seen = sum(code is not None for code in track.codes())
         without = f", {len(track) - seen} without a face" if seen < len(track) else ""
-        size = output.expanduser().stat().st_size
+        size = user_path(output).stat().st_size
         print(f"{output}: {len(track)} frames at {track.fps:g} fps{without}, {size / 1000:.0f} kB")

@@ -14,6 +14,7 @@ from realtime.engines.choose import engine_settings, make_engine
 from realtime.errors import BadValue
 from realtime.families import builtin
 from realtime.media.pictures import check_folder_of, check_picture_target, write_picture
+from realtime.outputs import write_whole
 
 if TYPE_CHECKING:
     from realtime.training.evaluate import Table
@@ -85,7 +86,7 @@ def command(
             tables = _of_engine(clips or [], portrait or [], settings, names, frames, reader, tick, shown)
     _print(tables)
     if output is not None:
-        output.write_text(json.dumps([t.plain() for t in tables], indent=1) + "\n", encoding="utf-8")
+        write_whole(output, json.dumps([t.plain() for t in tables], indent=1) + "\n")
     if sheet is not None and shown:
         from realtime.measures.sheets import sheet as page
 

@@ -12,6 +12,7 @@ import typer
 
 from realtime.errors import BadFile, BadValue
 from realtime.families import listed
+from realtime.home import user_path
 from realtime.media.pictures import check_folder_of
 from realtime.motion.edits import Edits, parse_setting, parse_settings
 from realtime.settings import Live
@@ -112,7 +113,7 @@ def _resolved(name: str | Path) -> Path:
     text = str(name)
     for prefix in ("file:", "motion:"):
         text = text.removeprefix(prefix)
-    return Path(text).expanduser().resolve()
+    return user_path(text).resolve()
 
 
 def check_duration(duration: float | None) -> None:

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from realtime.commands import options as o
-from realtime.commands.terminal import progress, say, stop_on_signals
+from realtime.commands.terminal import run_to_end
 from realtime.engines.choose import BUILTIN, engine_settings, make_engine, read_portrait
-from realtime.errors import AvatarError, BadFile
+from realtime.errors import BadFile, Interrupted
 from realtime.families import builtin
+from realtime.home import user_path
 from realtime.media.credentials import check_signing, sign
 from realtime.session.local import Pipeline
 from realtime.settings import PipelineSettings
@@ -41,6 +42,9 @@ def command(
 ) -> None:
     """Animate a portrait with a clip: every frame, nothing dropped, with the clip's sound.
 
+    The video is written beside its place (out.partial.mp4) and put there at the end, so that a render that fails or
+    is stopped leaves an earlier one as it was.
+
     [b]Examples[/b]
 
       avatar render talk.mp4 --portrait me.jpg -o out.mp4
@@ -62,44 +66,22 @@ def command(
     if c2pa:
         check_signing(output)
     source = open_source(driving, SourceOptions(paced=False))
-    audio = Path(argument).expanduser() if kind == "file" else None
+    audio = user_path(argument) if kind == "file" else None
     sink = open_sink(f"file:{output}", SinkOptions(live=False, audio=audio, mark=mark))
     picture = read_portrait(portrait)
     renderer = make_engine(wanted, picture)
     try:
         pipeline = Pipeline(source, renderer, [sink], settings, o.with_edits(live, set_, renderer.directions))
-        asyncio.run(_render(pipeline, quiet))
+        asyncio.run(run_to_end(pipeline, "rendering", quiet))
     finally:
         renderer.close()
     counts = pipeline.stats.counts
     if pipeline.interrupted:
-        raise AvatarError(f"interrupted: {output} holds the first {counts.delivered} frames")
+        raise Interrupted(sink.kept)
     if counts.delivered == 0:
         raise BadFile(driving, "holds no frames")
     if c2pa:
-        sign(output.expanduser(), trained=renderer.name != builtin())
+        sign(user_path(output), trained=renderer.name != builtin())
     if not quiet:
         without = f", {counts.no_face} without a face" if counts.no_face else ""
         print(f"{output}: {counts.delivered} frames{without}, {pipeline.stats.fps():.0f} a second")
-
-
-async def _render(pipeline: Pipeline, quiet: bool) -> None:
-    """Run to the end under a progress bar."""
-    stop_on_signals(asyncio.get_running_loop(), pipeline.control.stop)
-    pipeline.control.subscribe(lambda notice: None if quiet else say(f"! {notice.text}"))
-    running = asyncio.create_task(pipeline.run())
-    with progress(quiet) as bar:
-        task = bar.add_task("rendering", total=None, speed="")
-        while not running.done():
-            await asyncio.wait({running}, timeout=0.2)
-            done = pipeline.stats.counts.delivered
-            bar.update(task, completed=done, total=_total(pipeline), speed=f"{pipeline.stats.fps():.0f} fps")
-    await running
-
-
-def _total(pipeline: Pipeline) -> int | None:
-    """How many frames will be rendered, as far as the source knows."""
-    frames, limit = pipeline.source.frames, pipeline.settings.duration
-    if frames is None or limit is None or pipeline.source.fps is None:
-        return frames
-    return min(frames, round(limit * pipeline.source.fps))

@@ -61,6 +61,28 @@ def stop_on_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) ->
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
 
 
+async def run_to_end(pipeline: Pipeline, what: str, quiet: bool = False) -> None:
+    """Run a session that reads a file, under a progress bar; Ctrl-C and SIGTERM end it well. Raises AvatarError."""
+    stop_on_signals(asyncio.get_running_loop(), pipeline.control.stop)
+    pipeline.control.subscribe(lambda notice: None if quiet else say(f"! {notice.text}"))
+    running = asyncio.create_task(pipeline.run())
+    with progress(quiet) as bar:
+        task = bar.add_task(what, total=None, speed="")
+        while not running.done():
+            await asyncio.wait({running}, timeout=0.2)
+            done = pipeline.stats.counts.delivered
+            bar.update(task, completed=done, total=_total(pipeline), speed=f"{pipeline.stats.fps():.0f} fps")
+    await running
+
+
+def _total(pipeline: Pipeline) -> int | None:
+    """How many frames will come, as far as the source knows."""
+    frames, limit = pipeline.source.frames, pipeline.settings.duration
+    if frames is None or limit is None or pipeline.source.fps is None:
+        return frames
+    return min(frames, round(limit * pipeline.source.fps))
+
+
 class LiveLine:
     """One line that says how the session does: rewritten in place in a terminal, now and then elsewhere."""
 

@@ -14,6 +14,7 @@ from realtime.engines import Engine, load_engine
 from realtime.engines.weights import registry
 from realtime.errors import BadPortrait, BadValue, UnknownName
 from realtime.families import ENGINES, FAMILIES, builtin
+from realtime.home import user_path
 from realtime.media.pictures import read_picture
 from realtime.settings import EngineSettings
 
@@ -76,7 +77,7 @@ def choose_engine(settings: EngineSettings) -> str:
 def _engine_of(weights: str) -> str:
     """The engine that registered weights are for, by their name or their path. Raises BadValue."""
     for record in registry.records():
-        if record.family in ENGINES and (weights == record.name or Path(weights).expanduser() == Path(record.path)):
+        if record.family in ENGINES and (weights == record.name or user_path(weights) == Path(record.path)):
             return record.family
     raise BadValue("--weights", weights, f"say which engine they are for, as in --engine {_example()}")
 

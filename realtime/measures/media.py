@@ -30,7 +30,7 @@ def read_clip(path: str | Path, limit: int | None = None, square: int | None = N
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(Path(path).absolute())) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             fps = float(stream.average_rate or 30)
@@ -53,16 +53,6 @@ def read_picture(path: str | Path) -> np.ndarray:
     if data is None:
         raise BadFile(path, "is no picture that can be read")
     return cv2.cvtColor(data, cv2.COLOR_BGR2RGB)
-
-
-def write_picture(path: str | Path, image: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) RGB; the kind follows from the name. Raises BadFile."""
-    try:
-        done = cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    except cv2.error as error:
-        raise BadFile(path, "is no name of a picture file (.png, .jpg)") from error
-    if not done:
-        raise BadFile(path, "cannot be written")
 
 
 def to_size(image: np.ndarray, side: int) -> np.ndarray:

@@ -7,12 +7,12 @@ statement shows that the file is as it was written, not who wrote it, and viewer
 from __future__ import annotations
 
 import datetime
-import os
 from pathlib import Path
 from typing import Any
 
 from realtime import __version__
-from realtime.errors import AvatarError, BadFile, MissingExtra
+from realtime.errors import AvatarError, BadFile, MissingExtra, NotWritten
+from realtime.outputs import replacing
 
 SUFFIXES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
 _SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -41,17 +41,15 @@ def sign(path: Path, trained: bool) -> None:
         "title": path.name,
         "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [made]}}],
     }
-    signed = path.with_name(f".{path.stem}.signing{path.suffix}")
     try:
         chain, key = _certificate()
         signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo("es256", chain, key, None))
         builder = c2pa.Builder(manifest, c2pa.Context(c2pa.Settings.from_dict(OFFLINE)))
-        builder.sign_file(str(path), str(signed), signer)
-        os.replace(signed, path)
-    except (c2pa.C2paError, OSError) as error:
+        with replacing(path) as signed:
+            signed.unlink()  # the library makes its own
+            builder.sign_file(str(path), str(signed), signer)
+    except (c2pa.C2paError, NotWritten, BadFile) as error:
         raise AvatarError(f"{path} is written, but content credentials could not be added ({error})") from error
-    finally:
-        signed.unlink(missing_ok=True)
 
 
 def _kind(trained: bool) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from realtime.errors import BadFile, BadValue
+from realtime.home import user_path
+from realtime.outputs import not_written, write_whole
 
 
 def read_picture(path: str | Path, max_side: int | None = None) -> np.ndarray:
@@ -17,7 +19,7 @@ def read_picture(path: str | Path, max_side: int | None = None) -> np.ndarray:
     """
     import cv2
 
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.exists():
         raise BadFile(path, "no such file")
     if path.is_dir():
@@ -40,23 +42,21 @@ def read_picture(path: str | Path, max_side: int | None = None) -> np.ndarray:
 
 
 def write_picture(path: str | Path, image: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) RGB to `path`; its suffix (.png, .jpg, .webp, ...) says how. Raises BadFile."""
+    """Write uint8 (H, W, 3) RGB to `path`; its suffix (.png, .jpg, .webp, ...) says how. Raises BadFile,
+    NotWritten."""
     import cv2
 
-    path = Path(path).expanduser()
+    path = user_path(path)
     check_picture_target(path)
     ok, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not ok:
         raise BadFile(path, "the picture cannot be written in this format")
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise BadFile(path, f"cannot be written ({error.strerror})") from error
+    write_whole(path, data.tobytes())
 
 
 def check_picture_target(path: str | Path) -> None:
     """Raise BadFile where a picture could not be written to `path`; writes nothing."""
-    path = Path(path).expanduser()
+    path = user_path(path)
     if path.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}:
         raise BadFile(path, "the name must end in .png, .jpg or .webp")
     check_folder_of(path)
@@ -65,6 +65,7 @@ def check_picture_target(path: str | Path) -> None:
 def check_folder_of(path: Path) -> None:
     """Raise BadFile where no file can be made at `path`: its folder is missing or may not be written, it is a folder
     itself, or a file that may not be changed. Leaves everything as it was."""
+    path = user_path(path)
     if path.is_dir():
         raise BadFile(path, "is a folder")
     if not path.parent.is_dir():
@@ -72,10 +73,10 @@ def check_folder_of(path: Path) -> None:
     try:  # to ask for the permission would not do: a mount may be read-only, or of a kind that takes no files
         if path.is_file():
             path.open("r+b").close()
-        elif not path.exists():
-            tempfile.TemporaryFile(dir=path.parent).close()
+        if path.is_file() or not path.exists():
+            tempfile.TemporaryFile(dir=path.resolve().parent).close()
     except OSError as error:
-        raise BadFile(path, f"cannot be written ({error.strerror})") from error
+        raise not_written(path, error) from error
 
 
 def check_frame(image: object) -> None:
@@ -128,7 +129,7 @@ def _decode_with_av(path: Path) -> np.ndarray | None:
     from realtime.media.decode import to_rgb
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path.absolute())) as container:  # a:b.png alone would be an address to FFmpeg
             frame = next(container.decode(video=0))
             return to_rgb(frame, VideoReformatter(), max_side=8192)
     except (av.FFmpegError, OSError, ValueError, IndexError, StopIteration):

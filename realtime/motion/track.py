@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 
 from realtime.errors import BadFile, BadValue
+from realtime.outputs import write_whole
 from realtime.types import Direction, MotionCode
 
 MAGIC = b"AVMOTION"
@@ -169,11 +170,8 @@ class MotionTrack:
         return content + struct.pack("<I", zlib.crc32(content))
 
     def save(self, path: str | Path) -> None:
-        """Write the file. Raises BadFile where it cannot be written."""
-        try:
-            Path(path).write_bytes(self.to_bytes())
-        except OSError as error:
-            raise BadFile(path, f"cannot be written: {error.strerror}") from error
+        """Write the file in one step. Raises BadFile, NotWritten where it cannot be written."""
+        write_whole(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: str | Path) -> MotionTrack:

@@ -16,14 +16,16 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from realtime.engines import Engine
-from realtime.errors import AvatarError, BadFile, BadValue, as_avatar_error
+from realtime.errors import AvatarError, BadValue, as_avatar_error
 from realtime.flow.mailbox import Box, Channel, Closed, Mailbox
 from realtime.flow.metrics import RunStats
 from realtime.flow.threads import one_core_per_stage
 from realtime.motion.vocabulary import can_mirror
+from realtime.outputs import Draft, not_written
 from realtime.session.control import Control
 from realtime.session.core import Driving, Encoding, Rendering, engine_error, warm_encoder
 from realtime.session.driver import Drive
@@ -86,6 +88,7 @@ class Pipeline:
         self._go = threading.Event()
         self.interrupted = False
         """True when the session was told to stop before its source ended."""
+        self._source_ended = False
         self._started = 0.0
         source.tell = self.control.tell
         source.stopping = lambda: self.control.stopping
@@ -98,6 +101,8 @@ class Pipeline:
         stop = asyncio.Event()
         self.control.when_stopping(lambda: _from_thread(loop, stop.set))
         self._outlets = [Outlet(sink, self.control, self.stats, self._lossless) for sink in self._sinks]
+        for sink in self._sinks:
+            sink.complete = self._complete
         stopped: asyncio.Future[Any] = asyncio.create_task(stop.wait())
         try:
             await self._open(loop, stopped)
@@ -106,7 +111,7 @@ class Pipeline:
             everything: asyncio.Future[Any] = asyncio.gather(*done)
             limit = None if self._lossless else self.settings.duration
             await asyncio.wait({everything, stopped}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            self.interrupted = not everything.done() and self.control.stopping
+            self.interrupted = self.control.stopping and not (everything.done() and self._go.is_set())
             everything.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await everything
@@ -115,8 +120,12 @@ class Pipeline:
         finally:
             stopped.cancel()
             await self._close(loop)
+        self.interrupted = self.interrupted and not (self._lossless and self._complete())
         failure = self._failure or next((o.failure for o in self._outlets if o.failure is not None), None)
         if failure is not None:
+            for sink in self._sinks:
+                if sink.kept:
+                    failure.add_note(sink.kept)
             raise failure
         for faults in self._faults:
             faults.check()
@@ -127,7 +136,8 @@ class Pipeline:
         one_core_per_stage()
         await loop.run_in_executor(None, self._warm_up)
         opened: asyncio.Future[None] = loop.create_future()
-        self._start(lambda: self._read_stage(lambda: _from_thread(loop, _resolve, opened)), "source")
+        ready = partial(_from_thread, loop, _resolve, opened)
+        self._start(lambda: self._read_stage(ready), "source", self._frames.close, self.source.close)
         await asyncio.wait({opened, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not opened.done():
             return
@@ -137,8 +147,8 @@ class Pipeline:
             await outlet.start(width, height, self._rate())
         self._warn_of_portrait()
         self._started = time.monotonic()
-        self._start(self._render_stage, "render")
-        self._start(self._encode_stage, "encode")
+        self._start(self._render_stage, "render", *(outlet.box.close for outlet in self._outlets))
+        self._start(self._encode_stage, "encode", self._drives.close)
         if not self._lossless:
             self._start(self._portrait_stage, "portraits")
         self._go.set()
@@ -164,21 +174,18 @@ class Pipeline:
     # Stages, each in its own thread
 
     def _read_stage(self, opened: Callable[[], None]) -> None:
-        try:
-            self.source.open()
-            opened()
-            self._go.wait()
-            while not self.control.stopping:
-                item = self.source.read()
-                if item is None or self._beyond_duration(item):
-                    break
-                self.stats.count("captured")
-                if not self._frames.put(item):
-                    self._drop(item)
-                    break
-        finally:
-            self._frames.close()
-            self.source.close()
+        self.source.open()
+        opened()
+        self._go.wait()
+        while not self.control.stopping:
+            item = self.source.read()
+            if item is None or self._beyond_duration(item):
+                self._source_ended = not self.control.stopping
+                break
+            self.stats.count("captured")
+            if not self._frames.put(item):
+                self._drop(item)
+                break
 
     def _encode_stage(self) -> None:
         beat = None if self._lossless else 1.0 / self.settings.fps
@@ -197,8 +204,6 @@ class Pipeline:
                 self._hand_over(driving.take(item, control.live, now))
         except Closed:
             self._hand_over(driving.end(control.live))
-        finally:
-            self._drives.close()
 
     def _hand_over(self, drives: Iterable[Drive]) -> None:
         """To the rendering stage. Once the session is told to stop, only for `LAST_WORDS` more."""
@@ -234,9 +239,6 @@ class Pipeline:
                     outlet.put(shared)
         except Closed:
             pass
-        finally:
-            for outlet in self._outlets:
-                outlet.box.close()
 
     def _portrait_stage(self) -> None:
         """Prepares portraits beside the running session."""
@@ -294,16 +296,25 @@ class Pipeline:
         elif command == "portrait":
             self.control.next_portrait()
 
-    def _start(self, stage: Callable[[], None], name: str) -> None:
+    def _start(self, stage: Callable[[], None], name: str, *after: Callable[[], None]) -> None:
+        """Run `stage` in a thread of its own, then what comes `after`: the next stage hears that this one is over
+        only when a failure of it is known."""
+
         def work() -> None:
-            try:
-                stage()
-            except Exception as error:
-                self._fail(as_avatar_error(error, name))
+            for call in (stage, *after):
+                try:
+                    call()
+                except Exception as error:
+                    self._fail(as_avatar_error(error, name))
 
         thread = threading.Thread(target=work, name=f"avatar-{name}", daemon=True)
         self._threads.append(thread)
         thread.start()
+
+    def _complete(self) -> bool:
+        """Whether what the sinks got is all that they should get. A live session may be ended at any time."""
+        whole = self._source_ended and not self.stats.counts.dropped
+        return self._failure is None and (whole or not self._lossless)
 
     def _fail(self, error: AvatarError) -> None:
         self._failure = self._failure or error
@@ -321,12 +332,20 @@ class Pipeline:
                 thread.join(max(0.05, deadline - time.monotonic()))
 
     def _write_stats(self) -> None:
-        if self.settings.stats is None:
+        """Those of a session that broke off stay beside an earlier file: stats.partial.json."""
+        complete = self._complete()
+        if self.settings.stats is None or not (complete or self.stats.counts.captured):
             return
         try:
-            self.settings.stats.write_text(json.dumps(self.stats.to_json(), indent=2) + "\n", encoding="utf-8")
+            draft = Draft(self.settings.stats, kept=True)
+            draft.at.write_text(json.dumps(self.stats.to_json(), indent=2) + "\n", encoding="utf-8")
+            if complete:
+                draft.finish()
         except OSError as error:
-            self._failure = self._failure or BadFile(self.settings.stats, f"cannot be written ({error.strerror})")
+            draft.drop()
+            self._failure = self._failure or not_written(self.settings.stats, error)
+        except AvatarError as error:
+            self._failure = self._failure or error
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *args: Any) -> None:

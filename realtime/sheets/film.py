@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from realtime.engines import Engine
+from realtime.errors import Interrupted
 from realtime.media.pictures import fit_into, write_picture
 from realtime.session.local import Pipeline
 from realtime.settings import PipelineSettings
@@ -31,18 +34,25 @@ class Film:
     fps: float
 
 
-def make_film(engine: Engine, output: Path, duration: float | None = None) -> Film:
+Play = Callable[[Pipeline], Coroutine[Any, Any, Any]]
+
+
+def make_film(engine: Engine, output: Path, duration: float | None = None, play: Play = Pipeline.run) -> Film:
     """Render the built-in motion with the engine's portrait into `output`, and a contact sheet (.png) beside it.
 
-    duration: seconds, None for all. Raises BadFile, EngineError."""
+    duration: seconds, None for all. play: how the session is run. Raises Interrupted, BadFile, NotWritten,
+    EngineError."""
     source = open_source(TRACK, SourceOptions(paced=False))
     total = source.frames or 1
     if duration is not None and source.fps:
         total = min(total, max(1, round(duration * source.fps)))
     sampler = Sampler(total)
-    sinks = [open_sink(f"file:{output}", SinkOptions(live=False)), sampler]
-    pipeline = Pipeline(source, engine, sinks, PipelineSettings(lossless=True, duration=duration))
-    stats = asyncio.run(pipeline.run())
+    sink = open_sink(f"file:{output}", SinkOptions(live=False))
+    pipeline = Pipeline(source, engine, [sink, sampler], PipelineSettings(lossless=True, duration=duration))
+    asyncio.run(play(pipeline))
+    if pipeline.interrupted:
+        raise Interrupted(sink.kept)
+    stats = pipeline.stats
     picture = output.with_suffix(".png")
     write_picture(picture, sampler.sheet())
     return Film(output, picture, stats.counts.delivered, stats.fps())

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from realtime.engines import Engine
+from realtime.errors import Interrupted
 from realtime.sheets.contact import contact_row, edited_portrait
 from realtime.sinks import SinkOptions, open_sink
 from realtime.types import Direction, Picture
@@ -39,15 +40,21 @@ def sweep_pictures(engine: Engine, directions: Sequence[Direction], leg: int = L
 def write_sweep(
     engine: Engine, directions: Sequence[Direction], path: Path, on_one: Callable[[], None] = lambda: None
 ) -> int:
-    """The sweep as a video file; gives the number of frames. `on_one` is called after each. Raises BadFile."""
+    """The sweep as a video file; gives the number of frames. `on_one` is called after each. Raises BadFile,
+    NotWritten, Interrupted."""
     sink = open_sink(f"file:{path}", SinkOptions(fps=FPS, live=False))
-    count = 0
+    count, complete = 0, False
+    sink.complete = lambda: complete
     try:
         for count, picture in enumerate(sweep_pictures(engine, directions), 1):
             if count == 1:
                 sink.open(picture.shape[1], picture.shape[0], FPS)
             sink.write(Picture(picture, captured=0.0, pts=(count - 1) / FPS, index=count - 1))
             on_one()
+        complete = True
+    except KeyboardInterrupt as stop:
+        sink.close()
+        raise Interrupted(sink.kept) from stop
     finally:
         sink.close()
     return count

@@ -56,6 +56,10 @@ class Sink(Protocol):
     """Set by the pipeline: takes a sentence for the user."""
     on_key: Callable[[str], None]
     """Set by the pipeline: takes a command that the user gave in a window ("quit", "calibrate")."""
+    complete: Callable[[], bool]
+    """Set by the pipeline: whether all pictures that should come have come. A file asks it in `close`."""
+    kept: str
+    """After `close`: a sentence about what is left of a file that is not complete; empty for all else."""
 
     def check(self) -> None:
         """Raise BadFile, BadValue, DeviceError or MissingExtra for what can be known without heavy work."""
@@ -78,11 +82,13 @@ class SinkBase:
 
     name = "sink"
     on_main_thread = False
+    kept = ""
 
     def __init__(self, options: SinkOptions) -> None:
         self.options = options
         self.tell: Tell = _silent
         self.on_key: Callable[[str], None] = _silent
+        self.complete: Callable[[], bool] = _always
 
     def check(self) -> None:
         """Nothing to check."""
@@ -107,3 +113,7 @@ def open_sink(spec: str, options: SinkOptions | None = None) -> Sink:
 
 def _silent(_sentence: str) -> None:
     return None
+
+
+def _always() -> bool:
+    return True

@@ -1,8 +1,9 @@
 """A video file: H.264 in MP4, tagged BT.709, written in fragments so that a crash loses at most a second.
 
-While it is written the file is fragmented MP4, playable at any moment; when it is closed well it becomes a plain
-one (FFmpeg's `hybrid_fragmented`), which every player can seek in. Where this FFmpeg has no H.264 encoder the next
-best codec is taken, and the user is told.
+While it is written the file is fragmented MP4, playable at any moment, under a name beside its own (out.partial.mp4).
+When it is closed well it becomes a plain one (FFmpeg's `hybrid_fragmented`), which every player can seek in; where it
+is complete it then takes its own name, in place of an earlier file, and otherwise it stays what it is. Where this
+FFmpeg has no H.264 encoder the next best codec is taken, and the user is told.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from realtime.errors import AvatarError, BadFile
+from realtime.errors import AvatarError, BadFile, NotWritten
+from realtime.home import user_path
 from realtime.media.pictures import check_folder_of, fit_into
+from realtime.outputs import Draft
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
 
@@ -33,10 +36,12 @@ class FileSink(SinkBase):
 
     def __init__(self, argument: str, options: SinkOptions) -> None:
         super().__init__(options)
-        self.path = Path(argument).expanduser()
+        self.path = user_path(argument)
         self.name = self.path.name or "file"
+        self._draft: Draft | None = None
         self._container: Any = None
         self._sound: _Sound | None = None
+        self._failed = False
         self._first_pts: float | None = None
         self._last_tick = -1
         self.written = 0
@@ -58,11 +63,12 @@ class FileSink(SinkBase):
         self._width, self._height = max(2, width - width % 2), max(2, height - height % 2)
         self._period = 1.0 / fps
         rate = Fraction(fps).limit_denominator(1001)
+        self._draft = Draft(self.path, kept=True)
+        kind, name = CONTAINERS[self.path.suffix.lower()], str(self._draft.at)
         try:
-            self._container = av.open(
-                str(self.path), "w", format=CONTAINERS[self.path.suffix.lower()], options=self._muxer_options()
-            )
+            self._container = av.open(name, "w", format=kind, options=self._muxer_options())
         except (av.FFmpegError, OSError) as error:
+            self._draft.drop()
             raise BadFile(self.path, f"cannot be written ({error})") from error
         encoder = next((name for name in ENCODERS if name in av.codecs_available), None)
         if encoder is None:
@@ -106,7 +112,7 @@ class FileSink(SinkBase):
             if self._sound is not None:
                 self._sound.copy_until(float(tick * TIME_BASE))
         except av.FFmpegError as error:
-            raise AvatarError(f"{self.path}: writing failed ({error})") from error
+            raise self._broken(error) from error
         self._last_tick = tick
         self.written += 1
 
@@ -116,20 +122,37 @@ class FileSink(SinkBase):
             return
         import av
 
+        assert self._draft is not None
+        failed_before = self._failed
         try:
-            if self.written:
-                self._mux(self._stream.encode(None), container)
-                if self._sound is not None:
-                    self._sound.copy_until(float(self._last_tick * TIME_BASE) + self._period)
+            with contextlib.closing(container), self._sound or contextlib.nullcontext():
+                if self.written:
+                    self._mux(self._stream.encode(None), container)
+                    if self._sound is not None:
+                        self._sound.copy_until(float(self._last_tick * TIME_BASE) + self._period)
         except av.FFmpegError as error:
-            raise AvatarError(f"{self.path}: writing failed ({error})") from error
+            if not failed_before:  # else it is said already
+                raise self._broken(error) from error
         finally:
-            if self._sound is not None:
-                self._sound.close()
-            with contextlib.suppress(av.FFmpegError):
-                container.close()
-            if not self.written:
-                self.path.unlink(missing_ok=True)
+            self._settle(self._draft)
+
+    def _settle(self, draft: Draft) -> None:
+        """Put the closed file in its place, keep it as what was finished, or remove it where nothing was."""
+        if not self.written:
+            draft.drop()
+        elif not self._failed and self.complete():
+            draft.finish()
+        elif not self._failed:
+            self.kept = f"{self._partial(draft)} holds the first {self.written} frames"
+
+    def _broken(self, error: Any) -> AvatarError:
+        """The error for the user when writing failed, as on a full disk."""
+        self._failed = True
+        left = f"; {self._partial(self._draft)} holds what was finished" if self.written and self._draft else ""
+        return NotWritten(self.path, f"writing failed ({error.strerror or error}){left}")
+
+    def _partial(self, draft: Draft) -> Path:
+        return self.path.with_name(draft.at.name)
 
     def _mux(self, packets: list[Any], container: Any = None) -> None:
         for packet in packets:
@@ -171,7 +194,7 @@ class _Sound:
         """None where the clip has no sound, or one that this kind of file cannot hold."""
         import av
 
-        source = av.open(str(path))
+        source = av.open(str(path.absolute()))
         try:
             if not source.streams.audio:
                 source.close()
@@ -196,5 +219,8 @@ class _Sound:
             packet.stream = self._out
             self._container.mux(packet)
 
-    def close(self) -> None:
+    def __enter__(self) -> _Sound:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._source.close()

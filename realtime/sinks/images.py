@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from realtime.errors import BadFile
+from realtime.home import user_path
 from realtime.media.pictures import check_folder_of, write_picture
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
@@ -15,7 +14,7 @@ class ImagesSink(SinkBase):
 
     def __init__(self, argument: str, options: SinkOptions) -> None:
         super().__init__(options)
-        self.folder = Path(argument).expanduser()
+        self.folder = user_path(argument)
         self.name = f"images in {argument}"
         self.written = 0
 

@@ -19,10 +19,10 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from realtime.errors import BadFile, BadValue, UnknownName
+from realtime.home import user_path
 from realtime.types import Direction, Frame, MotionCode
 
 SOURCES: dict[str, str] = {
@@ -171,7 +171,7 @@ def parse_source(spec: str) -> tuple[str, str]:
     kind, _, argument = spec.partition(":")
     if kind in SOURCES and (argument or kind == "camera"):
         return kind, argument
-    path = Path(spec).expanduser()
+    path = user_path(spec)
     if kind in EXAMPLES and not argument and not path.exists():
         raise BadValue("source", spec, f"say which, as in {EXAMPLES[kind]}")
     if path.is_dir():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from realtime.errors import BadFile
 from realtime.flow.pacing import MediaClock
+from realtime.home import user_path
 from realtime.media.decode import to_rgb
 from realtime.sources import SourceBase, SourceOptions
 from realtime.types import Frame
@@ -19,7 +19,7 @@ class FileSource(SourceBase):
 
     def __init__(self, path: str, options: SourceOptions) -> None:
         super().__init__(options)
-        self.path = Path(path).expanduser()
+        self.path = user_path(path)
         self.name = self.path.name
         self._container: Any = None
         self._frames: Iterator[tuple[Any, float]] = iter(())
@@ -78,7 +78,7 @@ class FileSource(SourceBase):
         if self.path.is_dir() or not self.path.exists():
             raise BadFile(self.path, "is a folder, not a video" if self.path.is_dir() else "no such file")
         try:
-            self._container = av.open(str(self.path))
+            self._container = av.open(str(self.path.absolute()))  # a:b.mp4 alone would be an address to FFmpeg
         except PermissionError as error:
             raise BadFile(self.path, "may not be read (permission denied)") from error
         except (av.FFmpegError, OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from realtime.errors import BadFile, BadValue
 from realtime.flow.pacing import MediaClock
+from realtime.home import user_path
 from realtime.motion.track import MotionTrack, builtin_track
 from realtime.sources import SourceBase, SourceOptions, Unseen
 from realtime.types import Direction, MotionCode
@@ -28,7 +29,7 @@ class MotionTrackSource(SourceBase):
 
     def check(self) -> None:
         """Raises BadFile where it is no motion track, or an empty one."""
-        path = Path(self.argument).expanduser()
+        path = user_path(self.argument)
         self.track = builtin_track() if self.argument == BUILTIN else MotionTrack.load(path)
         if len(self.track) == 0:
             raise BadFile(self.argument, "holds no frames")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 
 from realtime.flow.pacing import Cadence
+from realtime.home import user_path
 from realtime.media.pictures import read_picture
 from realtime.sources import SourceBase, SourceOptions
 from realtime.types import Frame
@@ -18,7 +18,7 @@ class StillSource(SourceBase):
 
     def __init__(self, path: str, options: SourceOptions) -> None:
         super().__init__(options)
-        self.path = Path(path).expanduser()
+        self.path = user_path(path)
         self.name = self.path.name
         self.fps = options.fps
         self.frames = None if options.paced else 1

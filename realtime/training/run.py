@@ -13,6 +13,8 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader
 
 from realtime.errors import BadFile, BadValue, MissingExtra, first_line
+from realtime.media.pictures import write_picture
+from realtime.outputs import write_whole
 from realtime.training import watch
 from realtime.training.config import TrainConfig
 from realtime.training.data.clips import read_index
@@ -133,7 +135,7 @@ class Run:
             raise BadFile(self.folder.last, reason) from error
         if self.place.first:
             self.folder.forget_after(self.trainer.step_number)
-            self.folder.config.write_text(self.config.to_json() + "\n", encoding="utf-8")
+            write_whole(self.folder.config, self.config.to_json() + "\n")
         self.say(f"resumed at step {self.trainer.step_number} of {self.total}")
 
     def _board(self) -> Any:
@@ -215,7 +217,7 @@ class Run:
         if self.board is not None:
             self.board.add_scalars("held out/L1", look, done)
         if done % self.config.sample_every == 0 or done == self.total:
-            watch.write_picture(self.folder.samples / f"step-{done:07d}.png", page)
+            write_picture(self.folder.samples / f"step-{done:07d}.png", page)
             if self.board is not None:
                 self.board.add_image("samples", page, done, dataformats="HWC")
             watch.draw_curve(self.folder.lines(), self.folder.path / "curve.png")

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from realtime.errors import BadFile, first_line
+from realtime.errors import BadFile, NotWritten, first_line
+from realtime.outputs import replacing, write_whole
 from realtime.training.config import TrainConfig
 
 FORMAT = 1
@@ -40,7 +41,7 @@ class RunFolder:
         if self.last.exists():
             raise BadFile(self.path, "holds a run already; go on with it by --resume, or take another folder")
         self.samples.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(config.to_json() + "\n", encoding="utf-8")
+        write_whole(self.config, config.to_json() + "\n")
         self.log.write_text("", encoding="utf-8")
 
     def write(self, line: dict[str, Any]) -> None:
@@ -59,20 +60,17 @@ class RunFolder:
     def forget_after(self, step: int) -> None:
         """Drop log lines of steps that the checkpoint does not have, before a resumed run writes them again."""
         kept = [line for line in self.lines() if line.get("step", 0) <= step]
-        temporary = self.log.with_suffix(".part")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        os.replace(temporary, self.log)
+        write_whole(self.log, "".join(json.dumps(line) + "\n" for line in kept))
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint; the last one becomes the previous one."""
-        temporary = self.last.with_suffix(".part")
-        with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if self.last.exists():
-            os.replace(self.last, self.previous)
-        os.replace(temporary, self.last)
+        """Write a checkpoint; the last one becomes the previous one. Raises NotWritten."""
+        with replacing(self.last) as at:
+            try:
+                torch.save({"format": FORMAT, **state}, at)
+            except RuntimeError as error:  # as torch says that the disk is full
+                raise NotWritten(self.last, f"cannot be written ({first_line(error)})") from error
+            if self.last.exists():
+                os.replace(self.last, self.previous)
 
     def load(self) -> dict[str, Any]:
         """The last checkpoint that can be read. Raises BadFile where there is none."""

@@ -16,6 +16,7 @@ from realtime.engines.parts.dense_motion import DenseMotion
 from realtime.engines.parts.motion import full_precision
 from realtime.engines.parts.weights import save_animator
 from realtime.errors import BadValue
+from realtime.outputs import replacing
 from realtime.training import losses
 from realtime.training.config import TrainConfig
 
@@ -140,7 +141,8 @@ class LatentSystem(TrainedSystem):
         from safetensors.torch import save_file
 
         state = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
-        save_file(state, str(path), metadata={"realtime-avatar.network": self.config.system, **notes})
+        with replacing(path) as at:
+            save_file(state, str(at), metadata={"realtime-avatar.network": self.config.system, **notes})
 
 
 @full_precision

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from realtime.engines.parts.dense_motion import DenseMotion
 from realtime.engines.parts.views import mask_picture
 from realtime.errors import BadFile
+from realtime.outputs import replacing
 from realtime.training.data.pairs import PairSet, as_tensors
 from realtime.training.systems import TrainedSystem
 
@@ -83,13 +84,6 @@ class HeldOut:
         return ours, still, sheet(rows)
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """uint8 (H, W, 3) RGB as a file."""
-    from PIL import Image
-
-    Image.fromarray(picture).save(path)
-
-
 def draw_curve(lines: Iterable[dict[str, Any]], path: Path) -> None:
     """The run's losses, and the held-out L1 beside the still portrait's, as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -112,4 +106,5 @@ def draw_curve(lines: Iterable[dict[str, Any]], path: Path) -> None:
         right.plot(steps, [line["held_out"]["still_l1"] for line in looks], label="still portrait", ls="--")
         right.legend(fontsize=7)
     right.set(xlabel="step", title="held-out frames: L1", ylim=(0, None))
-    figure.savefig(path, dpi=110)
+    with replacing(path) as at:
+        figure.savefig(at, dpi=110)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from realtime.errors import BadFile, BadValue, NoDevice, UnknownName
+from realtime.errors import BadFile, BadValue, DeviceError, NoDevice, UnknownName
 from realtime.session.local import Pipeline
 from realtime.settings import Live, PipelineSettings
 from realtime.sinks import SINKS, SinkOptions, open_sink
@@ -111,8 +111,9 @@ def test_a_killed_writer_leaves_all_but_the_last_second(tmp_path) -> None:
     """
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, timeout=60)
     assert ended.returncode == -signal.SIGKILL
-    images, _ = read_back(path)
+    images, _ = read_back(tmp_path / "clip.partial.mp4")
     assert len(images) >= 70
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ def test_stop_by_signal_finishes_the_file(tmp_path) -> None:
     import time
 
     deadline = time.monotonic() + 30
-    out = tmp_path / "out.mp4"
+    out = tmp_path / "out.partial.mp4"
     while not (out.exists() and out.stat().st_size > 3000) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
@@ -312,5 +313,23 @@ def test_an_interrupted_render_keeps_what_was_done(tmp_path) -> None:
         await running
 
     asyncio.run(scenario())
-    images, _ = read_back(tmp_path / "out.mp4")
+    images, _ = read_back(tmp_path / "out.partial.mp4")
     assert len(images) == pipeline.stats.counts.delivered > 10
+    assert sink.kept == f"{tmp_path / 'out.partial.mp4'} holds the first {len(images)} frames"
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_source_that_fails_late_leaves_the_earlier_film(tmp_path) -> None:
+    """The error is known before the file is closed, so that the part never takes the film's name."""
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"an earlier film")
+    for n in range(1, 6):
+        items = [*[plain(50 + k) for k in range(15)], DeviceError("camera", "it was unplugged")]
+        pipeline = Pipeline(ListSource(items), FakeEngine(), [FileSink(str(out), SinkOptions(live=False))],
+                            PipelineSettings(lossless=True))  # fmt: skip
+        with pytest.raises(DeviceError, match="unplugged") as caught:
+            asyncio.run(pipeline.run())
+        part = tmp_path / f"out.partial{f'-{n}' if n > 1 else ''}.mp4"
+        assert caught.value.__notes__ == [f"{part} holds the first 15 frames"]
+        assert len(read_back(part)[0]) == 15
+    assert out.read_bytes() == b"an earlier film"

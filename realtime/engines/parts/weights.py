@@ -26,6 +26,7 @@ from realtime.engines.parts.animator import (
 from realtime.engines.parts.motion_transformer import MotionTransformerConfig
 from realtime.engines.weights.reader import check_finite
 from realtime.errors import BadFile, first_line
+from realtime.outputs import replacing
 
 METADATA = "realtime-avatar.animator"
 """The metadata key of our safetensors files."""
@@ -46,7 +47,8 @@ def save_animator(network: Animator, path: str | Path, notes: Mapping[str, str] 
 
     state = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
     metadata = {METADATA: json.dumps(dataclasses.asdict(network.config)), **(notes or {})}
-    save_file(state, str(path), metadata=metadata)
+    with replacing(path) as at:
+        save_file(state, str(at), metadata=metadata)
 
 
 def load_animator(path: str | Path) -> Animator:

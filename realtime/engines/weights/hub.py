@@ -27,6 +27,8 @@ from realtime.engines.weights.registry import (
 )
 from realtime.errors import BadFile, BadValue, ConnectionLost, MissingExtra, UnknownName
 from realtime.families import FAMILIES
+from realtime.home import user_path
+from realtime.outputs import not_written, write_whole
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -50,13 +52,13 @@ def licence_accepted(model: Published) -> bool:
 
 
 def accept_licence(model: Published) -> None:
-    """Remember that the licence was accepted. Raises BadFile."""
+    """Remember that the licence was accepted. Raises BadFile, NotWritten."""
     path = _licences()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**_accepted(), model.name: model.licence}, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise BadFile(path, f"cannot be written ({error.strerror})") from error
+        raise not_written(path, error) from error
+    write_whole(path, json.dumps({**_accepted(), model.name: model.licence}, indent=1) + "\n")
 
 
 def _licences() -> Path:
@@ -161,7 +163,7 @@ def add(name: str, path: Path, progress: Callable[[int], None] | None = None) ->
     """Register a file that stays where it is, after checking it whole. Raises BadFile, BadValue."""
     if not _NAME.fullmatch(name):
         raise BadValue("name", name, "letters, digits, dots and dashes")
-    path = find_weights(name, path.expanduser().resolve())
+    path = find_weights(name, user_path(path).resolve())
     model = catalogue().get(name)
     family = model.family if model is not None else _family(path)
     about = _content(path, family)

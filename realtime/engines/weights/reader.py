@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from realtime.errors import BadFile
+from realtime.home import user_path
 
 State = dict[str, Tensor]
 
@@ -26,7 +27,7 @@ def read_state(path: str | Path) -> State:
 
     A wrapper around them ({"gen": ...}, {"state_dict": ...}) is taken off. Raises BadFile.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     magic = _first_bytes(path)
     if magic[:1] == b"<":
         raise BadFile(path, "is a web page, not a weight file: the download did not go through")

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from realtime.errors import BadFile, UnknownName
 from realtime.families import FAMILIES, target
-from realtime.home import home
+from realtime.home import home, user_path
+from realtime.outputs import not_written, write_whole
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,14 @@ def _read(path: Path) -> Record | None:
 
 
 def write(record: Record) -> None:
-    """Register, replacing a record of the same name. Raises BadFile."""
+    """Register, replacing a record of the same name. Raises BadFile, NotWritten."""
     folder = models_folder()
     target = folder / f"{record.name}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(".part")
-        part.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
-        part.replace(target)
     except OSError as error:
-        raise BadFile(target, f"cannot be written ({error.strerror})") from error
+        raise not_written(folder, error) from error
+    write_whole(target, json.dumps(asdict(record), indent=1) + "\n")
 
 
 def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
@@ -141,7 +140,7 @@ def find_weights(family: str, weights: str | Path | None) -> Path:
             raise BadFile(models_folder(), f"holds no weights for the engine {family}: {cure}, or --weights PATH")
         return _present(chosen)
     text = str(weights)
-    path = Path(text).expanduser()
+    path = user_path(text)
     if not path.exists() and path.name == text and not path.suffix:
         record = record_of(text)
         if record is None:

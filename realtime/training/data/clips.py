@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ import numpy as np
 
 from realtime.engines.neural.crop import LIFT, box_of
 from realtime.errors import AvatarError, BadFile
+from realtime.outputs import write_whole
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 INDEX_NAME = "index.json"
@@ -163,7 +163,7 @@ def decoded(path: Path) -> Iterator[np.ndarray]:
     import av
 
     try:
-        container = av.open(str(path))
+        container = av.open(str(path.absolute()))
     except (OSError, ValueError) as error:
         raise BadFile(path, "cannot be opened as a video") from error
     with container:
@@ -212,10 +212,7 @@ class ShardWriter:
         self.index.clips.append(clip)
 
     def save(self) -> None:
-        values = {"format": FORMAT, **asdict(self.index)}
-        temporary = self.folder / (INDEX_NAME + ".part")
-        temporary.write_text(json.dumps(values), encoding="utf-8")
-        os.replace(temporary, self.folder / INDEX_NAME)
+        write_whole(self.folder / INDEX_NAME, json.dumps({"format": FORMAT, **asdict(self.index)}))
 
 
 def build_index(

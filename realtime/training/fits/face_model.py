@@ -22,6 +22,7 @@ from scipy.optimize import linear_sum_assignment
 
 from realtime.face import face_model as fm
 from realtime.face.pose import fit_pose, rotation_vector_matrix
+from realtime.outputs import replacing
 
 FRAMES_PER_CLIP = 60
 
@@ -171,20 +172,22 @@ def main() -> None:
     tracks = [t for t in tracks if len(t)]
     mean, mirror = fit_mean(tracks)
     weights = fit_pose_weights(tracks, mean, mirror)
-    np.savez_compressed(
-        options.output / "face_model.npz",
-        mean=mean.astype(np.float32),
-        mirror=mirror.astype(np.int16),
-        triangles=tesselation().astype(np.int16),
-        pose_weights=weights.astype(np.float32),
-    )
+    with replacing(options.output / "face_model.npz") as at:
+        np.savez_compressed(
+            at,
+            mean=mean.astype(np.float32),
+            mirror=mirror.astype(np.int16),
+            triangles=tesselation().astype(np.int16),
+            pose_weights=weights.astype(np.float32),
+        )
     fm.load_face_model.cache_clear()
     from realtime.training.fits import (
         expressions as fit_expressions,  # Its measurements need the mirror pairs just written.
     )
 
     moves = [fit_expressions.displacements(track, mean, weights) for track in tracks]
-    np.savez_compressed(options.output / "expressions.npz", **fit_expressions.fit_dictionary(moves, mirror))
+    with replacing(options.output / "expressions.npz") as at:
+        np.savez_compressed(at, **fit_expressions.fit_dictionary(moves, mirror))
     for region, error in fit_expressions.held_out_error(moves, mirror).items():
         print(f"held-out error, {region}: {error:.2f} px at a face height of 110 px")
 

@@ -32,6 +32,7 @@ from realtime.engines.mesh.topology import signed_distance, smoothstep
 from realtime.face.face_model import OVAL
 from realtime.face.landmarks import FaceTracker
 from realtime.face.pose import HeadPose, fit_pose
+from realtime.outputs import replacing
 
 US, VS = np.arange(0.0, 1.61, 0.1), np.arange(-1.3, 1.61, 0.1)
 CELL = 0.09
@@ -208,7 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             others = fit(seen[:k] + seen[k + 1 :], base)
             print(f"{clip.name}: prior {error(seen[k], base):.1f}, others' fit {error(seen[k], others):.1f},"
                   f" fit {error(seen[k], tables):.1f} thousandths of a face height")  # fmt: skip
-    np.savez_compressed(options.output, **{name: getattr(tables, name) for name in OuterTables.__slots__})
+    with replacing(options.output) as at:
+        np.savez_compressed(at, **{name: getattr(tables, name) for name in OuterTables.__slots__})
     print(f"written: {options.output}")
 
 
