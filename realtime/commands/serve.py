@@ -81,6 +81,13 @@ def command(
         list[str] | None,
         typer.Option(help="stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT. None by default. Repeats."),
     ] = None,
+    media_host: Annotated[
+        str | None,
+        typer.Option(
+            show_default="that of --host",
+            help="Address for sound and pictures (UDP). 0.0.0.0 where a proxy on this machine brings others here.",
+        ),
+    ] = None,
     session_minutes: Annotated[float, typer.Option(min=0.1, help="Longest session.")] = 240.0,
     mark: Annotated[bool, typer.Option("--mark/--no-mark", help='Draw a small "AI avatar" into the picture.')] = True,
     quiet: o.Quiet = False,
@@ -103,6 +110,7 @@ def command(
     from realtime.server.http.security import Policy
     from realtime.server.limits import Limits, suitable_sessions
     from realtime.server.places.here import StudioSettings
+    from realtime.server.rtc.addresses import can_listen
     from realtime.server.rtc.peer import RtcSettings, parse_ice_server
     from realtime.server.serving import Address, check_tls, self_signed
 
@@ -111,6 +119,8 @@ def command(
             parse_ice_server(server)
         except ValueError as error:
             raise BadValue("--ice-server", server, str(error)) from None
+    if media_host is not None and not can_listen(media_host):
+        raise BadValue("--media-host", media_host, "it is no address of this machine")
     if tls_self_signed and tls_cert:
         raise BadValue("--tls-self-signed", True, "a certificate is given with --tls-cert already")
     tls = check_tls(tls_cert, tls_key)
@@ -122,7 +132,7 @@ def command(
         tls is not None or tls_self_signed,
     )
     limits = replace(Limits(), sessions=max_sessions or suitable_sessions(cores()), session_s=60.0 * session_minutes)
-    settings = StudioSettings(limits, RtcSettings(tuple(ice_server or ())), mark=mark)
+    settings = StudioSettings(limits, RtcSettings(tuple(ice_server or ()), media_host or host), mark=mark)
     wanted = engine_settings(engine, size, weights, device)
     with contextlib.ExitStack() as stack:
         if tls_self_signed:

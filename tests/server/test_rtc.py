@@ -64,7 +64,7 @@ async def test_the_avatar_follows_the_camera_and_the_control_channel(server):
         await until(lambda: client.last("error"))
         client.channel.send(json.dumps({"type": "ping", "t": 3.0}))
         await until(lambda: client.last("pong") == {"type": "pong", "t": 3.0})
-        await until(lambda: client.last("stats") and client.last("stats")["received"] > 0)
+        await until(lambda: (client.last("stats") or {}).get("codec") and client.last("stats")["received"] > 0)
         stats = client.last("stats")
         assert stats["codec"] == "VP8"
         assert stats["server_ms"] > 0

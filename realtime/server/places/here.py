@@ -133,7 +133,7 @@ class Studio:
 
     async def open(self) -> None:
         """Start threads and clock."""
-        install(self.settings.rtc)
+        install()
         self._pool = Pool(self.settings.threads)
         self._ticker = asyncio.create_task(self._run())
 

@@ -24,11 +24,15 @@ from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.mediastreams import VIDEO_TIME_BASE, convert_timebase
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
+from realtime.server.limits import Bucket
 from realtime.server.rtc.bitrate import Ladder, suitable_rate
 
 log = logging.getLogger(__name__)
 
 FPS = 30
+KEYS_PER_S, KEYS_AT_ONCE = 2.0, 2.0
+"""Key frames that a receiver can ask for, beside the first one: each is as large as ten other pictures. What is asked
+for sooner comes as soon as it may."""
 
 
 class _Steady(Encoder):
@@ -39,6 +43,8 @@ class _Steady(Encoder):
         self.opened = 0
         """How many times a codec was opened."""
         self._context: Any = None
+        self._keys = Bucket(KEYS_PER_S, KEYS_AT_ONCE)
+        self._key_wanted = False
 
     @property
     def target_bitrate(self) -> int:
@@ -64,7 +70,11 @@ class _Steady(Encoder):
         if frame.format.name not in {"yuv420p", context.pix_fmt}:
             frame = frame.reformat(format="yuv420p")
         kinds = av.video.frame.PictureType
-        frame.pict_type = kinds.I if force_keyframe else kinds.NONE
+        self._key_wanted |= force_keyframe
+        if self._key_wanted and self._keys.take(time.monotonic()):
+            frame.pict_type, self._key_wanted = kinds.I, False
+        else:
+            frame.pict_type = kinds.NONE
         return b"".join(bytes(packet) for packet in context.encode(frame))
 
     def _opened(self, width: int, height: int, rate: int) -> Any:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aioice import ice
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
@@ -24,7 +23,8 @@ from aiortc.mediastreams import MediaStreamError
 
 from realtime.flow.mailbox import Closed, Mailbox
 from realtime.server.player import Player
-from realtime.server.rtc import decoders, encoders
+from realtime.server.rtc import decoders, encoders, guard
+from realtime.server.rtc.addresses import ASKED, listening
 from realtime.server.rtc.frames import Driven, Shown, to_video_frame
 from realtime.server.rtc.sdp import BadOffer, Uplink, check_offer, hint_bitrate, let_peer_begin, wants
 from realtime.server.rtc.sound import Voice, VoiceTrack
@@ -40,11 +40,10 @@ class RtcSettings:
     """How connections are made.
 
     ice_servers: STUN and TURN servers ("stun:host:port", "turn:user:password@host:port"); none by default, so that
-    no outside server is contacted. loopback: offer 127.0.0.1 too, which WebRTC leaves out by itself: a machine
-    without any network has nothing else."""
+    no outside server is contacted. host: the address at which media is sent and received; 0.0.0.0: all of them."""
 
     ice_servers: tuple[str, ...] = ()
-    loopback: bool = True
+    host: str = "127.0.0.1"
     uplink: Uplink = field(default_factory=Uplink)
 
 
@@ -60,27 +59,11 @@ def parse_ice_server(text: str) -> RTCIceServer:
     return RTCIceServer(f"{scheme}:{address}", username=user, credential=password)
 
 
-class _WithLoopback:
-    """aioice leaves 127.0.0.1 out of its own addresses; this puts it back, in first place."""
-
-    def __init__(self, original: Callable[..., list[str]]) -> None:
-        self.original = original
-
-    def __call__(self, use_ipv4: bool, use_ipv6: bool) -> list[str]:
-        """Addresses to offer."""
-        return ["127.0.0.1", *self.original(use_ipv4=use_ipv4, use_ipv6=use_ipv6)]
-
-
-def install(settings: RtcSettings) -> None:
-    """Prepare aiortc for this process: our encoders and decoders, and the loopback address where wanted.
-    Safe to call twice."""
+def install() -> None:
+    """Prepare aiortc for this process: our encoders, decoders, and what guards its ports. Safe to call twice."""
+    guard.install()
     encoders.install()
     decoders.install()
-    current = ice.get_host_addresses
-    if settings.loopback and not isinstance(current, _WithLoopback):
-        ice.get_host_addresses = _WithLoopback(current)
-    elif not settings.loopback and isinstance(current, _WithLoopback):
-        ice.get_host_addresses = current.original
 
 
 class AvatarTrack(MediaStreamTrack):
@@ -160,6 +143,7 @@ class Peer:
             if self.watches and wants(sdp, "audio")[1]:
                 self._sound = self._voice.listen()
                 self.pc.addTrack(self._sound)
+            ASKED.set(listening(self.settings.host, sdp))
             async with asyncio.timeout(GATHER_S):
                 await self.pc.setLocalDescription(await self.pc.createAnswer())
         except Exception as error:  # aiortc raises whatever its parser meets; the text comes from a stranger
