@@ -1,7 +1,8 @@
 // The WebRTC connection to one session: made, kept, and made again when it is lost.
 // @ts-check
+import { ask, Refused } from "./ask.js";
 import { Backoff } from "./backoff.js";
-import { endedSentence, serverSentence, waitSentence } from "./sentences.js";
+import { endedSentence, waitSentence } from "./sentences.js";
 
 /** @typedef {import("./types.js").Event} ServerEvent */
 /** @typedef {import("./types.js").Command} Command */
@@ -13,37 +14,8 @@ import { endedSentence, serverSentence, waitSentence } from "./sentences.js";
 
 const ANSWER_MS = 8000;
 const DISCONNECTED_MS = 4000;
-
-/** A refusal of the server. */
-export class Refused extends Error {
-  /** @param {number} status @param {string} detail @param {number} retryAfter */
-  constructor(status, detail, retryAfter = 0) {
-    super(serverSentence(status, detail));
-    this.status = status;
-    this.retryAfter = retryAfter;
-  }
-}
-
-/**
- * fetch that throws Refused.
- * @param {string} url @param {RequestInit} [init]
- */
-export async function ask(url, init) {
-  /** @type {Response} */
-  let response;
-  try {
-    response = await fetch(url, init);
-  } catch {
-    throw new Refused(0, "");
-  }
-  if (response.ok) return response;
-  let detail = "";
-  try {
-    const body = await response.json();
-    if (typeof body.detail === "string") detail = body.detail;
-  } catch { /* no JSON: the status says enough */ }
-  throw new Refused(response.status, detail, Number(response.headers.get("Retry-After")) || 0);
-}
+/** Between two looks at the state of a session that has no data channel. */
+const PICTURES_MS = 2000;
 
 /** @param {RTCPeerConnection} pc */
 async function gathered(pc) {
@@ -70,14 +42,16 @@ export class Connection extends EventTarget {
   #stopped = false;
   #turn = 0;
   #failures = 0;
+  #greeted = false;
   #opened = 0;
   /** What the next session begins with: the id of a portrait of the server's. @type {() => Promise<string | null>} */
   portrait = async () => null;
 
-  /** @param {import("./types.js").Config} config */
-  constructor(config) {
+  /** @param {import("./types.js").Config} config @param {() => string} profile  the secret that the view's link comes from */
+  constructor(config, profile) {
     super();
     this.config = config;
+    this.profile = profile;
     addEventListener("pagehide", () => this.leave());
     addEventListener("pageshow", (event) => { if (event.persisted) { this.#stopped = false; void this.start(); } });
     addEventListener("online", () => { if (!this.live) this.retryNow(); });
@@ -110,6 +84,7 @@ export class Connection extends EventTarget {
 
   /** @param {number} turn */
   async #connect(turn) {
+    if (!("RTCPeerConnection" in window)) { await this.#pictures(turn); return; }
     const pc = (this.pc = new RTCPeerConnection({ iceServers: this.config.iceServers, bundlePolicy: "max-bundle" }));
     this.#video = pc.addTransceiver(this.#camera ?? "video", { direction: this.config.panel ? "recvonly" : "sendrecv" });
     const channel = (this.#channel = pc.createDataChannel("control"));
@@ -135,14 +110,46 @@ export class Connection extends EventTarget {
     this.#timer = setTimeout(() => { if (pc === this.pc && !this.live) this.#unreachable(); }, ANSWER_MS);
   }
 
-  /** @param {string} sdp @returns {Promise<{id: string, sdp: string}>} */
+  /** A session without WebRTC, which this browser does not have, or does not allow. @param {number} turn */
+  async #pictures(turn) {
+    const { id } = await this.#open(null);
+    if (turn !== this.#turn) { void this.#end(id); return; }
+    this.session = id;
+    this.#opened = performance.now();
+    this.#watchPictures();
+  }
+
+  /** Pictures over HTTP, and the state with them. */
+  #watchPictures() {
+    const session = this.session;
+    this.#status("live", "Live (pictures)");
+    this.#emit("fallback", `/api/sessions/${session}/preview`);
+    const look = async () => {
+      if (session !== this.session) return;
+      try {
+        const hello = await (await ask(`/api/sessions/${session}`)).json();
+        if (session !== this.session) return;
+        this.#emit("message", this.#greeted ? hello.state : hello);
+        this.#greeted = true;
+        this.#timer = setTimeout(look, PICTURES_MS);
+      } catch {
+        if (session === this.session) this.#lost("The connection was lost.");
+      }
+    };
+    this.#greeted = false;
+    void look();
+  }
+
+  /** @param {string | null} sdp @returns {Promise<{id: string, sdp: string}>} */
   async #open(sdp) {
     const portrait = await this.portrait();
     /** @param {string | null} portrait */
     const open = async (portrait) => (await ask("/api/sessions", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ sdp, type: "offer", source: this.#camera ? "camera" : "sample", ...(portrait ? { portrait } : {}) }),
+      body: JSON.stringify({
+        sdp, type: "offer", source: this.#camera ? "camera" : "sample", profile: this.profile(), ...(portrait ? { portrait } : {}),
+      }),
     })).json();
     try {
       return await open(portrait);
@@ -156,9 +163,7 @@ export class Connection extends EventTarget {
   #unreachable() {
     this.#failures += 1;
     if (this.#failures >= 2 && this.session) {
-      this.#status("live", "Live (pictures)");
-      this.#emit("fallback", `/api/sessions/${this.session}/preview`);
-      void ask(`/api/sessions/${this.session}`).then(async (response) => this.#emit("message", await response.json()));
+      this.#watchPictures();
     } else {
       this.#turn += 1;
       this.#drop();
@@ -263,9 +268,9 @@ export class Connection extends EventTarget {
     this.session = null;
   }
 
-  /** @param {string} id */
+  /** Whoever has the view open sees the portrait idle meanwhile. @param {string} id */
   async #end(id) {
-    try { await fetch(`/api/sessions/${id}`, { method: "DELETE", keepalive: true }); } catch { /* it will idle out */ }
+    try { await fetch(`/api/sessions/${id}?linger=true`, { method: "DELETE", keepalive: true }); } catch { /* it will idle out */ }
   }
 
   leave() {

@@ -2,7 +2,8 @@
 // @ts-check
 import { CameraPanel } from "./camera-panel.js";
 import { snapshot } from "./camera.js";
-import { ask, Connection, Refused } from "./connection.js";
+import { ask, Refused } from "./ask.js";
+import { Connection } from "./connection.js";
 import { get } from "./elements.js";
 import { FaceNote } from "./face-note.js";
 import { wireFigures } from "./figures-panel.js";
@@ -11,7 +12,7 @@ import { Portraits } from "./portraits.js";
 import { serverSentence } from "./sentences.js";
 import { Sliders } from "./sliders.js";
 import { rove } from "./toolbar.js";
-import { wireView } from "./view-link.js";
+import { profile, wireView } from "./view-link.js";
 import { storage, Wishes } from "./wishes.js";
 
 /** @typedef {import("./types.js").Event} ServerEvent */
@@ -35,6 +36,8 @@ class Page {
   /** @type {import("./types.js").Stats | null} */ #stats = null;
   /** @type {State | null} */ #state = null;
   #panel = false;
+  #session = "";
+  #showView;
   #wishes = new Wishes(storage());
   #note = new FaceNote();
   #sliders = new Sliders(get("sliders", HTMLElement), get("find", HTMLInputElement));
@@ -49,7 +52,7 @@ class Page {
     this.#wireControls();
     this.#wireSliders();
     this.#wireUploads();
-    wireView(connection);
+    this.#showView = wireView(connection);
     wireFigures(connection, () => ({ server: this.#stats, camera: this.camera.on || this.#panel }));
   }
 
@@ -77,7 +80,7 @@ class Page {
       preview.src = /** @type {CustomEvent<string>} */ (event).detail;
       cover("connection", "");
       this.camera.offer(false);
-      say("Video does not get through between this browser and the server, so you see pictures. A camera needs a network.");
+      say("Video does not get through between this browser and the server, so you see pictures, and the sliders work; a camera needs video.");
     });
     connection.addEventListener("message", (event) => this.#received(/** @type {CustomEvent<ServerEvent>} */ (event).detail));
     avatar.addEventListener("playing", () => cover("connection", ""));
@@ -175,6 +178,9 @@ class Page {
 
   /** A session, which knows nothing of what was set in the one before. @param {import("./types.js").Hello} hello */
   #greeted(hello) {
+    this.#showView(hello.view);
+    if (hello.session === this.#session) { this.#showState(hello.state); return; } // only its links are new
+    this.#session = hello.session;
     this.#panel = hello.panel;
     if (hello.panel) get("privacy", HTMLElement).textContent = "Your camera picture stays on this computer: only the avatar is shown.";
     for (const button of [sampleButton, snapshotButton]) button.hidden = hello.panel;
@@ -230,7 +236,7 @@ class Page {
 async function begin() {
   try {
     const config = await (await ask("/api/config")).json();
-    const connection = new Connection(config);
+    const connection = new Connection(config, profile);
     new Page(connection);
     await connection.start();
   } catch (error) {

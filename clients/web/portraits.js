@@ -1,7 +1,7 @@
 // Portraits: those of the server, and the pictures that the user brought, which his browser keeps. What he chose is
 // brought to each new session.
 // @ts-check
-import { Refused } from "./connection.js";
+import { Refused } from "./ask.js";
 import { Gallery } from "./gallery.js";
 import { forget, keep, kept } from "./keep.js";
 import { cover, say } from "./notices.js";

@@ -1,7 +1,7 @@
 // Bringing a picture to a session.
 // @ts-check
 /** @typedef {import("./types.js").Portrait} Portrait */
-import { ask } from "./connection.js";
+import { ask } from "./ask.js";
 
 /** Pixels of the longer side: no engine draws more. */
 const LARGEST_SIDE = 1536;

@@ -1,69 +1,91 @@
-// A clean view of one session for a streaming program: WHEP, and the background taken out where asked.
+// A clean view of one avatar for a streaming program. Its link stays the same when the page is opened again: until
+// then it keeps the last picture, says in small words that it waits, and comes back by itself.
 // @ts-check
-import { Backoff } from "./backoff.js";
+import { ask, Refused } from "./ask.js";
+import { get } from "./elements.js";
 import { key } from "./keying.js";
+import { watch } from "./whep.js";
 
+const AGAIN_MS = 1500;
+const COPY_MS = 1000;
 const id = location.pathname.split("/").pop() ?? "";
 const background = new URLSearchParams(location.search).get("background") ?? "";
-const video = /** @type {HTMLVideoElement} */ (document.getElementById("avatar"));
-const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("keyed"));
+const video = get("avatar", HTMLVideoElement);
+const keyed = get("keyed", HTMLCanvasElement);
+const still = get("still", HTMLCanvasElement);
+const word = get("word", HTMLElement);
 const sound = new Audio();
-const backoff = new Backoff();
-/** @type {string | null} */
-let resource = null;
+const leaving = new AbortController();
 
-async function chooseBackground() {
-  /** @type {Record<string, string>} */
-  const asked = { transparent: "green", green: "green", blur: "blur" };
-  if (!asked[background]) return;
-  await fetch(`/api/sessions/${id}/control`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ type: "background", background: asked[background] }),
-  });
+/** @param {string} text */
+function say(text) {
+  if (word.textContent !== text) word.textContent = text;
+  word.hidden = text === "";
 }
 
-async function watch() {
-  const pc = new RTCPeerConnection();
-  pc.addTransceiver("video", { direction: "recvonly" });
-  pc.addTransceiver("audio", { direction: "recvonly" });
-  pc.addEventListener("track", (event) => {
-    if (event.track.kind === "video") video.srcObject = new MediaStream([event.track]);
-    else {
-      sound.srcObject = new MediaStream([event.track]);
-      void sound.play().catch(() => {}); // a plain browser wants a click first; streaming programs do not
-    }
-  });
-  await pc.setLocalDescription(await pc.createOffer());
-  const response = await fetch(`/whep/${id}`, {
-    method: "POST", headers: { "Content-Type": "application/sdp" }, body: pc.localDescription?.sdp,
-  });
-  if (!response.ok) { pc.close(); throw new Error(String(response.status)); }
-  resource = response.headers.get("Location");
-  await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
-  await new Promise((resolve) => {
-    pc.addEventListener("connectionstatechange", () => {
-      if (pc.connectionState === "connected") backoff.reset();
-      if (["failed", "closed", "disconnected"].includes(pc.connectionState)) resolve(undefined);
-    });
-  });
-  pc.close();
+let copied = 0;
+
+/** Copy what is seen, where it is new. In good time: a video whose stream has ended is black. */
+function copy() {
+  const shown = video.getVideoPlaybackQuality().totalVideoFrames;
+  const [seen, width, height] = keyed.hidden ? [video, video.videoWidth, video.videoHeight] : [keyed, keyed.width, keyed.height];
+  if (shown === copied || !width || !still.hidden) return;
+  copied = shown;
+  still.width = width;
+  still.height = height;
+  still.getContext("2d")?.drawImage(seen, 0, 0);
 }
 
-addEventListener("pagehide", () => { if (resource) void fetch(resource, { method: "DELETE", keepalive: true }); });
+/** Show the copy until a new picture comes. */
+function hold() {
+  still.hidden = copied === 0;
+  keyed.style.visibility = "hidden";
+}
 
-async function keep() {
-  for (;;) {
-    try {
-      await chooseBackground();
-      await watch();
-    } catch { /* not there yet, or gone: try again below */ }
-    await new Promise((resolve) => { setTimeout(resolve, 1000 * backoff.next()); });
+/** @param {MediaStreamTrack} track */
+function took(track) {
+  if (track.kind === "video") video.srcObject = new MediaStream([track]);
+  else {
+    sound.srcObject = new MediaStream([track]);
+    void sound.play().catch(() => {}); // a plain browser wants a click first; streaming programs do not
   }
 }
 
-if (background === "transparent" && key(video, canvas)) {
-  canvas.hidden = false;
+/** @returns {Promise<string>} why there is nothing to see, "" where there is */
+async function whatIsMissing() {
+  const { live } = await (await ask(`/api/views/${encodeURIComponent(id)}`)).json();
+  return live ? "" : "Waiting for the avatar";
+}
+
+async function keep() {
+  const asked = { transparent: "green", green: "green", blur: "blur", original: "original" }[background];
+  const address = `/whep/${encodeURIComponent(id)}${asked ? `?background=${asked}` : ""}`;
+  for (;;) {
+    /** @type {string} */
+    let missing;
+    try {
+      missing = await whatIsMissing();
+      if (!missing) await watch(address, took, leaving.signal);
+      hold();
+    } catch (error) {
+      hold();
+      missing = error instanceof Refused && error.status !== 404 ? error.message : "Waiting for the avatar";
+    }
+    say(missing || "Connecting again");
+    await new Promise((resolve) => { setTimeout(resolve, missing ? AGAIN_MS : 300); });
+  }
+}
+
+video.addEventListener("playing", () => {
+  still.hidden = true;
+  keyed.style.visibility = "";
+  say("");
+});
+setInterval(copy, COPY_MS);
+addEventListener("pagehide", () => leaving.abort());
+addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+if (background === "transparent" && key(video, keyed)) {
+  keyed.hidden = false;
   video.className = "source"; // not hidden: a video that is not shown is not decoded
 }
 void keep();

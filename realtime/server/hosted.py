@@ -30,6 +30,7 @@ from realtime.motion.edits import Edits
 from realtime.motion.vocabulary import mirrored
 from realtime.server import messages
 from realtime.server.gallery import Gallery, GalleryPortrait
+from realtime.server.looks import Looks, Viewer
 from realtime.server.pool import Pool
 from realtime.server.rtc.clock import AvatarClock
 from realtime.server.rtc.frames import Driven, Shown, to_rgb, to_yuv
@@ -84,7 +85,8 @@ class Performer:
         self._slot: Slot[Driven] = Slot()
         self._lock = threading.Lock()
         self._changes: deque[Callable[[], None]] = deque()
-        self._viewers: list[Mailbox[Shown]] = []
+        self._viewers: list[Viewer] = []
+        self._looks = Looks(engine, pool)
         self._shown = AvatarClock()
         self._calibrated = False
         self._choices = self._settled = 0
@@ -119,12 +121,15 @@ class Performer:
             self._slot.put(driven)
         self.pool.wake(self)
 
-    def watch(self) -> Mailbox[Shown]:
-        """A box that gets each new picture, the newest only. Close it to leave."""
+    def watch(self, background: messages.Background | None = None) -> Mailbox[Shown]:
+        """A box that gets each new picture, the newest only. Close it to leave. background: the viewer's own, which
+        no other gets to see. Raises OneBackground where the engine cannot."""
+        if background is not None:
+            self._looks.check()
         box: Mailbox[Shown] = Mailbox()
         with self._lock:
-            self._viewers.append(box)
-            newest = self._newest
+            self._viewers.append(Viewer(box, background))
+            newest = self._newest if background is None else None
         if self._closed:
             box.close()
         elif newest is not None:
@@ -271,7 +276,15 @@ class Performer:
         done = self._clock()
         self.window_render.add(done - begun, done)
         self._guard.succeeded()
-        self._publish(image, driven, now)
+        pts = self._publish(image, driven, now)
+        for background in {look for viewer in self._viewers if (look := self._look(viewer)) is not None}:
+            other = self._looks.render(self.portrait, background, drive, self._ready)
+            if other is not None:
+                self._send(other, pts, driven, background)
+
+    def _look(self, viewer: Viewer) -> messages.Background | None:
+        """The background that has to be rendered for a viewer apart; None where the session's will do."""
+        return viewer.background if viewer.background != self._behind else None
 
     def _drive(self, driven: Driven, now: float) -> Drive:
         """The code to render, and the neutral code that goes with it."""
@@ -296,24 +309,31 @@ class Performer:
         self.window_encode.add(done - begun, done)
         return code
 
-    def _publish(self, image: np.ndarray, driven: Driven, now: float) -> None:
+    def _publish(self, image: np.ndarray, driven: Driven, now: float) -> int:
+        """Show a picture to all who want no background of their own; the time that it is stamped with."""
+        pts = self._shown.stamp(now, driven.media)
+        shown = self._send(image, pts, driven, None)
+        with self._lock:
+            self._newest = shown
+        self.rendered += 1
+        self.window_total.add(shown.made - driven.arrived, shown.made)
+        return pts
+
+    def _send(self, image: np.ndarray, pts: int, driven: Driven, background: messages.Background | None) -> Shown:
+        """Hand a picture to those who see this background."""
         if self.mark:
             image = draw_mark(image if image.flags.writeable and image is not self._still else image.copy())
-        pts = self._shown.stamp(now, driven.media)
         yuv = to_yuv(image)
         if self.mark:
             embed(yuv[: yuv.shape[0] * 2 // 3])
         made = self._clock()
         shown = Shown(image, yuv, pts, driven.arrived, made, driven.index)
-        with self._lock:
-            self._newest = shown
-            viewers = list(self._viewers)
-        gone = [box for box in viewers if not box.put(shown)]
+        viewers = [viewer for viewer in list(self._viewers) if self._look(viewer) == background]
+        gone = [viewer for viewer in viewers if not viewer.box.put(shown)]
         if gone:
             with self._lock:
-                self._viewers = [box for box in self._viewers if box not in gone]
-        self.rendered += 1
-        self.window_total.add(made - driven.arrived, made)
+                self._viewers = [viewer for viewer in self._viewers if viewer not in gone]
+        return shown
 
     def _set_portrait(
         self,
@@ -326,7 +346,7 @@ class Performer:
         try:
             if choice == self._choices:
                 self.engine.set_portrait(ready)
-                self.portrait = portrait
+                self.portrait, self._behind, self._ready = portrait, background, ready
                 rest = self.engine.portrait_code
                 self.engine.reference = rest
                 self._still = self.engine.render(rest)
@@ -366,8 +386,8 @@ class Performer:
             self._changes.clear()
             viewers, self._viewers = self._viewers, []
             self._newest = None
-        for box in viewers:
-            box.close()
+        for viewer in viewers:
+            viewer.box.close()
         self.gallery.clear()
         self.engine.close()
 

@@ -22,6 +22,7 @@ from realtime.server.gallery import Gallery, GalleryPortrait
 from realtime.server.hosted import FACES
 from realtime.server.http.security import Policy
 from realtime.server.limits import Limits
+from realtime.server.looks import OneBackground
 from realtime.server.places.here import Studio, StudioSettings
 from realtime.server.rtc.clock import AvatarClock
 from realtime.server.rtc.frames import Driven, Shown, to_yuv
@@ -127,8 +128,10 @@ class PanelPlayer:
     def tick(self, now: float) -> None:
         """The pipeline keeps its own time."""
 
-    def watch(self) -> Mailbox[Shown]:
-        """A box that gets each new picture."""
+    def watch(self, background: messages.Background | None = None) -> Mailbox[Shown]:
+        """A box that gets each new picture. Raises OneBackground: it is the virtual camera's picture, for all."""
+        if background is not None:
+            raise OneBackground
         return self.sink.watch()
 
     def command(self, command: messages.Command) -> None:

@@ -36,8 +36,8 @@ class Player(Protocol):
     def tick(self, now: float) -> None:
         """Called `fps` times a second."""
 
-    def watch(self) -> Mailbox[Shown]:
-        """A box that gets each new picture. Close it to leave."""
+    def watch(self, background: messages.Background | None = None) -> Mailbox[Shown]:
+        """A box that gets each new picture. Close it to leave. background: the viewer's own. Raises OneBackground."""
 
     @property
     def viewers(self) -> int:

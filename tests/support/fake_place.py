@@ -87,7 +87,7 @@ class FakePlace:
         self.portraits[entry.id] = []
         return Opened(keys=entry.keys, answer=await self.answer(entry.id, offer) if offer else None)
 
-    async def end(self, key: str, why: End) -> None:
+    async def end(self, key: str, why: End, linger: bool = False) -> None:
         self.book.end(self.entry(key, Right.CONTROL).id, why)
 
     def state(self, key: str) -> messages.Hello:

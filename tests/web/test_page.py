@@ -175,25 +175,6 @@ def test_a_reload_leaves_one_session(page, server):
     assert len(server.studio.sessions) == 1
 
 
-def test_the_view_for_streaming_programs(page, server, chrome):
-    id = only_session(server).id
-    context = chrome.new_context(viewport={"width": SIZE, "height": SIZE})
-    view = context.new_page()
-    view.goto(f"{server.url}/view/{id}?background=transparent")
-    wait_js(view, "document.querySelector('#avatar').videoWidth > 0", timeout=20000)
-    until(lambda: only_session(server).performer.background == "green", 10)
-    view.wait_for_timeout(2500)
-    corner, face = view.evaluate(
-        """(() => { const keyed = document.querySelector('#keyed'), copy = document.createElement('canvas');
-        copy.width = copy.height = keyed.width; const g = copy.getContext('2d'); g.drawImage(keyed, 0, 0);
-        return [0.05, 0.5].map(at => g.getImageData(at * copy.width, at * copy.height, 1, 1).data[3]); })()"""
-    )
-    assert corner < 40, "the background is not transparent"
-    assert face > 200, "the face is"
-    context.close()
-    until(lambda: len(only_session(server).peers) == 1, 10, "the viewer stays")
-
-
 def test_phone_width_and_dark(page):
     page.set_viewport_size({"width": 360, "height": 740})
     page.emulate_media(color_scheme="dark")
@@ -308,6 +289,27 @@ const bare = d => d && { type: d.type, sdp: d.sdp.replace(/a=candidate:.*\\r\\n/
 Object.defineProperty(peer, 'localDescription', { get() { return bare(get.call(this)); } });
 peer.setRemoteDescription = function (d) { return set.call(this, bare(d)); };
 """
+
+
+def test_without_webrtc_pictures_are_shown_with_one_sentence(server, chrome):
+    """A browser that has no WebRTC, or is not allowed to use it."""
+    context = chrome.new_context()
+    page = context.new_page()
+    page.add_init_script("delete window.RTCPeerConnection")
+    page.goto(server.url)
+    wait_js(page, "document.querySelector('#preview').naturalWidth > 0", 15000)
+    assert page.inner_text("#status") == "Live (pictures)"
+    assert "you see pictures" in page.inner_text("#message")
+    assert not page.is_visible("#camera")
+    assert not page.is_visible("#veil")
+    page.locator("#direction-smile").focus()
+    page.keyboard.press("End")
+    until(lambda: only_session(server).performer.live.edits.get("smile", 0) > 0.9)
+    first = only_session(server)
+    page.wait_for_timeout(3000)
+    assert only_session(server) is first, "it tries again"
+    context.close()
+    until(lambda: not server.studio.sessions, 20)
 
 
 def test_without_any_network_pictures_are_shown_and_sliders_work(server, driver):

@@ -50,7 +50,10 @@ class Offer(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    sdp: Annotated[str, Field(min_length=1, max_length=32 * 1024)]
+    sdp: Annotated[
+        str | None,
+        Field(min_length=1, max_length=32 * 1024, description="None: no WebRTC; pictures by HTTP (`preview`)"),
+    ] = None
     type: Annotated[str, Field(pattern="^offer$")] = "offer"
     portrait: Annotated[str | None, Field(max_length=64)] = None
     source: Annotated[messages.Source | None, Field(description="Drives first; by default what the offer brings")] = (
@@ -66,7 +69,7 @@ class Answer(BaseModel):
     """Our answer. `id` is the session's, to be kept secret: who knows it controls the session."""
 
     id: str
-    sdp: str
+    sdp: str | None
     type: str = "answer"
     view: str = Field(description="Key that only watches: `/view/KEY`, `/whep/KEY`")
     drive: str = Field(description="Key that only drives: `/api/motion?session=KEY`")
@@ -213,14 +216,13 @@ def _add_api(app: FastAPI, door: Door) -> None:
         """Open a session: an SDP offer in, the answer and the session's id out.
 
         A camera in the offer drives the avatar; without one the built-in sample does."""
-        source = offer.source or ("camera" if wants(offer.sdp, "video")[0] else "sample")
+        source = offer.source or ("camera" if offer.sdp and wants(offer.sdp, "video")[0] else "sample")
         opened = await place.begin(
             Wish(source=source, portrait=offer.portrait, profile=offer.profile),
-            Offered(sdp=offer.sdp, publishes=True, watches=True, client=client_of(request)),
+            Offered(sdp=offer.sdp, publishes=True, watches=True, client=client_of(request)) if offer.sdp else None,
         )
-        assert opened.answer is not None  # an offer came with the wish
         response.headers["Location"] = f"/api/sessions/{opened.keys.id}"
-        return Answer(sdp=opened.answer.sdp, **opened.keys.model_dump())
+        return Answer(sdp=opened.answer.sdp if opened.answer else None, **opened.keys.model_dump())
 
     @app.get("/api/sessions/{id}", tags=["sessions"], responses=problems(404))
     async def session_state(id: str) -> messages.Hello:
@@ -230,9 +232,14 @@ def _add_api(app: FastAPI, door: Door) -> None:
     @app.delete(
         "/api/sessions/{id}", status_code=204, tags=["sessions"], responses=problems(404), response_class=Response
     )
-    async def end_session(id: str) -> Response:
+    async def end_session(
+        id: str,
+        linger: Annotated[
+            bool, Query(description="Let the portrait idle for as long as somebody has its view open")
+        ] = False,
+    ) -> Response:
         """End a session and free all it held."""
-        await place.end(id, End.CLIENT)
+        await place.end(id, End.CLIENT, linger)
         return Response(status_code=204)
 
     @app.post("/api/sessions/{id}/links", tags=["links"], responses=problems(404))

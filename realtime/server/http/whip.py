@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Res
 
 from realtime.server.http.door import Door, client_of, knock
 from realtime.server.limits import Limits
+from realtime.server.messages import Background
 from realtime.server.places import Offered, Profile, Wish
 from realtime.server.rtc.sdp import BadOffer, wants
 from realtime.server.sessions import End
@@ -82,13 +83,21 @@ async def unpublish(request: Request, id: Id) -> Response:
     response_class=Response,
     dependencies=[Depends(knock)],
 )
-async def watch(request: Request, id: Id) -> Response:
+async def watch(
+    request: Request,
+    id: Id,
+    background: Annotated[
+        Background | None, Query(description="What this viewer alone sees behind the portrait")
+    ] = None,
+) -> Response:
     """Watch the avatar of a session, by the key of its view (or its id)."""
     door: Door = request.app.state.door
     sdp = await _offer(request, door.limits)
     if not wants(sdp, "video")[1]:
         raise BadOffer("The offer receives no video")
-    answer = await door.place.answer(id, Offered(sdp=sdp, watches=True, client=client_of(request)))
+    answer = await door.place.answer(
+        id, Offered(sdp=sdp, watches=True, background=background, client=client_of(request))
+    )
     return _created(request, answer.sdp, f"/whep/{id}/{answer.peer}", id)
 
 

@@ -36,11 +36,13 @@ class Wish(_Plain):
 
 
 class Offered(_Plain):
-    """A peer's offer. publishes: its camera may drive. watches: it gets the avatar. client: its address."""
+    """A peer's offer. publishes: its camera may drive. watches: it gets the avatar, before a background of its own
+    where one is given. client: its address."""
 
     sdp: str
     publishes: bool = False
     watches: bool = False
+    background: messages.Background | None = None
     client: str = ""
 
 
@@ -160,8 +162,9 @@ class Place(Protocol):
 
         Raises ServerFull, UnknownName (portrait), BadOffer, EngineError."""
 
-    async def end(self, key: str, why: End) -> None:
-        """End a session and free all it held."""
+    async def end(self, key: str, why: End, linger: bool = False) -> None:
+        """End a session and free all it held. linger: while somebody watches by its link, the portrait idles until
+        he leaves, or a newer session of the same profile takes over the link."""
 
     async def hello(self, key: str) -> messages.Hello:
         """What the session can do, and its state."""

@@ -46,7 +46,7 @@ from realtime.server.player import Player
 from realtime.server.pool import Pool, Probe
 from realtime.server.rtc.peer import Peer, RtcSettings, ice_servers_for_browser, install
 from realtime.server.rtc.sound import Voice
-from realtime.server.sessions import Book, End, Entry, Keys, Right
+from realtime.server.sessions import Book, End, Entry, Keys, Right, link_keys
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +71,15 @@ class StudioSettings:
 
 
 class Session:
-    """One avatar with its connections. guests: those that came by a link and leave with it."""
+    """One avatar with its connections. guests: those that came by a link and leave with it. lingers: its driver has
+    left, and the portrait idles for its guests."""
 
     def __init__(self, entry: Entry, performer: Player, limits: Limits) -> None:
         self.entry, self.performer = entry, performer
         self.id = entry.id
         self.peers: set[Peer] = set()
         self.guests: set[Peer] = set()
+        self.lingers = False
         self.lines = 0
         self.voice = Voice(lambda: performer.window_total.percentile(0.5) + ENCODING_S)
         self.messages = Bucket(limits.messages_per_s, 2 * limits.messages_per_s)
@@ -182,6 +184,7 @@ class Studio:
     async def _begin(self, wish: Wish) -> Session:
         gallery = Gallery(self.portraits, self.settings.limits.portraits)
         chosen = gallery.get(wish.portrait) if wish.portrait and self._panel is None else None
+        await self._replace(wish.profile)
         entry = self.book.admit(self._clock(), wish.profile)
         try:
             loop = asyncio.get_running_loop()
@@ -232,9 +235,28 @@ class Studio:
         self.book.touch(session.id, self._clock())
         return session
 
-    async def end(self, key: str, why: End) -> None:
-        """End a session and free all it held."""
-        await self._end(self._get(key, Right.CONTROL).id, why)
+    async def _replace(self, profile: str | None) -> None:
+        """A session that only lingers gives way to a newer one of its profile, whose link its guests come back to;
+        where all places are taken, any such session gives way."""
+        found = self.book.find(link_keys(profile)[0]) if profile else None
+        full = len(self.sessions) >= self.settings.limits.sessions
+        for old in [session for session in self.sessions.values() if session.lingers]:
+            if full or (found is not None and found[0].id == old.id):
+                await self._end(old.id, End.CLIENT)
+                full = False
+
+    async def end(self, key: str, why: End, linger: bool = False) -> None:
+        """End a session and free all it held, at once or when nobody watches it any more."""
+        session = self._get(key, Right.CONTROL)
+        if not (linger and session.guests and self._panel is None):
+            await self._end(session.id, why)
+            return
+        self._linger(session)
+        await asyncio.gather(*(self._drop(session, peer) for peer in list(session.peers - session.guests)))
+
+    def _linger(self, session: Session) -> None:
+        session.lingers = True
+        session.performer.command(messages.ChooseSource(type="source", source="camera"))  # which brings nothing
 
     async def _end(self, id: str, why: End) -> None:
         """Does nothing where it has ended before."""
@@ -269,6 +291,7 @@ class Studio:
             self.settings.rtc,
             publishes=offer.publishes,
             watches=offer.watches,
+            background=offer.background,
             voice=session.voice,
             message=lambda text, peer: self._on_message(session, peer, text),
             up=lambda peer: self.book.attach(session.id, self._clock()),
@@ -295,8 +318,11 @@ class Studio:
         task = asyncio.ensure_future(peer.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-        if peer.publishes and peer.channel is not None and not session.peers:
-            self._end_soon(session.id, End.DISCONNECTED)
+        if peer.publishes and peer.channel is not None and not session.peers - session.guests:
+            if session.guests and self._panel is None:
+                self._linger(session)
+            else:
+                self._end_soon(session.id, End.DISCONNECTED)
 
     async def hang_up(self, key: str, peer: str) -> bool:
         """Close a watcher's connection. False where there is none of that id."""

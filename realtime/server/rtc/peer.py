@@ -22,6 +22,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 
 from realtime.flow.mailbox import Closed, Mailbox
+from realtime.server.messages import Background
 from realtime.server.player import Player
 from realtime.server.rtc import decoders, encoders, guard
 from realtime.server.rtc.addresses import ASKED, listening
@@ -98,6 +99,7 @@ class Peer:
     """One connection to one performer.
 
     publishes: its camera may drive the avatar, and its sound goes to those who listen. voice: the session's sound.
+    background: what this peer sees behind the portrait, None for what the session has.
     message: called with each control message and a function that
     answers. up, down: called once each, when it connected and when it is over.
     """
@@ -109,6 +111,7 @@ class Peer:
         *,
         publishes: bool,
         watches: bool,
+        background: Background | None = None,
         voice: Voice,
         message: Callable[[Any, Peer], None],
         up: Callable[[Peer], None],
@@ -118,6 +121,7 @@ class Peer:
         self.id = secrets.token_urlsafe(9)
         self.performer, self.settings = performer, settings
         self.publishes, self.watches, self._voice = publishes, watches, voice
+        self._background = background
         self._message, self._up, self._down, self._greet = message, up, down, greet
         servers = [parse_ice_server(server) for server in settings.ice_servers]
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
@@ -137,7 +141,7 @@ class Peer:
         try:
             await self.pc.setRemoteDescription(RTCSessionDescription(let_peer_begin(sdp), "offer"))
             if self.watches and receives:
-                self._track = AvatarTrack(self.performer.watch())
+                self._track = AvatarTrack(self.performer.watch(self._background))
                 self.pc.addTrack(self._track)
                 self._prefer_codec()
             if self.watches and wants(sdp, "audio")[1]:

@@ -1,0 +1,88 @@
+"""The portrait before other backgrounds than the session's own, for views that want theirs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from realtime.engines import Engine
+from realtime.errors import AvatarError, UsageError
+from realtime.flow.mailbox import Mailbox
+from realtime.server.gallery import GalleryPortrait
+from realtime.server.messages import Background
+from realtime.server.pool import Pool
+from realtime.server.rtc.frames import Shown
+from realtime.session.driver import Drive
+
+log = logging.getLogger(__name__)
+
+
+class OneBackground(UsageError):
+    """A view asked for a background of its own where there is one picture for all."""
+
+    def __str__(self) -> str:
+        return "Views of this avatar cannot have a background of their own: choose it on its page"
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who gets pictures. background: its own, None for the session's."""
+
+    box: Mailbox[Shown]
+    background: Background | None = None
+
+
+class Looks:
+    """Portraits made ready aside, one for each background that a view wants. `render` is for the rendering thread.
+
+    Changing between portraits that were made ready takes no time; an engine without `prepare` has to make them ready
+    each time, which no live rate allows: it has one background. Each background more costs one more rendering."""
+
+    def __init__(self, engine: Engine, pool: Pool) -> None:
+        self._engine, self._pool = engine, pool
+        self._lock = threading.Lock()
+        self._ready: dict[tuple[str, Background], Any] = {}
+        self._asked: set[tuple[str, Background]] = set()
+
+    def check(self) -> None:
+        """Raises OneBackground."""
+        if not hasattr(self._engine, "prepare"):
+            raise OneBackground
+
+    def render(self, portrait: GalleryPortrait, background: Background, drive: Drive, back: Any) -> np.ndarray | None:
+        """The portrait before that background, uint8 (H, W, 3); None while it is being made ready. back: what the
+        engine shows otherwise, set again afterwards."""
+        ready = self._get(portrait, background)
+        if ready is None:
+            return None
+        try:
+            self._engine.set_portrait(ready)
+            self._engine.reference = drive.reference
+            return self._engine.render(drive.code)
+        finally:
+            self._engine.set_portrait(back)
+            self._engine.reference = drive.reference
+
+    def _get(self, portrait: GalleryPortrait, background: Background) -> Any:
+        key = (portrait.id, background)
+        with self._lock:
+            if key in self._asked:
+                return self._ready.get(key)
+            self._asked.add(key)
+        self._pool.aside.submit(self._prepare, portrait, background)
+        return None
+
+    def _prepare(self, portrait: GalleryPortrait, background: Background) -> None:
+        try:
+            ready = portrait.ready_for(self._engine, background)
+        except AvatarError as error:
+            log.info("a view's background could not be made: %s", error)
+            return
+        with self._lock:
+            self._ready = {key: kept for key, kept in self._ready.items() if key[0] == portrait.id}
+            self._asked = {key for key in self._asked if key[0] == portrait.id}
+            self._ready[portrait.id, background] = ready

@@ -1,0 +1,157 @@
+"""The view for streaming programs: its link, its waiting and its background. In a real Chromium."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.browser import picture_of
+from tests.support.page import SIZE, difference, live, only_session, open_page, studio, until, wait_js
+from tests.support.server import Running
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def view(page, chrome):
+    """Opens the view of a page, as another program would: with nothing of its cookies or storage."""
+    contexts = []
+
+    def open(query: str = ""):
+        wait_js(page, "document.querySelector('#open-view').hasAttribute('href')")
+        context = chrome.new_context(viewport={"width": SIZE, "height": SIZE})
+        contexts.append(context)
+        view = context.new_page()
+        view.goto(page.locator("#open-view").get_attribute("href") + query)
+        return view
+
+    yield open
+    for context in contexts:
+        context.close()
+
+
+def moves(view) -> None:
+    """It shows pictures, and new ones."""
+    wait_js(view, "document.querySelector('#avatar').videoWidth > 0", timeout=20000)
+    before = frames(view)
+    until(lambda: frames(view) > before + 3, 10, "the view stands still")
+
+
+def frames(view) -> int:
+    return view.evaluate("document.querySelector('#avatar').getVideoPlaybackQuality().totalVideoFrames")
+
+
+def test_the_link_stays_the_same_over_a_reload_and_the_view_comes_back(page, server, view):
+    link = page.locator("#open-view").get_attribute("href")
+    assert only_session(server).id not in link, "the link would control the session"
+    shown = view()
+    moves(shown)
+    page.reload()
+    live(page)
+    wait_js(page, "document.querySelector('#open-view').hasAttribute('href')")
+    assert page.locator("#open-view").get_attribute("href") == link
+    until(lambda: len(only_session(server).guests) == 1, 15, "the view does not come back")
+    moves(shown)
+    wait_js(shown, "document.querySelector('#word').hidden && document.querySelector('#still').hidden")
+
+
+def test_while_nothing_drives_the_view_the_portrait_idles(page, server, view):
+    shown = view()
+    moves(shown)
+    url = page.url
+    page.goto("about:blank")
+    page.wait_for_timeout(1000)
+    assert only_session(server).lingers
+    moves(shown)
+    assert only_session(server).performer.face != "tracking"
+    page.goto(url)
+    live(page)
+    until(lambda: len(server.studio.sessions) == 1 and not only_session(server).lingers, 10, "the old session stays")
+    until(lambda: len(only_session(server).guests) == 1, 15, "the view does not come back")
+    moves(shown)
+
+
+def test_a_session_that_nobody_watches_does_not_linger(page, server, view):
+    shown = view()
+    moves(shown)
+    page.goto("about:blank")
+    until(lambda: only_session(server).lingers)
+    shown.close()
+    until(lambda: not server.studio.sessions, 15)
+
+
+def test_a_view_that_waits_says_so_and_keeps_its_last_picture(chrome):
+    first = Running(studio())
+    context, other = chrome.new_context(), chrome.new_context(viewport={"width": SIZE, "height": SIZE})
+    page = open_page(context, first)
+    wait_js(page, "document.querySelector('#open-view').hasAttribute('href')")
+    shown = other.new_page()
+    shown.goto(page.locator("#open-view").get_attribute("href"))
+    moves(shown)
+    first.close()
+    wait_js(shown, "document.querySelector('#word').textContent === 'The server cannot be reached.'", 20000)
+    corner = shown.evaluate(
+        """() => { const still = document.querySelector('#still');
+        return [still.hidden, ...still.getContext('2d').getImageData(128, 90, 1, 1).data]; }"""
+    )
+    assert corner[0] is False
+    assert sum(corner[1:4]) > 60, "black"
+    second = Running(studio(), port=first.port)
+    try:
+        live(page)
+        moves(shown)
+        wait_js(shown, "document.querySelector('#word').hidden", 10000)
+    finally:
+        context.close()
+        other.close()
+        second.close()
+
+
+def test_a_link_that_was_renewed_shows_nothing_any_more(page, server, view):
+    shown = view()
+    moves(shown)
+    old = page.locator("#open-view").get_attribute("href")
+    page.click("#renew-view")
+    until(lambda: page.locator("#open-view").get_attribute("href") != old)
+    wait_js(shown, "document.querySelector('#word').textContent === 'Waiting for the avatar'", 10000)
+    moves(view())
+
+
+def test_a_views_background_is_its_own(page, server, view):
+    """Transparent here, plain there, the portrait's own on the page, and all at once."""
+    keyed = view("?background=transparent")
+    plain = view()
+    moves(keyed)
+    moves(plain)
+    until(lambda: alpha(keyed, 0.05, 0.05) < 20, 15, "the background is not transparent")
+    assert alpha(keyed, 0.5, 0.5) > 240, "the face is"
+    assert only_session(server).performer.background == "original"
+    green = view("?background=green")
+    until(lambda: frames(green) > 3, 15)
+    corner = (slice(4, 14), slice(4, 14))
+    for seen in (picture_of(page), picture_of(plain)):
+        assert not is_green(seen[corner]), "another's picture has changed"
+    assert is_green(picture_of(green)[corner])
+    assert difference(picture_of(page)[corner], picture_of(plain)[corner]) < 8
+
+
+def is_green(patch) -> bool:
+    red, green, blue = patch.reshape(-1, 3).mean(axis=0)
+    return green > red + 60 and green > blue + 40
+
+
+def alpha(view, x: float, y: float) -> int:
+    return view.evaluate(
+        """([x, y]) => { const keyed = document.querySelector('#keyed'), copy = document.createElement('canvas');
+        if (!keyed.width) return 255; copy.width = copy.height = keyed.width;
+        const paper = copy.getContext('2d'); paper.drawImage(keyed, 0, 0);
+        return paper.getImageData(x * copy.width, y * copy.height, 1, 1).data[3]; }""",
+        [x, y],
+    )
+
+
+def test_the_view_has_a_landmark_and_a_heading(page, view):
+    shown = view()
+    moves(shown)
+    tree = shown.locator("body").aria_snapshot()
+    assert "- main" in tree
+    assert 'heading "The avatar" [level=1]' in tree
