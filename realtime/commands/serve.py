@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +71,13 @@ def command(
     ] = None,
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="Another site whose pages may call: https://example.org. Repeats.")
+    ] = None,
+    behind_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address of a proxy that stands before the server: who calls is read from its X-Forwarded-For, "
+            "which is believed from nobody else. Repeats."
+        ),
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM) for https.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
@@ -139,7 +146,7 @@ def command(
             tls = stack.enter_context(self_signed(host))
         portraits = [_portrait(f"given-{i}", read_portrait(spec)) for i, spec in enumerate(portrait or ())]
         studio = stack.enter_context(open_studio(wanted, portraits, settings))
-        serve(studio, policy, Address(host, port), tls, quiet=quiet)
+        serve(studio, policy, Address(host, port), tls, proxies=behind_proxy or (), quiet=quiet)
 
 
 @contextlib.contextmanager
@@ -185,16 +192,17 @@ def serve(
     tls: Tls | None = None,
     *,
     open_browser: bool = False,
+    proxies: Sequence[str] = (),
     hint: str = "",
     quiet: bool = False,
     started: Callable[[str], None] = lambda link: None,
 ) -> None:
-    """Serve until interrupted. hint: said after the link; "{port}" in it is the port. started: called with the link
-    once it answers. Raises BadValue, DeviceError."""
+    """Serve until interrupted. proxies: see `server_config`. hint: said after the link; "{port}" in it is the
+    port. started: called with the link once it answers. Raises BadValue, DeviceError."""
     import uvicorn
 
     from realtime.server.http.app import create_app
-    from realtime.server.serving import advice, listen, reachable_name
+    from realtime.server.serving import advice, allow_many_files, listen, reachable_name, server_config
 
     sock = listen(address)
     port = sock.getsockname()[1]
@@ -205,20 +213,8 @@ def serve(
         say(f"{how} session: seen at {base}/view/{view}")
 
     sys.setswitchinterval(0.001)  # seconds: the event loop waits at most this long for a busy worker thread
-    config = uvicorn.Config(
-        create_app(studio, policy, announce),
-        log_level="warning",
-        access_log=False,
-        ws="websockets-sansio",
-        ws_max_size=64 * 1024,
-        h11_max_incomplete_event_size=32 * 1024,
-        limit_concurrency=512,
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=2,
-        server_header=False,
-        ssl_certfile=tls.cert if tls else None,
-        ssl_keyfile=tls.key if tls else None,
-    )
+    allow_many_files()
+    config = server_config(create_app(studio, policy, announce), studio.settings.limits, tls, proxies)
     server = uvicorn.Server(config)
 
     def tell() -> None:

@@ -12,6 +12,14 @@ class Limits:
 
     sessions: int = 4
     """Avatars at once; one more is answered 503 with Retry-After."""
+    connections: int = 512
+    """TCP connections at once. One more takes the place of an idle one, or is answered 503 with Retry-After."""
+    connections_each: int = 64
+    """Of these, from one address; a proxy named with --behind-proxy is exempt."""
+    head_s: float = 10.0
+    """A connection whose next request (line and headers) takes longer is closed: by 408 where one has begun."""
+    write_s: float = 30.0
+    """A client that does not read its answer for so long is hung up on."""
     viewers: int = 8
     """Watchers (WHEP, view page, preview) of one session at once."""
     drivers: int = 4

@@ -26,7 +26,7 @@ from realtime.server.looks import OneBackground
 from realtime.server.places.here import Studio, StudioSettings
 from realtime.server.rtc.clock import AvatarClock
 from realtime.server.rtc.frames import Driven, Shown, to_yuv
-from realtime.server.serving import Address, listen
+from realtime.server.serving import Address, listen, server_config
 from realtime.session.control import Control
 from realtime.settings import Live
 from realtime.sinks import SinkBase, SinkOptions
@@ -220,7 +220,7 @@ def open_panel(
     settings = StudioSettings(Limits(sessions=4), mark=False, threads=1)
     studio = Studio(lambda: engine, portraits, settings, panel=player)
     sock = listen(Address(port=port, wander=True))
-    config = uvicorn.Config(create_app(studio, policy), log_level="warning", access_log=False, ws="websockets-sansio")
+    config = server_config(create_app(studio, policy), settings.limits)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="avatar-panel", daemon=True)
     thread.start()

@@ -6,15 +6,21 @@ import contextlib
 import datetime
 import ipaddress
 import logging
+import math
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import uvicorn
 
 from realtime.engines import Engine
 from realtime.errors import BadFile, BadValue, DeviceError
+from realtime.server.http.connections import Sparing, protocols
 from realtime.server.http.security import Policy, is_loopback
+from realtime.server.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +59,53 @@ class Spare:
             self.ready.pop().close()
 
 
+def server_config(app: Any, limits: Limits, tls: Tls | None = None, proxies: Sequence[str] = ()) -> uvicorn.Config:
+    """How the HTTP server runs. proxies: addresses or networks whose `X-Forwarded-For` is believed; nobody else's.
+
+    Raises BadValue."""
+    networks = []
+    for proxy in proxies:
+        try:
+            networks.append(ipaddress.ip_network(proxy, strict=False))
+        except ValueError:
+            raise BadValue("--behind-proxy", proxy, "it is the proxy's address, such as 127.0.0.1") from None
+
+    def is_proxy(address: str) -> bool:
+        return any(ipaddress.ip_address(address) in network for network in networks) if networks else False
+
+    http, ws = protocols(limits, is_proxy)
+    uvicorns = logging.getLogger("uvicorn.error")
+    if not any(isinstance(each, Sparing) for each in uvicorns.filters):
+        uvicorns.addFilter(Sparing(1.0, 10.0))
+    return uvicorn.Config(
+        app,
+        http=http,
+        ws=ws,
+        log_level="warning",
+        access_log=False,
+        ws_max_size=64 * 1024,
+        h11_max_incomplete_event_size=32 * 1024,
+        timeout_keep_alive=math.ceil(limits.head_s),
+        timeout_graceful_shutdown=2,
+        server_header=False,
+        proxy_headers=bool(networks),
+        forwarded_allow_ips=[str(network) for network in networks],
+        ssl_certfile=tls.cert if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+    )
+
+
+def allow_many_files(wanted: int = 4096) -> None:
+    """Let this process hold as many sockets as its limits need, where the system grants it."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows has no `resource`
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < wanted:
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def listen(address: Address) -> socket.socket:
     """A listening socket. Raises BadValue (no such address), DeviceError (port taken)."""
     try:
@@ -66,7 +119,7 @@ def listen(address: Address) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((where[0], port, *where[2:]))
-            sock.listen(128)
+            sock.listen(512)
         except OSError as error:
             sock.close()
             if not is_in_use(error):

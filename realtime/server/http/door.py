@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from fastapi import HTTPException, Request
+from fastapi.requests import HTTPConnection
 
 from realtime.server.http.security import Policy
 from realtime.server.limits import Buckets, Limits, Places
@@ -33,20 +34,21 @@ class Door:
         """Count a request that was turned away."""
         self.metrics.refused.labels(rule).inc()
 
-    def knock(self, client: str) -> None:
-        """At most so many sessions, connections and portraits per second from one address. Raises HTTPException."""
-        wait = self._knocks.take(client, time.monotonic())
-        if wait:
-            headers = {"Retry-After": str(max(1, round(wait + 0.5)))}
-            raise HTTPException(429, "Too many requests; slow down", headers)
+    def wait(self, client: str) -> float:
+        """0 where a client may open a session or a connection, or bring a portrait, now; else the seconds until it
+        may: so many a second from one address."""
+        return self._knocks.take(client, time.monotonic())
 
 
-def client_of(request: Request) -> str:
+def client_of(request: HTTPConnection) -> str:
     """The caller's address."""
     return request.client.host if request.client else ""
 
 
 async def knock(request: Request) -> None:
-    """`Door.knock` as a dependency of a route."""
+    """A route that depends on this is open to so many requests a second from one address."""
     door: Door = request.app.state.door
-    door.knock(client_of(request))
+    wait = door.wait(client_of(request))
+    if wait:
+        headers = {"Retry-After": str(max(1, round(wait + 0.5)))}
+        raise HTTPException(429, "Too many requests; slow down", headers)

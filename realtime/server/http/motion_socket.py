@@ -14,8 +14,8 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from realtime.errors import AvatarError
 from realtime.server import messages
-from realtime.server.http.door import Door
-from realtime.server.places import Line, LineOver, Wish
+from realtime.server.http.door import Door, client_of
+from realtime.server.places import Busy, Line, LineOver, Wish
 from realtime.server.sessions import ServerFull
 
 log = logging.getLogger(__name__)
@@ -38,12 +38,14 @@ async def motion(socket: WebSocket) -> None:
         await socket.close(UNSUPPORTED if over.fault else GOING_AWAY, str(over))
     except AvatarError as error:
         await socket.send_text(messages.Error(error=str(error)).model_dump_json())
-        await socket.close(TRY_AGAIN_LATER if isinstance(error, ServerFull) else POLICY, str(error)[:120])
+        await socket.close(TRY_AGAIN_LATER if isinstance(error, ServerFull | Busy) else POLICY, str(error)[:120])
     except (WebSocketDisconnect, RuntimeError):
         log.debug("motion client gone")
 
 
 async def _key(door: Door, socket: WebSocket) -> str:
+    if door.wait(client_of(socket)):
+        raise Busy("Too many connections in a short time", 1)
     wanted = socket.query_params.get("session")
     if wanted is not None:
         return wanted
