@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks.live.subjects import engine_options
+from benchmarks.recordings import test_data_folder
 from benchmarks.report.page import by_group
 from benchmarks.report.result import Result
 from benchmarks.report.show import cell, show_notes, target
@@ -34,7 +35,6 @@ from realtime.measures.media import (
     read_clip,
     read_picture,
     spread,
-    test_data_folder,
     to_size,
 )
 from realtime.measures.reenactment import (

@@ -25,6 +25,7 @@ class Family:
     weights: its weight files, a `realtime.engines.weights.registry.WeightFiles`, in a module that does without torch;
     "" for an engine that takes none.
     page: draws what an engine saw in a frame (its method `look`), for `avatar inspect`.
+    trains: what `avatar train --system` calls the networks of this family, where they can be trained.
     oblong: it makes pictures of any width and height, not squares alone.
     about: a few words for lists.
     """
@@ -34,6 +35,7 @@ class Family:
     vocabulary: str = ""
     weights: str = ""
     page: str = ""
+    trains: tuple[str, ...] = ()
     oblong: bool = False
     about: str = ""
 
@@ -43,11 +45,15 @@ _PARTS = "realtime.engines.parts"
 _MESH = "realtime.engines.mesh"
 
 FAMILIES: dict[str, Family] = {
-    "lia-x": Family(f"{_LATENT}.engine:LiaXEngine", 3, weights=f"{_LATENT}.published:FILES"),
+    "lia-x": Family(f"{_LATENT}.engine:LiaXEngine", 3, weights=f"{_LATENT}.published:FILES", trains=("lia-x",)),
     "motrans": Family(
-        f"{_PARTS}.engine:MotransEngine", 4, weights=f"{_PARTS}.published:FILES", page=f"{_PARTS}.views:page"
+        f"{_PARTS}.engine:MotransEngine",
+        4,
+        weights=f"{_PARTS}.published:FILES",
+        page=f"{_PARTS}.views:page",
+        trains=("motrans", "fomm", "mraa"),
     ),
-    "lia": Family(f"{_LATENT}.engine:LiaEngine", 2, weights=f"{_LATENT}.published:FILES"),
+    "lia": Family(f"{_LATENT}.engine:LiaEngine", 2, weights=f"{_LATENT}.published:FILES", trains=("lia",)),
     "wan-face": Family(weights=f"{_LATENT}.published:FILES"),
     "mesh": Family(
         f"{_MESH}.engine:MeshEngine",
@@ -93,6 +99,11 @@ def number_of(kind: str) -> int | None:
     """The number on the wire of codes of this kind; None where they have none."""
     family = FAMILIES.get(kind)
     return None if family is None else family.number
+
+
+def trained() -> tuple[str, ...]:
+    """Everything that can be trained, by its name for `--system`."""
+    return tuple(system for family in FAMILIES.values() for system in family.trains)
 
 
 def target(text: str) -> Any:

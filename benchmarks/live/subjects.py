@@ -9,8 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.recordings import test_data_folder
 from realtime.errors import BadValue
-from realtime.measures.media import Clip, read_clip, read_picture, test_data_folder
+from realtime.measures.media import Clip, read_clip, read_picture
 
 
 def driving_clip(path: str | None, limit: int = 300) -> Clip:

@@ -12,6 +12,7 @@ import typer
 
 from realtime.commands.terminal import progress, say
 from realtime.errors import BadFile, BadValue, MissingExtra
+from realtime.families import trained
 
 if TYPE_CHECKING:
     from realtime.training.config import TrainConfig
@@ -27,7 +28,10 @@ def command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the run: configuration, weights, log, sheets.")
     ] = None,
-    system: Annotated[str, typer.Option(help="What to train: motrans, fomm, mraa, lia or lia-x.")] = "motrans",
+    system: Annotated[
+        str | None,
+        typer.Option(help=f"What to train: {', '.join(trained())}.", show_default="the Motion Transformer"),
+    ] = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -127,7 +131,7 @@ def command(
             raise BadValue("--output", "", "say which run to resume: avatar train --resume -o OUT")
         chosen = TrainConfig.read(RunFolder(output).config)
     else:
-        chosen = TrainConfig.read(config) if config else make_preset(system, preset)
+        chosen = TrainConfig.read(config) if config else make_preset(system or TrainConfig.system, preset)
     chosen = chosen.with_settings(set_ or [])
     if steps is not None:
         chosen = replace(chosen, steps=steps)
@@ -198,9 +202,8 @@ def _download(config: TrainConfig, vgg: Path | None, imagenet: Path | None) -> N
     wanted = []
     if vgg is None and config.losses.features != "gradients" and config.losses.perceptual:
         wanted.append("vgg19")
-    backbone = config.animator.transformer.backbone
-    if imagenet is None and config.system == "motrans" and config.imagenet:
-        wanted.append("hr-w32" if backbone == "stem" else backbone)
+    if imagenet is None and config.backbone and config.imagenet:
+        wanted.append(config.backbone)
     for name in wanted:
         if name != "vgg19" and name not in HRNET_REPOSITORIES:
             continue

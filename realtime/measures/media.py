@@ -76,20 +76,3 @@ def spread(count: int, wanted: int) -> list[int]:
     if count < 2:
         return [0] * min(count, 1)
     return sorted({int(i) for i in np.linspace(0, count - 1, wanted + 1).round()[1:]} - {0})
-
-
-def test_data_folder() -> Path | None:
-    """The folder of real clips and portraits the tests use, None where it is absent."""
-    try:
-        import pytest
-
-        from tests.support import test_data
-    except ImportError:
-        return None
-    try:
-        return test_data()
-    except pytest.skip.Exception:
-        return None
-
-
-test_data_folder.__test__ = False  # type: ignore[attr-defined]

@@ -17,9 +17,8 @@ from realtime.engines.neural.crop import MARGIN
 from realtime.engines.parts.animator import AnimatorConfig, GeneratorConfig, HourglassConfig, config_from
 from realtime.engines.parts.motion_transformer import MotionTransformerConfig
 from realtime.errors import BadFile, BadValue
+from realtime.families import trained
 
-System = Literal["motrans", "fomm", "mraa", "lia", "lia-x"]
-SYSTEMS: tuple[System, ...] = ("motrans", "fomm", "mraa", "lia", "lia-x")
 PRESETS = ("paper", "small", "tiny")
 
 
@@ -117,7 +116,7 @@ class TrainConfig:
     besides the last. patience: consecutive steps without a finite loss after which the run gives up.
     """
 
-    system: System = "motrans"
+    system: str = "motrans"
     size: int = 256
     seed: int = 0
     steps: int = 0
@@ -150,6 +149,12 @@ class TrainConfig:
         o = self.optimiser
         rate = o.rate * 0.1 ** sum(step >= share * total for share in o.drops)
         return rate * min(1.0, (step + 1) / o.warmup) if o.warmup else rate
+
+    @property
+    def backbone(self) -> str:
+        """The HRNet that reads the pictures, "" for a network without one."""
+        name = self.animator.transformer.backbone if self.system == "motrans" else ""
+        return "hr-w32" if name == "stem" else name
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2)
@@ -203,6 +208,8 @@ class TrainConfig:
         for name, value in positive.items():
             if value < 1:
                 raise BadValue(name, value, "it must be 1 or more")
+        if self.system not in trained():
+            raise BadValue("system", self.system, f"it may be {', '.join(trained())}")
         if self.shard and self.precision == "fp16":
             raise BadValue("shard", True, "not with precision=fp16, whose loss scale is per process; bf16 needs none")
         if not 0 <= self.data.hold_out < 1:
@@ -229,12 +236,12 @@ def _parsed(text: str) -> Any:
 def preset(system: str, name: str) -> TrainConfig:
     """The configuration `name` of `system`: "paper" as published, "small" for one GPU and an evening, "tiny" for a
     few minutes on a CPU. Raises BadValue."""
-    if system not in SYSTEMS:
-        raise BadValue("--system", system, f"it may be {', '.join(SYSTEMS)}")
+    if system not in trained():
+        raise BadValue("--system", system, f"it may be {', '.join(trained())}")
     if name not in PRESETS:
         raise BadValue("--preset", name, f"it may be {', '.join(PRESETS)}")
     latent = system in ("lia", "lia-x")
-    config = TrainConfig(system=system)  # type: ignore[arg-type]
+    config = TrainConfig(system=system)
     if latent:
         config = replace(
             config,

@@ -104,12 +104,11 @@ class Run:
             return None
 
     def _imagenet(self, system: PartSystem, file: Path | None) -> None:
-        backbone = system.config.animator.transformer.backbone
-        if system.config.system != "motrans" or not (self.config.imagenet or file):
+        name = self.config.backbone
+        if not name or not (self.config.imagenet or file):
             return
         from realtime.engines.parts.hrnet import Stem, load_imagenet
 
-        name = "hr-w32" if backbone == "stem" else backbone
         path = file or (cached(name) if name in HRNET_REPOSITORIES else None)  # type: ignore[arg-type]
         if path is None:
             self.say("HRNet's ImageNet weights are not on this machine: the backbone starts from random numbers. "
@@ -124,7 +123,7 @@ class Run:
             count = load_imagenet(target, load_file(str(path)))
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
             raise BadFile(path, f"holds no HRNet by timm's names ({first_line(error)})") from error
-        self.say(f"backbone {backbone}: {count} entries from {path.name}")
+        self.say(f"backbone {self.config.animator.transformer.backbone}: {count} entries from {path.name}")
 
     def _resume(self) -> None:
         state = self.folder.load()
