@@ -26,6 +26,8 @@ export class CameraPanel extends EventTarget {
     device.addEventListener("change", () => void this.start());
   }
 
+  get stream() { return this.#stream; }
+
   get on() { return this.#stream !== null; }
 
   /** @param {boolean} offered  false where the server has a camera of its own, or video cannot get through */

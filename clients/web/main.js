@@ -1,6 +1,7 @@
 // The page: wires the connection, the camera, the portraits and the sliders together.
 // @ts-check
 import { CameraPanel } from "./camera-panel.js";
+import { Calibration } from "./calibration.js";
 import { snapshot } from "./camera.js";
 import { ask, Refused } from "./ask.js";
 import { Connection } from "./connection.js";
@@ -38,6 +39,10 @@ class Page {
   #panel = false;
   #session = "";
   #showView;
+  /** The neutral face that this session has learnt, for the next one. @type {{engine: string, neutral: number[]} | null} */
+  #learnt = null;
+  #engine = "";
+  #calibration;
   #wishes = new Wishes(storage());
   #note = new FaceNote();
   #sliders = new Sliders(get("sliders", HTMLElement), get("find", HTMLInputElement));
@@ -47,6 +52,14 @@ class Page {
     this.connection = connection;
     this.camera = new CameraPanel(connection);
     this.portraits = new Portraits(get("gallery", HTMLElement), get("consent", HTMLDialogElement), connection, this.#wishes);
+    this.#calibration = new Calibration(
+      () => this.camera.stream,
+      () => ({ seen: ["tracking", "holding"].includes(this.#state?.face ?? ""), progress: this.#state?.calibration ?? 0 }),
+      () => {
+        if (this.#state) this.#state.calibration = 1;
+        connection.send({ type: "calibrate" });
+      },
+    );
     connection.portrait = () => this.portraits.fromServer();
     this.#wireConnection();
     this.#wireControls();
@@ -90,19 +103,20 @@ class Page {
     const { connection } = this;
     this.camera.addEventListener("change", () => {
       this.#note.restart(performance.now());
+      if (!this.camera.on) this.#learnt = null; // the next camera may see someone else
       this.#enable();
       this.#showFace();
     });
     sampleButton.addEventListener("click", () => void this.camera.stop());
     calibrateButton.addEventListener("click", () => {
-      connection.send({ type: "calibrate" });
-      say("Your face as it was just now is the neutral one.", "note");
+      this.#calibration.open();
     });
     pauseButton.addEventListener("click", () => {
       this.#wishes.set({ paused: !(this.#state?.paused ?? false) });
       connection.send({ type: "pause", paused: this.#wishes.paused });
     });
     mirrorBox.addEventListener("change", () => {
+      this.#learnt = null; // the server learns anew
       this.#wishes.set({ mirror: mirrorBox.checked });
       connection.send({ type: "mirror", on: mirrorBox.checked });
     });
@@ -164,12 +178,12 @@ class Page {
       case "state": this.#showState(event); break;
       case "stats":
         this.#stats = event;
-        if (this.#state) this.#state.face = event.face;
+        if (this.#state) Object.assign(this.#state, { face: event.face, calibration: event.calibration });
         this.#showFace();
         break;
       case "portraits": this.portraits.listed(event.portraits); break;
       case "error":
-        say(event.error);
+        if (!this.#calibration.refused(event.error)) say(event.error);
         this.portraits.refused();
         break;
       default: break;
@@ -192,6 +206,8 @@ class Page {
     this.#note.restart(performance.now());
     const edits = hello.panel ? hello.state.edits : this.#wishes.editsFor(hello);
     if (!hello.panel) for (const command of this.#wishes.commands(hello)) this.connection.send(command);
+    if (this.camera.on && this.#learnt?.engine === hello.engine) this.connection.send({ type: "calibrate", neutral: this.#learnt.neutral });
+    this.#engine = hello.engine;
     void this.portraits.begin(hello);
     this.#showState({ ...hello.state, edits });
     this.#enable();
@@ -200,6 +216,7 @@ class Page {
   /** @param {State} state */
   #showState(state) {
     this.#state = { ...state };
+    if (state.neutral) this.#learnt = { engine: this.#engine, neutral: state.neutral };
     this.portraits.state(state);
     this.#sliders.set(state.edits);
     const [use, label] = [pauseButton.querySelector("use"), pauseButton.querySelector("span")];

@@ -7,7 +7,7 @@ export type Face = "tracking" | "holding" | "easing" | "resting" | "waiting";
 export interface State {
   type: "state"; portrait: string; edits: Record<string, number>; paused: boolean; mirror: boolean;
   background: Background; source: Source; calibrated: boolean; face: Face;
-  preparing: boolean;
+  calibration: number; neutral: number[] | null; preparing: boolean;
 }
 export interface Hello {
   type: "hello"; session: string; engine: string; device: string; size: number; fps: number; panel: boolean;
@@ -17,6 +17,7 @@ export interface Stats {
   type: "stats"; fps: number; received: number; rendered: number; dropped: number; no_face: number;
   encode_ms: number | null; render_ms: number | null; server_ms: number | null; engine: string; device: string;
   codec: string | null; bitrate: number | null; sessions: number; face: Face;
+  calibration: number;
 }
 export type Event =
   | Hello | State | Stats
@@ -26,7 +27,7 @@ export type Event =
   | { type: "ended"; reason: string };
 export type Command =
   | { type: "set_edits"; values: Record<string, number> }
-  | { type: "reset_edits" } | { type: "calibrate" }
+  | { type: "reset_edits" } | { type: "calibrate"; neutral?: number[] }
   | { type: "portrait"; id: string }
   | { type: "pause"; paused: boolean }
   | { type: "source"; source: Source }

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from realtime.engines import Engine
-from realtime.errors import AvatarError
+from realtime.errors import AvatarError, BadValue, UsageError
 from realtime.flow.mailbox import Mailbox, Slot
 from realtime.flow.metrics import Window
 from realtime.flow.threads import one_core_per_stage
@@ -53,6 +53,15 @@ FACES: dict[str, messages.Face] = {
     "leaving": "easing",
 }
 """The driver's word for its state, and the page's; all others mean that the avatar rests."""
+SEEN = ("tracked", "returning", "held")
+"""States of the driver in which there is a face to learn from."""
+
+
+class NoFaceToLearn(UsageError):
+    """A neutral face was to be learnt, and there is none."""
+
+    def __str__(self) -> str:
+        return "No face is in the picture: there is nothing to calibrate on"
 
 
 class Performer:
@@ -159,8 +168,9 @@ class Performer:
                 self._change(lambda: None, edits={})
             case messages.ChoosePortrait(id=id):
                 self._choose(self.gallery.get(id), self.background)
-            case messages.Calibrate():
-                self._change(self._calibrate)
+            case messages.Calibrate(neutral=neutral):
+                self._check_calibrate(neutral)
+                self._change(lambda: self._calibrate(neutral))
             case messages.Pause(paused=paused):
                 self._change(lambda: None, paused=paused)
             case messages.Mirror(on=on):
@@ -222,6 +232,11 @@ class Performer:
         playing = self.source == "sample" and not self.live.paused
         return "tracking" if playing else FACES.get(self._driver.face, "resting")
 
+    @property
+    def calibration(self) -> float:
+        """How well the driver's neutral face is known, 0 to 1."""
+        return self._driver.calibration
+
     def state(self) -> messages.State:
         """What is shown now."""
         return messages.State(
@@ -232,6 +247,8 @@ class Performer:
             background=self.background,
             source=self.source,
             calibrated=self._calibrated,
+            calibration=self.calibration,
+            neutral=self._neutral,
             face=self.face,
             preparing=self._settled < self._choices,
         )
@@ -250,10 +267,10 @@ class Performer:
                 log.info("a change could not be made: %s", error)
         with self._lock:
             driven = self._slot.take()
-        face = self.face
+        before = self.face, self._driver.calibration >= 1.0
         if driven is not None:
             self._show(driven, now)
-        if changed or self.face != face:
+        if changed or before != (self.face, self._driver.calibration >= 1.0):
             self.changed()
 
     def failed(self, error: Exception) -> None:
@@ -358,9 +375,29 @@ class Performer:
             self._settled = max(self._settled, choice)
         _settle(done, None)
 
-    def _calibrate(self) -> None:
-        self._driver.recalibrate()
+    def _check_calibrate(self, neutral: list[float] | None) -> None:
+        if neutral is None and self._driver.face not in SEEN:
+            raise NoFaceToLearn
+        expected = self.engine.portrait_code.values.size
+        if neutral is not None and len(neutral) != expected:
+            raise BadValue("neutral", f"{len(neutral)} numbers", f"a code of this engine has {expected}")
+
+    def _calibrate(self, neutral: list[float] | None) -> None:
+        if neutral is None:
+            self._driver.recalibrate()
+        else:
+            known = self.engine.portrait_code.with_values(np.array(neutral, np.float32))
+            self._driver = Driver(self.engine, mirrored(known) if self.live.mirror else known)
         self._calibrated = True
+
+    @property
+    def _neutral(self) -> list[float] | None:
+        """The neutral code that was learnt on request, as it is used now."""
+        neutral = self._driver.neutral
+        if not self._calibrated or neutral is None or self._driver.calibration < 1.0:
+            return None
+        known = mirrored(neutral) if self.live.mirror and self._driver.knows_beforehand else neutral
+        return [round(float(value), 4) for value in known.values]
 
     def _driver_changed(self) -> None:
         """Another driver, or the same one seen otherwise: nothing that was learnt of the old one holds."""

@@ -37,9 +37,11 @@ class ResetEdits(_Message):
 
 
 class Calibrate(_Message):
-    """The driver's face as it is now is the neutral one."""
+    """Learn the driver's neutral face from his next few seconds; or take one that was learnt in an earlier session
+    with the same engine, as `State.neutral` told it."""
 
     type: Literal["calibrate"]
+    neutral: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]] | None, Field(max_length=1024)] = None
 
 
 class ChoosePortrait(_Message):
@@ -122,6 +124,10 @@ class State(BaseModel):
     source: Source
     calibrated: bool
     face: Face
+    calibration: float = 1.0
+    """How well the driver's neutral face is known, 0 to 1."""
+    neutral: list[float] | None = None
+    """The driver's neutral code, once it is known after `calibrate`."""
     preparing: bool = False
     """True while a portrait or background that was asked for is not shown yet."""
 
@@ -166,6 +172,8 @@ class Stats(BaseModel):
     """Bits per second that the video encoder aims at."""
     sessions: int
     face: Face
+    calibration: float = 1.0
+    """How well the driver's neutral face is known, 0 to 1."""
 
 
 class Error(BaseModel):

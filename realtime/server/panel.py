@@ -180,6 +180,11 @@ class PanelPlayer:
         if self.portrait.id == id:
             self._show(self.gallery.first, self.background)
 
+    @property
+    def calibration(self) -> float:
+        """How well the driver's neutral face is known, 0 to 1."""
+        return self.control.calibration if self.control else 0.0
+
     def state(self) -> messages.State:
         """What is shown now."""
         live = self.control.live if self.control else Live()
@@ -191,6 +196,7 @@ class PanelPlayer:
             background=self.background,
             source="camera",
             calibrated=self.control is not None and self.control.calibration >= 1.0,
+            calibration=self.calibration,
             face=self.face,
         )
 

@@ -51,6 +51,10 @@ class Player(Protocol):
     def face(self) -> messages.Face:
         """What the driver's face does."""
 
+    @property
+    def calibration(self) -> float:
+        """How well the driver's neutral face is known, 0 to 1."""
+
     def command(self, command: messages.Command) -> None:
         """Follow a command. Raises UsageError."""
 

@@ -54,6 +54,11 @@ class Driver:
         return self._known if self._known is not None else self._calibration.reference
 
     @property
+    def knows_beforehand(self) -> bool:
+        """The neutral code was given, and is not learnt."""
+        return self._known is not None
+
+    @property
     def calibration(self) -> float:
         """How well the driver's neutral face is known, 0 to 1."""
         return 1.0 if self._known is not None else self._calibration.progress

@@ -80,7 +80,9 @@ async def test_a_drive_link_drives_and_does_not_control(server, keys):
         await socket.send(json.dumps({"type": "pause"}))
         refused = json.loads(await asyncio.wait_for(socket.recv(), 5))
         assert "may not do that" in refused["error"]
-        await socket.send(json.dumps({"type": "calibrate"}))
+        await socket.send(json.dumps({"type": "calibrate"}))  # it may; but no motion has come yet
+        refused = json.loads(await asyncio.wait_for(socket.recv(), 5))
+        assert "nothing to calibrate on" in refused["error"]
         await socket.send(json.dumps({"type": "ping", "t": 1}))
         assert json.loads(await asyncio.wait_for(socket.recv(), 5))["type"] == "pong"
     assert server.studio.sessions[keys["id"]].performer.source == "motion"

@@ -541,6 +541,7 @@ class Studio:
             bitrate=codecs[0].bitrate if codecs else None,
             sessions=len(self.sessions),
             face=performer.face,
+            calibration=round(performer.calibration, 3),
         )
 
     # --- time
