@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from realtime.commands import COMMANDS
 from realtime.errors import AvatarError, NoMemory, lacks_memory
@@ -65,6 +65,17 @@ def build_app(names: Iterable[str] | None = None) -> typer.Typer:
     return app
 
 
+def leave_out_types_of_flags(command: Any) -> None:
+    """Say no "<bool>" in the help of a command and its subcommands: a flag stands alone."""
+    import typer
+
+    for option in (*command.params, command.get_help_option(typer.Context(command))):
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for part in getattr(command, "commands", {}).values():
+        leave_out_types_of_flags(part)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; gives its exit code. Prints the sentence of an error to stderr."""
     called = next((a for a in arguments if not a.startswith("-")), None)
@@ -73,7 +84,11 @@ def run(arguments: Sequence[str]) -> int:
             from realtime.errors import UnknownName
 
             raise UnknownName("command", called, COMMANDS)
-        result = build_app([called] if called else [])(list(arguments), standalone_mode=False)
+        import typer
+
+        command: Any = typer.main.get_command(build_app([called] if called else []))
+        leave_out_types_of_flags(command)
+        result = command(list(arguments), standalone_mode=False)
         if result == TYPER_INTERRUPTED:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
@@ -89,6 +104,9 @@ def run(arguments: Sequence[str]) -> int:
         message = getattr(error, "format_message", None)
         if callable(message):  # wrong usage, as Typer found it
             hint = f" (see: avatar {called} --help)" if called else ""
+            dashed = next((a for a in arguments if a.startswith("-") and os.path.isfile(a)), None)
+            if dashed is not None:
+                hint = f"; the file of that name is written ./{dashed}{hint}"
             return _say(error, f"{' '.join(str(message()).split()).rstrip('.')}{hint}", 2)
         if type(error).__name__ == "Abort":
             return _say(error, "interrupted", 1)

@@ -32,7 +32,7 @@ def command(
 
       avatar edit me.jpg --set smile=0.4 -o smile.png
 
-      avatar edit painting.jpg --set yaw=-10deg --set blink=1 -o wink.png
+      avatar edit painting.jpg --set yaw=-10deg --set wink_left=1 -o wink.png
 
       avatar edit builtin --set mouth_open=50% -o ah.png
     """

@@ -49,9 +49,14 @@ def pull(
 ) -> None:
     """Fetch official weights from the hub; a transfer that was cut off goes on where it stopped.
 
+    The authors' licence is shown and asked for. --accept-licence answers yes beforehand, for scripts and containers:
+    read the licence first (avatar models list names it).
+
     [b]Examples[/b]
 
       avatar models pull lia-x
+
+      avatar models pull lia-x --accept-licence
     """
     model = hub.published(name)
     if not hub.licence_accepted(model):

@@ -75,9 +75,9 @@ def command(
     o.check_stats(stats)
     files = [item for item in sink or () if item.startswith("file:")]
     o.refuse_overwriting([*files, stats], [source, *(portrait or ())])
+    pictures = [read_portrait(item) for item in portrait or [BUILTIN]]  # first: what the user named, then devices
     sinks = [open_sink(item, SinkOptions(fps=fps, mark=mark)) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
-    pictures = [read_portrait(item) for item in portrait or [BUILTIN]]
     renderer = make_engine(wanted, pictures[0])
     with contextlib.ExitStack() as stack:
         stack.callback(renderer.close)

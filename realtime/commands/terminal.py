@@ -67,7 +67,7 @@ async def run_to_end(pipeline: Pipeline, what: str, quiet: bool = False) -> None
     pipeline.control.subscribe(lambda notice: None if quiet else say(f"! {notice.text}"))
     running = asyncio.create_task(pipeline.run())
     with progress(quiet) as bar:
-        task = bar.add_task(what, total=None, speed="")
+        task = bar.add_task(what, total=_total(pipeline), speed="")
         while not running.done():
             await asyncio.wait({running}, timeout=0.2)
             done = pipeline.stats.counts.delivered
@@ -150,13 +150,20 @@ class LiveLine:
 def progress(quiet: bool = False) -> Iterator[Progress]:
     """A bar with the time left, on stderr; nothing where stderr is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Counted(MofNCompleteColumn):
+        """How many of how many; only how many where no one knows the total."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{int(task.completed)}") if task.total is None else super().render(task)
 
     console = Console(file=sys.stderr)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        Counted(),
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )

@@ -106,7 +106,8 @@ class Pipeline:
         stopped: asyncio.Future[Any] = asyncio.create_task(stop.wait())
         try:
             await self._open(loop, stopped)
-            self.control.phase = "running"
+            if self._go.is_set():
+                self.control.phase = "running"
             done = [asyncio.create_task(outlet.ended()) for outlet in self._outlets]
             everything: asyncio.Future[Any] = asyncio.gather(*done)
             limit = None if self._lossless else self.settings.duration

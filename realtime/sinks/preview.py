@@ -1,6 +1,7 @@
 """A window on the screen (OpenCV's).
 
-Keys: c takes your face as neutral, m mirrors, p shows the next portrait, space pauses, q or Esc ends.
+Keys: c takes your face as neutral, m mirrors, p shows the next portrait, space pauses, q or Esc ends, h shows the
+keys. They are shown over the picture for the first seconds, and stand in the window's title.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import socket
 import sys
 from typing import Any
 
+import numpy as np
+
 from realtime.errors import BadValue, DeviceError, NoDevice
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
 
-TITLE = "avatar (c: neutral face, m: mirror, p: next portrait, space: pause, q: quit)"
+HINT = "c: neutral face, m: mirror, p: next portrait, space: pause, q: quit, h: keys"
+TITLE = f"avatar ({HINT})"
+HINT_SECONDS = 8.0
 KEYS = {27: "quit", ord("q"): "quit", ord("c"): "calibrate", ord("m"): "mirror", ord("p"): "portrait"}
 KEYS[ord(" ")] = "pause"
 
@@ -31,6 +36,8 @@ class PreviewSink(SinkBase):
             raise BadValue("--sink", f"preview:{argument}", "preview takes nothing after a colon")
         self._cv2: Any = None
         self._shown = False
+        self._hint_until: float | None = None
+        self._hinting = True
 
     def check(self) -> None:
         """Raises NoDevice where there is no display."""
@@ -48,13 +55,17 @@ class PreviewSink(SinkBase):
         self._cv2 = cv2
 
     def write(self, picture: Picture) -> None:
-        self._cv2.imshow(TITLE, picture.image[..., ::-1])
+        image = with_hint(picture.image) if self._hinting else picture.image
+        self._cv2.imshow(TITLE, image[..., ::-1])
         self._shown = True
 
     def idle(self, now: float) -> float:
         if self._cv2 is None:
             return 1.0
         key = self._cv2.pollKey() & 0xFF
+        if self._hint_until is None or key == ord("h"):
+            self._hint_until = now + HINT_SECONDS
+        self._hinting = now < self._hint_until
         if key in KEYS:
             self.on_key(KEYS[key])
         if self._shown and self._cv2.getWindowProperty(TITLE, self._cv2.WND_PROP_VISIBLE) < 1:
@@ -66,6 +77,22 @@ class PreviewSink(SinkBase):
         if self._cv2 is not None:
             self._cv2.destroyAllWindows()
             self._cv2 = None
+
+
+def with_hint(image: np.ndarray) -> np.ndarray:
+    """A copy of uint8 (H, W, 3) with the keys in a dark strip along its lower edge, as large as they fit."""
+    import cv2
+
+    font, thickness = cv2.FONT_HERSHEY_SIMPLEX, 1
+    (width, _), _ = cv2.getTextSize(HINT, font, 1.0, thickness)
+    scale = min(0.6, 0.96 * image.shape[1] / width)
+    (width, height), below = cv2.getTextSize(HINT, font, scale, thickness)
+    shown = image.copy()
+    strip = shown[-(height + 2 * below + 2) :]
+    strip[:] = strip // 3
+    place = ((image.shape[1] - width) // 2, image.shape[0] - below - 1)
+    cv2.putText(shown, HINT, place, font, scale, (255, 255, 255), thickness, cv2.LINE_AA)
+    return shown
 
 
 def has_display() -> bool:

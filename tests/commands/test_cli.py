@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -335,6 +336,100 @@ def test_a_failure_while_running_is_exit_code_1(place: Path, capsys, monkeypatch
     monkeypatch.setattr(FakeEngine, "render", lambda self, code: 1 / 0)
     command = ["render", "clip.mp4", "--portrait", "face.png", "-o", "out.mp4", *FAKE]
     assert "engine fake: " in sentence(capsys, 1, command)
+
+
+NAMES = ["a:b.mp4", "12:30:00.mp4", "~x.mp4", "./-x.mp4", "file.mp4"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_may_have_any_name(place: Path, name) -> None:
+    """As input, as output and as a sink: no name is taken for an address, a user or an option."""
+    (place / "clip.mp4").rename(place / name)
+    assert run(["render", name, "--portrait", "face.png", "-o", "out.mp4", "-q", *FAKE]) == 0
+    assert frames_in(place / "out.mp4")[0] == 20
+    (place / name).rename(place / "clip.mp4")
+    assert run(["render", "clip.mp4", "--portrait", "face.png", "-o", name, "-q", *FAKE]) == 0
+    sink = ["--sink", f"file:rec-{Path(name).name}", "-q"]
+    assert run(["run", "--source", name, "--portrait", "face.png", *sink, *FAKE]) == 0
+    assert frames_in((place / name).absolute())[0] == 20
+
+
+def test_a_picture_and_a_track_may_have_any_name(place: Path) -> None:
+    assert run(["edit", "face.png", "-o", "~a:b.png", *FAKE]) == 0
+    assert run(["edit", "~a:b.png", "-o", "out.png", *FAKE]) == 0
+    assert run(["encode", "clip.mp4", "-o", "~a:b.motion", "--engine", "fake", "-q"]) == 0
+    assert run(["render", "~a:b.motion", "--portrait", "face.png", "-o", "out.mp4", "-q", *FAKE]) == 0
+
+
+def test_a_file_that_looks_like_an_option_is_explained(place: Path, capsys) -> None:
+    (place / "clip.mp4").rename(place / "-x.mp4")
+    said = sentence(capsys, 2, ["render", "-x.mp4", "-o", "out.mp4"])
+    assert "the file of that name is written ./-x.mp4" in said
+
+
+def test_a_missing_portrait_is_named_before_a_missing_virtual_camera(place: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("realtime.sinks.virtual_camera.loopback_devices", lambda: [])
+    assert "nope.png: no such file" in sentence(capsys, 2, ["run", "--source", "clip.mp4", "--portrait", "nope.png"])
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("name", ["lia", "fomm-vox", "mine"])
+def test_a_pickle_that_is_called_safetensors_is_named_as_one(
+    place: Path, capsys, monkeypatch, name, protocol
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setenv("AVATAR_HOME", str(place))
+    (place / "w.safetensors").write_bytes(pickle.dumps({"a": 1}, protocol))
+    assert "holds a pickle" in sentence(capsys, 2, ["models", "add", name, "w.safetensors"])
+
+
+def test_the_length_of_a_header_is_not_taken_for_what_kind_of_file_it_is(place: Path) -> None:
+    """A safetensors file begins with a length: its lowest byte may be that of a pickle, of a space or of "<"."""
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    from realtime.engines.weights.reader import read_state
+
+    first = set()
+    for n in range(0, 512, 8):
+        save_file({"a": torch.ones(2)}, str(place / "w.safetensors"), metadata={"note": "x" * n})
+        first.add((place / "w.safetensors").read_bytes()[0])
+        assert list(read_state(place / "w.safetensors")) == ["a"]
+    assert {0x80, 0x20} <= first
+
+
+@pytest.mark.parametrize("command", [["run"], ["serve"], ["models", "pull"]])
+def test_help_shows_no_type_of_a_flag(command, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    assert run([*command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "bool" not in text.lower()
+    assert "--help" in text
+
+
+def test_examples_say_what_they_do(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    run(["edit", "--help"])
+    assert "--set wink_left=1 -o wink.png" in capsys.readouterr().out
+    run(["models", "pull", "--help"])
+    assert "avatar models pull lia-x --accept-licence" in capsys.readouterr().out
+
+
+def test_progress_knows_its_total_from_the_start_and_never_shows_a_question_mark(place: Path, monkeypatch) -> None:
+    import io
+
+    from rich.console import Console
+
+    from realtime.commands import terminal
+
+    shown = io.StringIO()
+    monkeypatch.setattr("rich.console.Console", lambda file: Console(file=shown, force_terminal=True, width=100))
+    assert run(["render", "clip.mp4", "--portrait", "face.png", "-o", "out.mp4", *FAKE]) == 0
+    assert "/20" in shown.getvalue()
+    with terminal.progress() as bar:
+        bar.add_task("reading a pipe", total=None, speed="")
+    assert "reading a pipe" in shown.getvalue()
+    assert "/?" not in shown.getvalue()
 
 
 @pytest.mark.parametrize("name", [None, *COMMANDS])

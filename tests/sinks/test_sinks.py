@@ -333,3 +333,47 @@ def test_a_source_that_fails_late_leaves_the_earlier_film(tmp_path) -> None:
         assert caught.value.__notes__ == [f"{part} holds the first 15 frames"]
         assert len(read_back(part)[0]) == 15
     assert out.read_bytes() == b"an earlier film"
+
+
+class FakeWindow:
+    """What the preview calls of OpenCV, and what it shows."""
+
+    WINDOW_NORMAL = WINDOW_KEEPRATIO = WND_PROP_VISIBLE = 0
+
+    def __init__(self) -> None:
+        self.shown: list[np.ndarray] = []
+        self.key = -1
+
+    def imshow(self, _title: str, image: np.ndarray) -> None:
+        self.shown.append(image)
+
+    def pollKey(self) -> int:
+        return self.key
+
+    def getWindowProperty(self, *_: object) -> int:
+        return 1
+
+    def destroyAllWindows(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("size", [64, 512])
+def test_the_preview_shows_its_keys_for_a_while_and_again_when_asked(size) -> None:
+    from realtime.sinks.preview import HINT_SECONDS, PreviewSink
+
+    sink, window = PreviewSink("", SinkOptions()), FakeWindow()
+    sink._cv2 = window
+    picture = Picture(plain(150, size, size), 0.0)
+
+    def shown_at(now: float, key: int = -1) -> np.ndarray:
+        window.key = key
+        sink.idle(now)
+        sink.write(picture)
+        return window.shown[-1]
+
+    first = shown_at(100.0)
+    assert (first[-3:] != 150).any()
+    assert (first[: size // 2] == 150).all()
+    assert (shown_at(101.0 + HINT_SECONDS) == 150).all()
+    assert (shown_at(120.0, ord("h")) != 150).any()
+    assert (picture.image == 150).all()

@@ -24,7 +24,7 @@ from realtime.engines.parts.animator import (
     config_from,
 )
 from realtime.engines.parts.motion_transformer import MotionTransformerConfig
-from realtime.engines.weights.reader import check_finite
+from realtime.engines.weights.reader import PICKLED, check_finite, is_pickled
 from realtime.errors import BadFile, first_line
 from realtime.outputs import replacing
 
@@ -59,6 +59,8 @@ def load_animator(path: str | Path) -> Animator:
     path = Path(path)
     if not path.is_file():
         raise BadFile(path, "there is no such file")
+    if path.suffix == ".safetensors" and is_pickled(path):
+        raise BadFile(path, PICKLED)
     return _load_safetensors(path) if path.suffix == ".safetensors" else _load_fomm(path)
 
 

@@ -20,6 +20,7 @@ from realtime.errors import BadFile
 from realtime.home import user_path
 
 State = dict[str, Tensor]
+PICKLED = "is called .safetensors but holds a pickle, PyTorch's own kind of file: rename it to end in .pt"
 
 
 def read_state(path: str | Path) -> State:
@@ -28,18 +29,26 @@ def read_state(path: str | Path) -> State:
     A wrapper around them ({"gen": ...}, {"state_dict": ...}) is taken off. Raises BadFile.
     """
     path = user_path(path)
-    magic = _first_bytes(path)
-    if magic[:1] == b"<":
+    magic, pickled = _first_bytes(path), is_pickled(path)
+    if magic[8:9] == b"{" and not zipfile.is_zipfile(path):  # before it the header's length, any eight bytes
+        content = _read_safetensors(path)
+    elif magic.lstrip(b"\xef\xbb\xbf \r\n")[:1] == b"<":
         raise BadFile(path, "is a web page, not a weight file: the download did not go through")
-    if zipfile.is_zipfile(path) or magic[:1] == b"\x80":
+    elif pickled and path.suffix == ".safetensors":
+        raise BadFile(path, PICKLED)
+    elif pickled:
         content = _read_torch(path, mmap=zipfile.is_zipfile(path))
     elif magic[:4] == b"PK\x03\x04":
         raise BadFile(path, "is cut off: the download did not finish")
-    elif magic[8:9] == b"{":
-        content = _read_safetensors(path)
     else:
         raise BadFile(path, "is neither a PyTorch nor a safetensors file")
     return _unwrap(path, content)
+
+
+def is_pickled(path: Path) -> bool:
+    """Whether a file is PyTorch's own kind, a pickle, whatever its name says. Raises BadFile."""
+    magic = _first_bytes(path)
+    return zipfile.is_zipfile(path) or (magic[:1] == b"\x80" and magic[8:9] != b"{")
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -49,10 +58,10 @@ def _first_bytes(path: Path) -> bytes:
         raise BadFile(path, "is a folder, not a weight file")
     try:
         with path.open("rb") as file:
-            magic = file.read(16).lstrip(b"\xef\xbb\xbf \r\n")
+            magic = file.read(16)
     except OSError as error:
         raise BadFile(path, f"may not be read ({error.strerror})") from error
-    if not magic:
+    if not magic.strip():
         raise BadFile(path, "is empty")
     return magic
 
