@@ -22,6 +22,12 @@ class Limits:
     """A client that does not read its answer for so long is hung up on."""
     viewers: int = 8
     """Watchers (WHEP, view page, preview) of one session at once."""
+    half_open: int = 32
+    """Peers that were answered and have not connected yet. They take no viewer's place."""
+    half_open_each: int = 8
+    """Of these, from one address."""
+    half_open_s: float = 10.0
+    """A peer that takes longer to connect is given up."""
     drivers: int = 4
     """Motion clients of one session at once."""
     silent_s: float = 30.0
@@ -147,6 +153,36 @@ class Places:
 
     def __len__(self) -> int:
         return self._of.total()
+
+
+class Attempts:
+    """Wrong tokens, by address: after ten at once, and more than one in two seconds from then on, its tokens are not
+    even looked at for a while. An address that has shown the right one is never kept out. Pure: time is passed in."""
+
+    SLOW_S = 5.0
+
+    def __init__(self) -> None:
+        self._wrong = Buckets(0.5, 10.0)
+        self._until: dict[str, float] = {}
+        self._known: dict[str, None] = {}
+
+    def wait(self, address: str, now: float) -> float:
+        """0 where a token of this address is looked at now, else the seconds until it is."""
+        return 0.0 if address in self._known else max(0.0, self._until.get(address, now) - now)
+
+    def right(self, address: str) -> None:
+        """It knows the token."""
+        self._known[address] = None
+        if len(self._known) > 4096:
+            del self._known[next(iter(self._known))]
+
+    def wrong(self, address: str, now: float) -> bool:
+        """It does not. True where it is slowed down from now on."""
+        if not self._wrong.take(address, now):
+            return False
+        self._until = {other: until for other, until in self._until.items() if until > now}
+        self._until[address] = now + self.SLOW_S
+        return True
 
 
 @dataclass(slots=True)

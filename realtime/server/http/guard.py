@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -18,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from realtime.server.http.security import COOKIE, HEADERS, Policy, Verdict
-from realtime.server.limits import Bucket, Limits
+from realtime.server.limits import Attempts, Bucket, Limits
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Guard:
     ) -> None:
         self.app, self.policy, self.limits, self.refused = app, policy, limits, refused
         self._complaints = Bucket(1.0, 10.0)
+        self._attempts = Attempts()
         self._headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -104,8 +106,19 @@ class Guard:
         policy, host, origin = self.policy, headers.get("host"), headers.get("origin")
         fetch_site = headers.get("sec-fetch-site") if headers.get("sec-fetch-mode") != "navigate" else None
         verdict = policy.check_host(host) or policy.check_origin(origin, host, fetch_site)
-        if verdict is None and scope["path"] not in OPEN_PATHS:
-            verdict = policy.check_token(headers, _cookie(headers), query.get("token"))
+        if verdict is None and policy.token and scope["path"] not in OPEN_PATHS:
+            verdict = self._judge_token(scope, headers, query)
+        return verdict
+
+    def _judge_token(self, scope: Scope, headers: dict[str, str], query: dict[str, str]) -> Verdict | None:
+        address, now = (scope.get("client") or ("",))[0], time.monotonic()
+        if self._attempts.wait(address, now):
+            return Verdict(429, "wrong-token", "Too many wrong tokens; slow down")
+        verdict = self.policy.check_token(headers, _cookie(headers), query.get("token"))
+        if verdict is None:
+            self._attempts.right(address)
+        elif verdict.rule == "wrong-token" and self._attempts.wrong(address, now):
+            log.warning("%s has sent many wrong tokens: they are not looked at for a while", address)
         return verdict
 
     def _too_long(self, scope: Scope, headers: dict[str, str]) -> Verdict | None:
@@ -177,6 +190,8 @@ class Guard:
         self.refused(verdict.rule)
         body = json.dumps({"detail": verdict.reason}).encode()
         extra = [(b"www-authenticate", b"Bearer")] if verdict.status == 401 else []
+        if verdict.status == 429:
+            extra.append((b"retry-after", str(math.ceil(Attempts.SLOW_S)).encode()))
         if verdict.status in {408, 413}:
             extra.append((b"connection", b"close"))
         await self._answer(send, verdict.status, [(b"content-type", b"application/json"), *extra], body)

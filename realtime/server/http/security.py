@@ -155,7 +155,8 @@ class Policy:
         for candidate in given:
             if candidate and hmac.compare_digest(candidate.encode(), self.token.encode()):
                 return None
-        return Verdict(401, "token", "Open the link that the server printed: it carries the token")
+        rule = "wrong-token" if any(given) else "token"
+        return Verdict(401, rule, "Open the link that the server printed: it carries the token")
 
     def link(self, host: str, port: int, path: str = "/") -> str:
         """The address to open, with the token where there is one."""

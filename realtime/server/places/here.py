@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,10 +80,24 @@ class Session:
         self.peers: set[Peer] = set()
         self.guests: set[Peer] = set()
         self.lingers = False
-        self.lines = 0
+        self.lines = self.streams = 0
         self.voice = Voice(lambda: performer.window_total.percentile(0.5) + ENCODING_S)
         self.messages = Bucket(limits.messages_per_s, 2 * limits.messages_per_s)
         self.complaints = Bucket(1.0, 3.0)
+
+    @property
+    def watchers(self) -> int:
+        """How many watch: peers that have connected, and picture streams."""
+        return self.streams + sum(peer.connected and peer.watches for peer in self.peers)
+
+
+@dataclass(frozen=True, slots=True)
+class _HalfOpen:
+    """A peer that was answered and has not connected. until: on the place's clock."""
+
+    session: Session
+    client: str
+    until: float
 
 
 class Studio:
@@ -111,6 +125,8 @@ class Studio:
         self._ticker: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._panel = panel
+        self._places = Places(limits.half_open, limits.half_open_each)
+        self._half_open: dict[Peer, _HalfOpen] = {}
         self._uploads = Places(limits.uploads, 1)
         self._decoder = Decoder(
             DecodeLimits(limits.portrait_pixels, limits.upload_cpu_s, limits.upload_s, limits.upload_memory_bytes)
@@ -264,6 +280,7 @@ class Studio:
         if session is None or not self.book.end(id, why):
             return
         for peer in session.peers:
+            self._settle(peer)
             peer.send(messages.Ended(reason=why.value).model_dump_json())
         await asyncio.gather(*(peer.close() for peer in session.peers), return_exceptions=True)
         session.peers.clear()
@@ -272,7 +289,10 @@ class Studio:
         await asyncio.to_thread(session.performer.close)
 
     def _end_soon(self, id: str, why: End) -> None:
-        task = asyncio.create_task(self._end(id, why))
+        self._soon(self._end(id, why))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -284,8 +304,10 @@ class Studio:
         return await self._connect(session, offer, guest=key != session.id)
 
     async def _connect(self, session: Session, offer: Offered, guest: bool = False) -> Answered:
-        if session.performer.viewers >= self.settings.limits.viewers:
+        if session.watchers >= self.settings.limits.viewers:
             raise TooManyViewers
+        if not self._places.take(offer.client):
+            raise Busy("Too many connections are being made")
         peer = Peer(
             session.performer,
             self.settings.rtc,
@@ -294,11 +316,12 @@ class Studio:
             background=offer.background,
             voice=session.voice,
             message=lambda text, peer: self._on_message(session, peer, text),
-            up=lambda peer: self.book.attach(session.id, self._clock()),
+            up=lambda peer: self._on_up(session, peer),
             down=lambda peer: self._on_down(session, peer),
             greet=lambda peer: self._greet(session, peer),
         )
         session.peers.add(peer)
+        self._half_open[peer] = _HalfOpen(session, offer.client, self._clock() + self.settings.limits.half_open_s)
         if guest:
             session.guests.add(peer)
         try:
@@ -310,14 +333,24 @@ class Studio:
     def _forget(self, session: Session, peer: Peer) -> None:
         session.peers.discard(peer)
         session.guests.discard(peer)
+        self._settle(peer)
+
+    def _settle(self, peer: Peer) -> None:
+        """It is half-open no more."""
+        if waiting := self._half_open.pop(peer, None):
+            self._places.leave(waiting.client)
+
+    def _on_up(self, session: Session, peer: Peer) -> None:
+        self._settle(peer)
+        self.book.attach(session.id, self._clock())
+        if peer.watches and session.watchers > self.settings.limits.viewers:  # others were quicker
+            self._soon(self._drop(session, peer))
 
     def _on_down(self, session: Session, peer: Peer) -> None:
         self._forget(session, peer)
         if peer.connected:
             self.book.detach(session.id, self._clock())
-        task = asyncio.ensure_future(peer.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._soon(peer.close())
         if peer.publishes and peer.channel is not None and not session.peers - session.guests:
             if session.guests and self._panel is None:
                 self._linger(session)
@@ -471,11 +504,12 @@ class Studio:
     async def pictures(self, key: str) -> AsyncIterator[bytes]:
         """The avatar as JPEG pictures, until the session ends. Raises TooManyViewers."""
         session = self._get(key, Right.WATCH)
-        if session.performer.viewers >= self.settings.limits.viewers:
+        if session.watchers >= self.settings.limits.viewers:
             raise TooManyViewers
         return self._pictures(session, key)
 
     async def _pictures(self, session: Session, key: str) -> AsyncIterator[bytes]:
+        session.streams += 1
         box = session.performer.watch()
         self.book.attach(session.id, self._clock())
         try:
@@ -487,6 +521,7 @@ class Studio:
         except Closed:
             return
         finally:
+            session.streams -= 1
             box.close()
             self.book.detach(session.id, self._clock())
 
@@ -577,6 +612,9 @@ class Studio:
             if now - swept >= 0.5:
                 swept = now
                 self._probe(now)
+                for peer, waiting in list(self._half_open.items()):
+                    if now >= waiting.until:
+                        self._soon(self._drop(waiting.session, peer))
                 for id, why in self.book.due(now):
                     self._end_soon(id, why)
 

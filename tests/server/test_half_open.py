@@ -1,0 +1,133 @@
+"""Offers that nobody follows up, sockets in heaps, and guessed tokens: they take no places."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from realtime.clients.motion_client import motion_url
+from realtime.server.http.security import Policy
+from realtime.server.limits import Attempts, Limits
+from realtime.server.places.here import StudioSettings
+from tests.support.fake_place import FakePlace
+from tests.support.peers import Client, until
+from tests.support.server import make_studio, offer, running
+
+SDP = {"content-type": "application/sdp"}
+SILENT, WATCH = offer(), offer("recvonly")
+TOKEN = "a-token-of-some-length"
+
+
+def limited(**limits):
+    return make_studio(StudioSettings(Limits(**{"requests_per_s": 1000, **limits})))
+
+
+async def test_silent_offers_take_no_viewers_place():
+    with running(limited(viewers=2, half_open_each=6)) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            begun = (await http.post("/api/sessions", json={"sdp": SILENT})).json()
+            for _ in range(5):
+                assert (await http.post(f"/whep/{begun['view']}", content=WATCH, headers=SDP)).status_code == 201
+            full = await http.post(f"/whep/{begun['view']}", content=WATCH, headers=SDP)
+            assert full.status_code == 503  # half-open ones are few for one address
+            assert int(full.headers["retry-after"]) >= 1
+            elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+            async with httpx.AsyncClient(base_url=server.url, transport=elsewhere) as other:
+                viewer = Client(None, "recvonly")
+                answer = await other.post(
+                    f"/whep/{begun['view']}", content=await viewer.offer(control=False), headers=SDP
+                )
+                assert answer.status_code == 201
+                await viewer.accept(answer.text)
+                await until(lambda: viewer.count > 2)
+                assert server.studio.sessions[begun["id"]].watchers == 1
+                await viewer.close()
+
+
+async def test_half_open_peers_are_given_up_and_their_places_come_back():
+    with running(limited(half_open_each=3, half_open_s=0.3, connect_s=60)) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            begun = (await http.post("/api/sessions", json={"sdp": SILENT})).json()
+            url, sent = f"/whep/{begun['view']}", {"content": WATCH, "headers": SDP}
+            assert [(await http.post(url, **sent)).status_code for _ in range(3)] == [201, 201, 503]
+            session = server.studio.sessions[begun["id"]]
+            await until(lambda: not session.peers)
+            await until(lambda: session.performer.viewers == 0)  # nothing is rendered for them
+            assert (await http.post(url, **sent)).status_code == 201
+
+
+async def test_who_connects_too_late_for_the_last_place_is_hung_up_on():
+    with running(limited(viewers=1)) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            begun = (await http.post("/api/sessions", json={"sdp": SILENT})).json()
+            session = server.studio.sessions[begun["id"]]
+            viewers = [Client(None, "recvonly"), Client(None, "recvonly")]
+            answers = [
+                await http.post(f"/whep/{begun['view']}", content=await v.offer(control=False), headers=SDP)
+                for v in viewers
+            ]
+            assert [answer.status_code for answer in answers] == [201, 201]
+            for viewer, answer in zip(viewers, answers, strict=True):
+                await viewer.accept(answer.text)
+            await until(lambda: len(server.studio._half_open) == 1)  # the session's own, which is silent
+            await until(lambda: session.watchers == 1)
+            assert len(session.guests) == 1
+            third = await http.post(f"/whep/{begun['view']}", content=WATCH, headers=SDP)
+            assert third.status_code == 503
+            for viewer in viewers:
+                await viewer.close()
+
+
+async def test_motion_clients_of_one_session_are_few():
+    with running(limited(drivers=2, silent_s=0.5)) as server:
+        async with connect(motion_url(server.url), proxy=None) as first:
+            id = json.loads(await first.recv())["session"]
+            async with connect(motion_url(server.url, session=id), proxy=None) as second:
+                await second.recv()
+                async with connect(motion_url(server.url, session=id), proxy=None) as third:
+                    refused = json.loads(await third.recv())
+                    assert "Too many motion clients" in refused["error"]
+                await asyncio.wait_for(second.wait_closed(), 10)  # it says nothing
+                assert second.close_code == 1001
+            async with connect(motion_url(server.url, session=id), proxy=None) as again:
+                assert json.loads(await again.recv())["type"] == "hello"
+
+
+def test_wrong_tokens_slow_their_address_down_and_the_log_says_so(caplog):
+    policy = Policy.for_host("0.0.0.0", token=TOKEN)
+    with running(FakePlace(), policy) as server, httpx.Client(base_url=server.url) as http:
+        statuses = [http.get("/", params={"token": f"wrong-{n}"}).status_code for n in range(14)]
+        assert statuses[0] == 401
+        assert statuses[-1] == 429
+        slowed = http.get("/metrics", headers={"authorization": "Bearer nonsense"})
+        assert slowed.status_code == 429
+        assert int(slowed.headers["retry-after"]) >= 1
+        elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")
+        with httpx.Client(base_url=server.url, transport=elsewhere) as other:
+            assert other.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    lines = [record.message for record in caplog.records if "wrong tokens" in record.message]
+    assert len(lines) == 1
+    assert "127.0.0.1" in lines[0]
+
+
+def test_no_token_is_no_wrong_token():
+    with running(FakePlace(), Policy.for_host("0.0.0.0", token=TOKEN)) as server:
+        assert {httpx.get(f"{server.url}/").status_code for _ in range(20)} == {401}
+        assert httpx.get(f"{server.url}/metrics", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+
+
+def test_attempts_are_counted_by_address_and_forgiven():
+    attempts = Attempts()
+    slowed = [attempts.wrong("a", 0.0) for _ in range(11)]
+    assert slowed == [False] * 10 + [True]
+    assert attempts.wait("a", 0.0) == pytest.approx(Attempts.SLOW_S)
+    assert attempts.wait("b", 0.0) == 0.0
+    assert attempts.wait("a", Attempts.SLOW_S) == 0.0
+    attempts.right("b")
+    for _ in range(20):
+        attempts.wrong("b", 1.0)
+    assert attempts.wait("b", 1.0) == 0.0  # others behind the same address keep nobody out who was in
