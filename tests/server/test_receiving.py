@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.server.rtc import decoders
-from realtime.server.rtc.decoders import CodedPicture, PromptBuffer
+from realtime.server.rtc.decoders import CodedPicture, PatientNack, PromptBuffer
 from realtime.server.rtc.encoders import SteadyVp8
 from realtime.server.rtc.frames import to_rgb, to_video_frame, to_yuv
 from tests.support.server import portrait_picture
@@ -90,10 +90,107 @@ def test_any_order_of_packets_gives_every_picture_once_whole_and_in_order(sizes,
     assert came == (expected if marked else expected[:-1])
 
 
-def test_sound_passes_as_before():
-    buffer = PromptBuffer(capacity=16, prefetch=4)
-    came = [buffer.add(packet)[1] for packet in packets([1] * 8)]
-    assert [one.data for one in came if one is not None] == [whole(n, 1) for n in range(4)]
+def test_sound_is_there_with_each_packet_and_late_ones_hold_it_up_for_a_moment_only():
+    buffer, now = PromptBuffer(capacity=16, prefetch=4), [0.0]
+    buffer.clock = lambda: now[0]
+    line = packets([1] * 10)
+    del line[3]
+    came = []
+    for packet in line:
+        came.append(pictures(buffer, packet))
+        now[0] += 0.02
+    whole_ones = [[whole(n, 1)] for n in range(10)]
+    assert came == [*whole_ones[:3], [], [], [], [data for one in whole_ones[4:8] for data in one], *whole_ones[8:]]
+
+
+class Line:
+    """A receiver's buffer and requests behind a line that loses packets, with a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.buffer, self.nack = PromptBuffer(capacity=512, is_video=True), PatientNack()
+        self.buffer.clock = self.nack.clock = lambda: self.now
+        self.asked: list[float] = []
+        self.keys: list[float] = []
+        self.came: list[int] = []
+
+    def take(self, packet: RtpPacket) -> None:
+        if self.nack.add(packet):
+            self.asked.append(self.now)
+        asks, found = self.buffer.add(packet)
+        if asks:
+            self.keys.append(self.now)
+        self.came += [] if found is None else [int(one.data[1:].split(b".")[0]) for one in found.each()]
+
+
+def coded(count: int, keys: set[int], size: int = 2) -> list[list[RtpPacket]]:
+    """So many pictures of two packets; the first byte says whether it is a key frame, as in VP8."""
+    out = packets([size] * count, first=100)
+    for n in range(count):
+        out[size * n]._data = (b"\0" if n in keys else b"\1") + out[size * n]._data
+    return [out[size * n : size * n + size] for n in range(count)]
+
+
+def test_after_a_loss_that_nobody_mends_pictures_go_on_with_the_next_key_frame():
+    line = Line()
+    for n, picture in enumerate(coded(60, keys={0, 30})):
+        for k, packet in enumerate(picture):
+            if (n, k) != (10, 0):
+                line.take(packet)
+        line.now += 1 / 30
+    assert line.came == [*range(10), *range(30, 60)]
+    assert line.keys[0] == pytest.approx(10 / 30 + 0.3, abs=0.05)  # patience over
+    assert len(line.keys) == 2  # and asked again, for none came
+    assert line.asked[0] == pytest.approx(10 / 30)
+    assert 3 <= len(line.asked) <= 7  # the packet was asked for several times, and then forgotten
+    assert line.asked[-1] < 10 / 30 + 0.35
+
+
+def test_a_sender_that_makes_no_key_frames_is_taken_as_it_is():
+    line = Line()
+    for n, picture in enumerate(coded(90, keys={0})):
+        for k, packet in enumerate(picture):
+            if (n, k) != (10, 0):
+                line.take(packet)
+        line.now += 1 / 30
+    assert line.came[:10] == list(range(10))
+    assert line.came[10] in range(45, 55)
+    assert line.came[-1] == 89
+
+
+def test_after_a_cut_of_ten_seconds_pictures_are_back_with_the_first_key_frame():
+    line = Line()
+    for n, picture in enumerate(coded(420, keys={0, 345}, size=3)):
+        if n < 30 or n >= 330:
+            for packet in picture:
+                line.take(packet)
+        line.now += 1 / 30
+    assert line.came == [*range(30), *range(345, 420)]
+    assert line.keys[0] <= 330 / 30 + 0.01  # asked for with the first packet that came
+    assert len(line.nack.missing) == 0
+
+
+def test_what_is_sent_again_in_time_costs_no_picture():
+    line = Line()
+    late: list[RtpPacket] = []
+    for n, picture in enumerate(coded(60, keys={0})):
+        for packet in [*picture, *late]:
+            if n % 5 == 3 and packet is picture[0]:
+                late = [packet]
+            else:
+                line.take(packet)
+                late = [] if packet in late else late
+        line.now += 1 / 30
+    assert line.came == list(range(60))
+    assert line.keys == []
+
+
+def test_key_frames_are_known():
+    encoder = SteadyVp8()
+    shots = [encoder._bytes(to_video_frame(to_yuv(portrait_picture(128)), STEP * n), False) for n in range(2)]
+    assert [decoders.is_key(data) for data in shots] == [True, False]
+    assert decoders.is_key(b"\0\0\0\1\x67aa\0\0\0\1\x68b\0\0\0\1\x65cc")
+    assert not decoders.is_key(b"\0\0\0\1\x41cc")
 
 
 async def test_the_decoder_goes_on_after_damage_and_hands_the_end_on():
