@@ -18,23 +18,13 @@ from torch import Tensor
 from realtime.engines.gpu.batching import Batcher, Seat
 from realtime.engines.gpu.graph import BATCHES, CudaDevice, Device, FrameGraph
 from realtime.engines.gpu.program import AnimatorProgram, Network, Part, Programs
-from realtime.engines.gpu.thread import GpuThread, out_of_memory
+from realtime.engines.gpu.thread import GpuThread, gpu_thread, out_of_memory
 from realtime.errors import DeviceError
 
 T = TypeVar("T")
 Box = tuple[float, float, float, float]
 
-_threads: dict[str, GpuThread] = {}
 _lock = threading.Lock()
-
-
-def gpu_thread(device: torch.device) -> GpuThread:
-    """The thread that owns `device`; one per device and process."""
-    with _lock:
-        found = _threads.get(str(device))
-        if found is None or not found.alive:
-            found = _threads[str(device)] = GpuThread(name=f"gpu {device}")
-        return found
 
 
 class Station:

@@ -192,6 +192,19 @@ class GpuThread:
             log.exception("closing the session %s failed", session.name)
 
 
+_threads: dict[str, GpuThread] = {}
+_lock = threading.Lock()
+
+
+def gpu_thread(device: object) -> GpuThread:
+    """The thread that owns `device` (a torch device, or its name); one per device and process."""
+    with _lock:
+        found = _threads.get(str(device))
+        if found is None or not found.alive:
+            found = _threads[str(device)] = GpuThread(name=f"gpu {device}")
+        return found
+
+
 def _free_torch_cache() -> None:
     import sys
 

@@ -10,12 +10,12 @@ import numba
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def compiled(signature: str) -> Callable[[F], F]:
+def compiled(signature: Any) -> Callable[[F], F]:
     """Compile a function without the interpreter lock held (`nogil`).
 
-    The `signature` makes numba do it when the module loads, so that no frame ever waits for it. The machine code is
-    kept in numba's cache; where there is no folder to write it to (a read-only install, no home), the function
-    is compiled anew at each start instead.
+    The `signature` (numba's, or its text) makes numba do it when the module loads, so that no frame ever waits for
+    it. The machine code is kept in numba's cache; where there is no folder to write it to (a read-only install, no
+    home), the function is compiled anew at each start instead.
     """
 
     def decorate(function: F) -> F:

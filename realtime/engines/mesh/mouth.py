@@ -8,8 +8,10 @@ upper teeth's edge is anchored to the head and the part below it to the jaw, and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import from_dtype, types
 
 from realtime.engines.mesh.curves import SAMPLES, opening
 from realtime.engines.mesh.eyes import ZOOM, colour, cover, coverage, magnify, soften_seam, texel
@@ -27,13 +29,45 @@ CLOSED = 0.004
 OUTSET = 0.004
 """How far the inside is drawn beyond the lips' landmarks (face heights), which lie a little inside the opening."""
 OWN_FROM, OWN_FULL = 0.028, 0.045
-"""Opening of the portrait's mouth (face heights) from which, and at which fully, its own interior is used."""
+"""OpenMouth of the portrait's mouth (face heights) from which, and at which fully, its own interior is used."""
 TOOTH_SHOW = 0.022
 """How far the upper teeth reach below the resting upper lip, in face heights."""
 TOOTH_ARCH = 1.0
 """How the edge of the upper teeth curves upwards to the sides: face heights at one face height."""
 UPPER_TEETH_DEPTH, LOWER_TEETH_DEPTH, THROAT_DEPTH = 0.035, 0.045, 0.10
 """How far behind the lips things lie, in face heights."""
+
+
+class OpenMouth(NamedTuple):
+    """What of an open mouth changes from frame to frame, and what its portrait brings to it, for the inner loop.
+
+    Lengths and positions are in the face frame, in face heights, except for `soft` (pixels over which the rim fades)
+    and `density` (texels of the teeth per face height). centre, half: middle of the mouth's corners in x, and half
+    their distance, not 0. lip_top, lip_bottom: y of the lips' edges in the middle. teeth_x: x of the gap between the
+    front teeth. upper_edge, lower_edge: y where each row of teeth ends. own_weight, split, arch: as in `Mouth`. fall:
+    how far the lower lip is below where it rests. rest_middle: `centre` at rest. rest: 0..1, how much the mouth is
+    as in the portrait.
+    """
+
+    soft: float
+    centre: float
+    half: float
+    lip_top: float
+    lip_bottom: float
+    teeth_x: float
+    upper_edge: float
+    lower_edge: float
+    density: float
+    own_weight: float
+    split: float
+    fall: float
+    rest_middle: float
+    rest: float
+    arch: float
+
+
+_OPEN_MOUTH = np.dtype([(name, np.float64) for name in OpenMouth._fields])
+"""The same for numba, whose cache on disk would hold on to the class's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +138,25 @@ class Mouth:
             self.own,
             np.array([*view[0], origin[0], *view[1], origin[1]]) * ZOOM,
             np.array(
-                [
-                    max(0.8, 0.0035 * pose.scale),
-                    float(left + right) / 2.0,
-                    abs(float(right - left)) / 2.0,
-                    float(upper_lip[1]),
-                    float(lower_lip[1]),
-                    middle_teeth,
-                    self.teeth_edge,
-                    lower_edge,
-                    self.teeth.density,
-                    self.own_weight,
-                    self.split,
-                    lower_lip_fall,
-                    rest_middle,
-                    rest,
-                    self.arch,
-                ]
-            ),
+                OpenMouth(
+                    soft=max(0.8, 0.0035 * pose.scale),
+                    centre=float(left + right) / 2.0,
+                    half=max(abs(float(right - left)) / 2.0, 1e-3),
+                    lip_top=float(upper_lip[1]),
+                    lip_bottom=float(lower_lip[1]),
+                    teeth_x=middle_teeth,
+                    upper_edge=float(self.teeth_edge),
+                    lower_edge=lower_edge,
+                    density=float(self.teeth.density),
+                    own_weight=float(self.own_weight),
+                    split=float(self.split),
+                    fall=lower_lip_fall,
+                    rest_middle=rest_middle,
+                    rest=rest,
+                    arch=float(self.arch),
+                ),
+                _OPEN_MOUTH,
+            )[()],
         )
 
 
@@ -240,8 +275,12 @@ def _teeth_edge(
 
 
 @compiled(
-    "void(uint8[:,:,::1], int64[::1], float64[::1], float64[::1], float64[::1], float64[:,::1], float64[:,::1],"
-    " uint8[:,:,::1], uint8[:,:,::1], uint8[:,:,::1], uint8[:,:,::1], float64[::1], float64[::1])"
+    types.void(
+        *(types.uint8[:, :, ::1], types.int64[::1], types.float64[::1], types.float64[::1], types.float64[::1]),
+        *(types.float64[:, ::1], types.float64[:, ::1]),
+        *(types.uint8[:, :, ::1],) * 4,
+        *(types.float64[::1], from_dtype(_OPEN_MOUTH)),
+    )
 )
 def _draw_mouth(
     out: np.ndarray,
@@ -256,20 +295,18 @@ def _draw_mouth(
     seen: np.ndarray,
     own: np.ndarray,
     view: np.ndarray,
-    p: np.ndarray,
+    mouth: Any,
 ) -> None:
-    """planes: pixel to face frame at the lips, upper teeth, lower teeth, throat. view: face frame to texel."""
-    soft, centre, half, lip_top, lip_bottom, teeth_x = p[0], p[1], max(p[2], 1e-3), p[3], p[4], p[5]
-    upper_edge, lower_edge, density = p[6], p[7], p[8]
-    own_weight, split, fall, rest_middle, rest, arch = p[9], p[10], p[11], p[12], p[13], p[14]
-    gap = max(lip_bottom - lip_top, 1e-3)
-    tongue_half = max(0.075, 0.80 * half)
-    tongue_top = lip_top + 0.28 * gap + 0.015
-    tongue_bottom = lower_edge + 0.02
+    """planes: pixel to face frame at the lips, upper teeth, lower teeth, throat. view: face frame to texel. mouth: an
+    `OpenMouth`, as a record."""
+    gap = max(mouth.lip_bottom - mouth.lip_top, 1e-3)
+    tongue_half = max(0.075, 0.80 * mouth.half)
+    tongue_top = mouth.lip_top + 0.28 * gap + 0.015
+    tongue_bottom = mouth.lower_edge + 0.02
     value = np.empty(3)
     for y in range(box[1], box[3]):
         for x in range(box[0], box[2]):
-            cov = cover(float(x), float(y), frame, upper, lower, soft)
+            cov = cover(float(x), float(y), frame, upper, lower, mouth.soft)
             if cov <= 0.002:
                 continue
             lx = planes[0, 0] * x + planes[0, 1] * y + planes[0, 2]
@@ -283,9 +320,9 @@ def _draw_mouth(
             per_unit = gap / max(lower[SAMPLES // 2] - upper[SAMPLES // 2], 1e-3)
             below_lip = max(0.0, v - upper[k]) * per_unit
             above_lip = max(0.0, lower[k] - v) * per_unit
-            side = min(1.0, abs(lx - centre) / half)
+            side = min(1.0, abs(lx - mouth.centre) / mouth.half)
             # throat, walls and tongue
-            rx = (hx - centre) / tongue_half
+            rx = (hx - mouth.centre) / tongue_half
             ry = (hy - tongue_top) / max(tongue_bottom - tongue_top, 1e-3)
             tongue = min(1.0, max(0.0, 4.0 * (1.0 - abs(rx) ** 3)))
             tongue *= min(1.0, max(0.0, (ry - 0.18 * rx * rx) / 0.30 + 0.2))
@@ -299,19 +336,19 @@ def _draw_mouth(
             # rows of teeth, lower first; the arch makes the side teeth narrower
             for row in range(2):
                 plane = planes[2 - row]
-                tx = plane[0] * x + plane[1] * y + plane[2] - teeth_x
+                tx = plane[0] * x + plane[1] * y + plane[2] - mouth.teeth_x
                 ty = plane[3] * x + plane[4] * y + plane[5]
                 arc = tx * (1.0 + 2.0 * max(0.0, abs(tx) - 0.015))
                 if row == 0:
                     texture = lower_teeth
-                    ay = (ty + arch * tx * tx - lower_edge + ROW_HEIGHT - EDGE) * density
+                    ay = (ty + mouth.arch * tx * tx - mouth.lower_edge + ROW_HEIGHT - EDGE) * mouth.density
                     dark = 0.58 + 0.27 * min(1.0, above_lip / 0.015)
                     dark *= 1.0 - 0.35 * np.exp(-below_lip / 0.03)
                 else:
                     texture = upper_teeth
-                    ay = (ty + arch * tx * tx - upper_edge + EDGE) * density
+                    ay = (ty + mouth.arch * tx * tx - mouth.upper_edge + EDGE) * mouth.density
                     dark = 1.0 - 0.34 * np.exp(-below_lip / 0.010)
-                ax = (arc + ROW_WIDTH / 2.0) * density
+                ax = (arc + ROW_WIDTH / 2.0) * mouth.density
                 # beyond the row's own height the gum goes on
                 ay = min(ay, texture.shape[0] - 1.0) if row == 0 else max(ay, 0.0)
                 if ax < 0.0 or ay < 0.0 or ax > texture.shape[1] - 1 or ay > texture.shape[0] - 1:
@@ -328,15 +365,15 @@ def _draw_mouth(
             mine = 0.0
             own_x = 0.0
             own_y = 0.0
-            if own_weight > 0.0:
+            if mouth.own_weight > 0.0:
                 sy = ly
-                mine = own_weight
-                if ly > split:
-                    sy = ly - fall
-                    mine *= min(1.0, max(0.0, (sy - split) / 0.006 + 1.0)) if fall > 0.002 else 1.0
-                    sy = max(sy, split)
-                own_x = view[0] * (lx - centre + rest_middle) + view[1] * sy + view[2]
-                own_y = view[3] * (lx - centre + rest_middle) + view[4] * sy + view[5]
+                mine = mouth.own_weight
+                if ly > mouth.split:
+                    sy = ly - mouth.fall
+                    mine *= min(1.0, max(0.0, (sy - mouth.split) / 0.006 + 1.0)) if mouth.fall > 0.002 else 1.0
+                    sy = max(sy, mouth.split)
+                own_x = view[0] * (lx - mouth.centre + mouth.rest_middle) + view[1] * sy + view[2]
+                own_y = view[3] * (lx - mouth.centre + mouth.rest_middle) + view[4] * sy + view[5]
                 mine *= texel(own, own_x, own_y, 3) / 255.0
             inside = (0.0, 0.0, 0.0)
             share = 0.0
@@ -344,9 +381,9 @@ def _draw_mouth(
                 inside = colour(own, own_x, own_y)
                 share = 255.0 * mine / texel(own, own_x, own_y, 3)
             at_rest = inside
-            if rest > 0.01:
+            if mouth.rest > 0.01:
                 at_rest = colour(seen, view[0] * lx + view[1] * ly + view[2], view[3] * lx + view[4] * ly + view[5])
             for c in range(3):
                 shown = value[c] * corner_dark * (1.0 - mine) + inside[c] * share
-                shown = shown * (1.0 - rest) + at_rest[c] * rest
+                shown = shown * (1.0 - mouth.rest) + at_rest[c] * mouth.rest
                 out[y, x, c] = np.uint8(min(255.0, max(0.0, out[y, x, c] * (1.0 - cov) + shown * cov + 0.5)))

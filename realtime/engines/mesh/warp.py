@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
+from realtime.engines.gpu.thread import GpuThread, gpu_thread
 from realtime.engines.mesh.eyes import ZOOM
 from realtime.engines.mesh.portrait import PreparedPortrait
 from realtime.engines.mesh.raster import composite, rasterise, soften_folds
@@ -62,8 +63,10 @@ def warp_on(device: str) -> Warp:
     if int(index or 0) >= torch.cuda.device_count():
         raise NoDevice(device, f"there are {torch.cuda.device_count()} CUDA devices, counted from 0")
     place = torch.device("cuda", int(index or 0))
-    backends.cuda_backend().warm_up(str(place), ("mesh",))  # compiled now, so that no frame waits for it
-    return KernelWarp(place)
+    thread = gpu_thread(place)
+    # compiled now, so that no frame waits for it
+    thread.submit(lambda: backends.cuda_backend().warm_up(str(place), ("mesh",))).result()
+    return KernelWarp(place, thread)
 
 
 class CpuWarp:
@@ -111,22 +114,31 @@ class KernelWarp:
 
     The portrait's texture, background and mesh go up once; in a frame the points and depths go up and the picture
     comes down, on a stream of its own. On a torch device "cpu" the same code runs PyTorch's operators, for tests.
+    thread: the one that owns the device; all work on it is done there. Without one it is done by whoever calls.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, thread: GpuThread | None = None) -> None:
         import torch
 
         self._torch = torch
         self._device = device
+        self._thread = thread
         self._on_gpu = device.type == "cuda"
-        self._stream = torch.cuda.Stream(device) if self._on_gpu else None
+        self._stream: torch.cuda.Stream | None = None
         self._portrait: PreparedPortrait | None = None
         self.device = f"{device} {torch.cuda.get_device_name(device)}" if self._on_gpu else str(device)
 
     def draw(self, portrait: PreparedPortrait, points: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """See `Warp.draw`."""
+        if self._thread is None:
+            return self._draw(portrait, points, depth)
+        return self._thread.submit(lambda: self._draw(portrait, points, depth)).result()
+
+    def _draw(self, portrait: PreparedPortrait, points: np.ndarray, depth: np.ndarray) -> np.ndarray:
         from realtime import kernels
 
+        if self._on_gpu and self._stream is None:
+            self._stream = self._torch.cuda.Stream(self._device)
         with self._torch.inference_mode(), self._torch.cuda.stream(self._stream):
             if portrait is not self._portrait:
                 self._take(portrait)

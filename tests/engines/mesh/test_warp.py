@@ -6,6 +6,8 @@ the host shim.
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -14,9 +16,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from realtime import kernels  # noqa: E402
+from realtime.engines.gpu.thread import GpuThread  # noqa: E402
 from realtime.engines.mesh import warp  # noqa: E402
 from realtime.engines.mesh.engine import MeshEngine  # noqa: E402
-from realtime.engines.mesh.renderer import MeshRenderer  # noqa: E402
+from realtime.engines.mesh.renderer import MeshRenderer, move_mesh  # noqa: E402
 from realtime.engines.mesh.warp import KernelWarp, warp_on  # noqa: E402
 from realtime.errors import BadValue, NoDevice  # noqa: E402
 from realtime.kernels import backends, host  # noqa: E402
@@ -126,3 +129,34 @@ def test_the_engine_itself_on_a_gpu(engine):
     picture = there.render(there.portrait_code.with_values(values)).astype(int)
     assert there.device.startswith("cuda:0 ")
     assert np.abs(picture - on(engine, warp_on("cpu"), yaw=30.0)).mean() < 0.6
+
+
+def test_sessions_that_draw_at_once_launch_from_the_devices_own_thread(engine, monkeypatch):
+    """A fake GPU, whose owner is known: nobody else launches, whoever draws, and the pictures are right."""
+    launched: list[tuple[str, int]] = []
+
+    def watched(name: str, launch):
+        def launching(*args, **options):
+            launched.append((name, threading.get_ident()))
+            return launch(*args, **options)
+
+        return launching
+
+    for name in ("mesh_flow", "remap"):
+        monkeypatch.setattr(kernels, name, watched(name, getattr(kernels, name)))
+    expected = on(engine, KernelWarp(torch.device("cpu")), yaw=20.0)
+    launched.clear()
+    portrait, target = (
+        engine.portrait,
+        engine._retargeter.target(engine.portrait_code.values, engine.portrait_code.values),
+    )
+    points, depth = move_mesh(portrait, target.face, target.pose)
+    with GpuThread(name="fake gpu") as owner:
+        assert (on(engine, KernelWarp(torch.device("cpu"), owner), yaw=20.0) == expected).all()
+        warps = [KernelWarp(torch.device("cpu"), owner) for _ in range(3)]
+        with ThreadPoolExecutor(3) as sessions:
+            drawn = list(sessions.map(lambda w: w.draw(portrait, points, depth), warps))
+        own = owner.submit(threading.get_ident).result()
+    assert all((picture == drawn[0]).all() for picture in drawn)
+    assert {name for name, _ in launched} == {"mesh_flow", "remap"}
+    assert {thread for _, thread in launched} == {own}
