@@ -1,24 +1,30 @@
-"""Portraits to choose from: the built-in ones, shared by all, and what one session brought, its own."""
+"""Portraits to choose from, the built-in ones, shared by all, and what one session brought, its own; and which of
+them was chosen last."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from realtime.engines import Engine
-from realtime.errors import UnknownName
+from realtime.errors import AvatarError, UnknownName
 from realtime.media.backgrounds import with_background
 from realtime.media.uploads import encode_jpeg
 from realtime.server.messages import Background, PortraitInfo
 
 SMALL = 192
 """Side of the gallery's pictures, pixels."""
+PATIENCE = 30.0
+"""Seconds that whoever brought a picture waits for it to be shown."""
 
 
 class GalleryPortrait:
@@ -95,3 +101,104 @@ class Gallery:
     def clear(self) -> None:
         """Forget all that the session brought."""
         self._own.clear()
+
+
+class PortraitLate(AvatarError):
+    """A picture was not shown in time: what prepares it, or the session, has too much to do."""
+
+    def __str__(self) -> str:
+        return "The picture could not be prepared in time: the server is busy. Try it again in a moment"
+
+
+@dataclass(eq=False)
+class Choice:
+    """A portrait that was chosen, before a background. ready: what `Engine.set_portrait` takes, once prepared.
+    done: set when it is shown, or another took its place; fails where it cannot be."""
+
+    portrait: GalleryPortrait
+    background: Background
+    ready: Any = None
+    done: Future[None] = field(default_factory=Future)
+
+
+class PortraitChoice:
+    """Which portrait a session shows, and which it shall show: the newest choice, prepared aside. One that cannot be
+    shown gives way to the one that is. Every method may be called from any thread.
+
+    aside: runs long work elsewhere. ready: called there with a prepared choice; it brings about `show`, in the
+    thread that renders. refused: called with a choice that cannot be shown, and why.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        gallery: Gallery,
+        aside: Callable[[Callable[[], None]], object],
+        ready: Callable[[Choice], None],
+        refused: Callable[[Choice, Exception], None],
+    ) -> None:
+        self._engine, self._gallery = engine, gallery
+        self._aside, self._ready, self._refused = aside, ready, refused
+        self._lock = threading.Lock()
+        self.shown = self.wanted = Choice(gallery.first, "original")
+
+    def choose(self, portrait: GalleryPortrait | None = None, background: Background | None = None) -> Choice:
+        """Show another portrait, another background, or both."""
+        with self._lock:
+            choice = Choice(portrait or self.wanted.portrait, background or self.wanted.background)
+            self.wanted = choice
+        self._aside(lambda: self._prepare(choice))
+        return choice
+
+    def _prepare(self, choice: Choice) -> None:
+        try:
+            choice.ready = choice.portrait.ready_for(self._engine, choice.background)
+        except Exception as error:
+            self._refuse(choice, error)
+        else:
+            self._ready(choice)
+
+    def show(self, choice: Choice, swap: Callable[[Any], None]) -> None:
+        """Let `swap` show a prepared choice, unless another was made meanwhile."""
+        try:
+            if choice is self.wanted:
+                swap(choice.ready)
+                self.shown = choice
+        except Exception as error:
+            self._refuse(choice, error)
+        else:
+            if choice.done.set_running_or_notify_cancel():
+                choice.done.set_result(None)
+
+    def _refuse(self, choice: Choice, error: Exception) -> None:
+        self._give_up(choice)
+        if choice.done.set_running_or_notify_cancel():
+            choice.done.set_exception(error)
+        self._refused(choice, error)
+
+    def _give_up(self, choice: Choice) -> None:
+        with self._lock:
+            if self.wanted is choice:
+                self.wanted = self.shown
+
+    async def bring(self, image: np.ndarray, title: str) -> GalleryPortrait:
+        """Show a picture that the client brought, and keep it in its gallery. Raises BadPortrait where the engine
+        cannot use it, PortraitLate; the old one stays then."""
+        portrait = self._gallery.new(image, title)
+        choice = self.choose(portrait)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(choice.done), PATIENCE)
+        except TimeoutError:
+            late = PortraitLate()
+            self._give_up(choice)
+            self._refused(choice, late)
+            raise late from None
+        self._gallery.keep(portrait)
+        return portrait
+
+    def forget(self, id: str) -> None:
+        """Forget a picture that the client brought; where it is shown, the first of the gallery takes its place.
+        Raises UnknownName."""
+        self._gallery.remove(id)
+        if self.wanted.portrait.id == id:
+            self.choose(self._gallery.first)

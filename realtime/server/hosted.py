@@ -1,58 +1,42 @@
-"""One avatar: a driver's frames, codes or a sample go in; pictures for its viewers come out.
+"""One avatar on this machine: a driver's frames, codes or a sample go in; pictures for its viewers come out.
 
-No code path leads from a driving frame to a viewer: a driving frame goes to `Engine.encode` and nowhere else, and
-what is shown comes from `Engine.render`, or is the still portrait.
+What is decided is in `realtime.session.core`: a driving frame ends in its `Encoding`, and what is shown comes from
+its `Rendering`, which is given codes alone. Here is what feeds it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cv2
 import numpy as np
 
 from realtime.engines import Engine
-from realtime.errors import AvatarError, BadValue, UsageError
+from realtime.errors import BadValue, UsageError
 from realtime.flow.mailbox import Mailbox, Slot
 from realtime.flow.metrics import Window
 from realtime.flow.threads import one_core_per_stage
-from realtime.media.marks import draw_mark
-from realtime.media.watermark import embed
-from realtime.motion.edits import Edits
-from realtime.motion.vocabulary import mirrored
 from realtime.server import messages
-from realtime.server.gallery import Gallery, GalleryPortrait
-from realtime.server.looks import Looks, Viewer
+from realtime.server.follow import FACES, follow, state_of
+from realtime.server.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
+from realtime.server.looks import Looks
 from realtime.server.pool import Pool
-from realtime.server.rtc.clock import AvatarClock
-from realtime.server.rtc.frames import Driven, Shown, to_rgb, to_yuv
-from realtime.session.driver import Drive, Driver
-from realtime.session.health import Fallback
+from realtime.server.rtc.frames import Driven, Shown
+from realtime.server.viewers import Viewers
+from realtime.session.core import Driving, Encoding, Rendered, Rendering
+from realtime.session.driver import Drive
 from realtime.session.sample import Sample
 from realtime.settings import Live
+from realtime.sources import Item
 from realtime.types import MotionCode
-
-if TYPE_CHECKING:
-    import av
 
 log = logging.getLogger(__name__)
 
-FACES: dict[str, messages.Face] = {
-    "unknown": "waiting",
-    "tracked": "tracking",
-    "returning": "tracking",
-    "held": "holding",
-    "leaving": "easing",
-}
-"""The driver's word for its state, and the page's; all others mean that the avatar rests."""
 SEEN = ("tracked", "returning", "held")
 """States of the driver in which there is a face to learn from."""
 
@@ -83,30 +67,29 @@ class Performer:
         clock: Callable[[], float] = time.monotonic,
         source: messages.Source = "sample",
     ) -> None:
-        self.engine, self.gallery, self.pool, self.fps, self.mark = engine, gallery, pool, fps, mark
+        self.engine, self.gallery, self.pool, self.fps = engine, gallery, pool, fps
         self.changed, self._clock = changed, clock
-        self.source = source
+        self.source: messages.Source = source
         self.live = Live()
-        self.background: messages.Background = "original"
-        self.portrait = self._chosen = gallery.first
-        self.received = self.rendered = self.no_face = self.failures = 0
+        self.choice = PortraitChoice(engine, gallery, self._do_aside, self._prepared, self._refused)
+        self.received = self.rendered = self.no_face = 0
         self.window_encode, self.window_render, self.window_total = Window(), Window(), Window()
+        self._viewers = Viewers(badge=mark, mark=mark, clock=clock)
+        self._looks = Looks(engine, pool)
         self._slot: Slot[Driven] = Slot()
         self._lock = threading.Lock()
         self._changes: deque[Callable[[], None]] = deque()
-        self._viewers: list[Viewer] = []
-        self._looks = Looks(engine, pool)
-        self._shown = AvatarClock()
-        self._calibrated = False
-        self._choices = self._settled = 0
         one_core_per_stage()
-        self._set_portrait(0, self.portrait, self.background, self.portrait.ready_for(engine, self.background))
+        self._rendering = Rendering(engine, _note)
+        first = self.choice.shown
+        first.ready = first.portrait.ready_for(engine, first.background)
+        self._rendering.swap(first.ready)
         self._sample = Sample(engine)
-        self._driver = Driver(engine, self._sample.reference if source == "sample" else None)
-        self._guard = Fallback()
+        self._encoding = Encoding(engine, _note, media_time=True)
+        self._driving = Driving(engine, self._encoding, self._reference, count=self._count)
+        self._driving.begin(self.live, clock())
         self._last_driven = float("-inf")
         self._closed = False
-        self._newest: Shown | None = None
 
     # --- called from the event loop
 
@@ -135,15 +118,7 @@ class Performer:
         no other gets to see. Raises OneBackground where the engine cannot."""
         if background is not None:
             self._looks.check()
-        box: Mailbox[Shown] = Mailbox()
-        with self._lock:
-            self._viewers.append(Viewer(box, background))
-            newest = self._newest if background is None else None
-        if self._closed:
-            box.close()
-        elif newest is not None:
-            box.put(newest)
-        return box
+        return self._viewers.watch(background)
 
     @property
     def viewers(self) -> int:
@@ -155,30 +130,85 @@ class Performer:
         """Driving frames and codes that gave way to newer ones."""
         return self._slot.dropped
 
+    @property
+    def failures(self) -> int:
+        """Frames that the encoder, and pictures that the renderer, failed at."""
+        return self._encoding.faults.total + self._rendering.faults.total
+
+    @property
+    def portrait(self) -> GalleryPortrait:
+        """What is shown."""
+        return self.choice.shown.portrait
+
+    @property
+    def background(self) -> messages.Background:
+        """What is, or will be, behind the portrait."""
+        return self.choice.wanted.background
+
+    @property
+    def preparing(self) -> bool:
+        """Another portrait, or background, was chosen and is not shown yet."""
+        return self.choice.wanted is not self.choice.shown
+
+    @property
+    def calibrated(self) -> bool:
+        """The driver was asked to look neutral, and has not changed since."""
+        return self._driving.recalibrated
+
+    @property
+    def calibration(self) -> float:
+        """How well the driver's neutral face is known, 0 to 1."""
+        return self._driving.calibration
+
+    @property
+    def neutral(self) -> list[float] | None:
+        """The neutral code that was learnt on request, as it is used now."""
+        learnt = self._driving.learnt(self.live.mirror)
+        return None if learnt is None else [round(float(value), 4) for value in learnt.values]
+
+    @property
+    def face(self) -> messages.Face:
+        """What the driver's face does."""
+        playing = self.source == "sample" and not self.live.paused
+        return "tracking" if playing else FACES.get(self._driving.face, "resting")
+
+    def state(self) -> messages.State:
+        """What is shown now."""
+        return state_of(self)
+
     def command(self, command: messages.Command) -> None:
         """Follow a command of the client. Raises UsageError with a sentence where it cannot be followed.
 
         Returns before it took effect: between two pictures, then `changed` is called."""
-        match command:
-            case messages.SetEdits(values=values):
-                Edits(self.engine.directions, values)  # raises where a name or an amount is wrong
-                kept = {n: a for n, a in {**self.live.edits, **values}.items() if a != 0.0}
-                self._change(lambda: None, edits=kept)
-            case messages.ResetEdits():
-                self._change(lambda: None, edits={})
-            case messages.ChoosePortrait(id=id):
-                self._choose(self.gallery.get(id), self.background)
-            case messages.Calibrate(neutral=neutral):
-                self._check_calibrate(neutral)
-                self._change(lambda: self._calibrate(neutral))
-            case messages.Pause(paused=paused):
-                self._change(lambda: None, paused=paused)
-            case messages.Mirror(on=on):
-                self._change(self._driver_changed, mirror=on)
-            case messages.ChooseBackground(background=background):
-                self._choose(self._chosen, background)
-            case messages.ChooseSource(source=source):
-                self._change(lambda: self._set_source(source))
+        follow(self, command)
+
+    def change(self, **fields: Any) -> None:
+        """Replace fields of `live`."""
+        self._change(lambda: None, **fields)
+
+    def recalibrate(self, neutral: list[float] | None = None) -> None:
+        """Take the driver's next steady frames as neutral, or the given code. Raises NoFaceToLearn, BadValue."""
+        if neutral is None and self._driving.face not in SEEN:
+            raise NoFaceToLearn
+        rest = self.engine.portrait_code
+        if neutral is not None and len(neutral) != rest.values.size:
+            raise BadValue("neutral", f"{len(neutral)} numbers", f"a code of this engine has {rest.values.size}")
+        known = None if neutral is None else rest.with_values(np.array(neutral))
+        self._change(lambda: self._driving.recalibrate(known, self.live.mirror))
+
+    def choose_source(self, source: messages.Source) -> None:
+        """Let something else drive."""
+        self._change(lambda: self._set_source(source))
+
+    async def try_portrait(self, image: np.ndarray, title: str) -> GalleryPortrait:
+        """Show a picture that the client brought, and keep it in its gallery. Raises BadPortrait where the engine
+        cannot use it, PortraitLate; the old one stays then."""
+        return await self.choice.bring(image, title)
+
+    def forget_portrait(self, id: str) -> None:
+        """Forget a picture that the client brought; where it is shown, the first of the gallery takes its place.
+        Raises UnknownName."""
+        self.choice.forget(id)
 
     def _change(self, act: Callable[[], None], **live: Any) -> None:
         with self._lock:
@@ -186,72 +216,16 @@ class Performer:
             self._changes.append(act)
         self.pool.wake(self)
 
-    async def try_portrait(self, image: np.ndarray, title: str) -> GalleryPortrait:
-        """Show a picture that the client brought, and keep it in its gallery. Raises BadPortrait, and keeps the old
-        one, where the engine cannot use it."""
-        portrait = self.gallery.new(image, title)
-        done: Future[None] = Future()
-        self._choose(portrait, self.background, done)
-        await asyncio.wait_for(asyncio.wrap_future(done), 30.0)
-        self.gallery.keep(portrait)
-        return portrait
-
-    def forget_portrait(self, id: str) -> None:
-        """Forget a picture that the client brought; where it is shown, the first of the gallery takes its place.
-        Raises UnknownName."""
-        self.gallery.remove(id)
-        if self._chosen.id == id:
-            self._choose(self.gallery.first, self.background)
-
-    def _choose(
-        self, portrait: GalleryPortrait, background: messages.Background, done: Future[None] | None = None
-    ) -> None:
-        """Prepare a portrait aside, then show it, unless another was chosen meanwhile."""
-        before = (self._chosen, self.background)
-        self._choices += 1
-        self._chosen, self.background = portrait, background
-        choice = self._choices
-
-        def prepare() -> None:
-            try:
-                ready = portrait.ready_for(self.engine, background)
-                self._change(lambda: self._set_portrait(choice, portrait, background, ready, done))
-            except Exception as error:
-                if choice == self._choices:
-                    self._chosen, self.background = before
-                self._settled = max(self._settled, choice)
-                _settle(done, error)
-                self.changed()
-
-        self.pool.aside.submit(prepare)
+    def _do_aside(self, work: Callable[[], None]) -> None:
+        self.pool.aside.submit(work)
         self.changed()  # it is being prepared
 
-    @property
-    def face(self) -> messages.Face:
-        """What the driver's face does."""
-        playing = self.source == "sample" and not self.live.paused
-        return "tracking" if playing else FACES.get(self._driver.face, "resting")
+    def _prepared(self, choice: Choice) -> None:
+        self._change(lambda: self.choice.show(choice, self._rendering.swap))
 
-    @property
-    def calibration(self) -> float:
-        """How well the driver's neutral face is known, 0 to 1."""
-        return self._driver.calibration
-
-    def state(self) -> messages.State:
-        """What is shown now."""
-        return messages.State(
-            portrait=self.portrait.id,
-            edits=dict(self.live.edits),
-            paused=self.live.paused,
-            mirror=self.live.mirror,
-            background=self.background,
-            source=self.source,
-            calibrated=self._calibrated,
-            calibration=self.calibration,
-            neutral=self._neutral,
-            face=self.face,
-            preparing=self._settled < self._choices,
-        )
+    def _refused(self, choice: Choice, error: Exception) -> None:
+        log.info("a portrait cannot be shown: %s", error)
+        self.changed()
 
     # --- called by one pool thread at a time
 
@@ -260,155 +234,90 @@ class Performer:
         now = self._clock()
         changed = bool(self._changes)
         while self._changes:
-            act = self._changes.popleft()
-            try:
-                act()
-            except AvatarError as error:
-                log.info("a change could not be made: %s", error)
+            self._changes.popleft()()
         with self._lock:
             driven = self._slot.take()
-        before = self.face, self._driver.calibration >= 1.0
+        before = self.face, self.calibration >= 1.0
         if driven is not None:
-            self._show(driven, now)
-        if changed or before != (self.face, self._driver.calibration >= 1.0):
+            self._perform(driven, now)
+        if changed or before != (self.face, self.calibration >= 1.0):
             self.changed()
 
     def failed(self, error: Exception) -> None:
         """A step failed: hold the last picture for a moment, then show the still portrait."""
-        self.failures += 1
         now = self._clock()
-        first, still = self._guard.failed(type(error).__name__, now)
-        if first:
-            log.warning("engine %s: a picture failed (%s)", self.engine.name, type(error).__name__)
-        if still and not self._closed:
-            self._publish(self._still, Driven(now), now)
+        rendered = self._rendering.failed(error, now)
+        if not self._closed:
+            self._publish(rendered, Driven(now), now)
 
-    def _show(self, driven: Driven, now: float) -> None:
-        drive = self._drive(driven, now)
-        if not self._viewers:
-            return
-        begun = self._clock()
-        self.engine.reference = drive.reference
-        image = self.engine.render(drive.code)
-        done = self._clock()
-        self.window_render.add(done - begun, done)
-        self._guard.succeeded()
-        pts = self._publish(image, driven, now)
-        for background in {look for viewer in self._viewers if (look := self._look(viewer)) is not None}:
-            other = self._looks.render(self.portrait, background, drive, self._ready)
+    def _perform(self, driven: Driven, now: float) -> None:
+        for drive in self._drives(driven, now):
+            if not self.viewers:
+                return
+            begun = self._clock()
+            rendered = self._rendering.show(drive, now)
+            done = self._clock()
+            if rendered.how == "new":
+                self.window_render.add(done - begun, done)
+            shown = self._publish(rendered, driven, now)
+            if shown is not None and rendered.how == "new":
+                self._show_looks(drive, shown)
+
+    def _show_looks(self, drive: Drive, shown: Shown) -> None:
+        """The same before other backgrounds, for those who want theirs."""
+        now = self.choice.shown
+        for look in self._viewers.looks(now.background):
+            other = self._looks.render(now.portrait, look, drive, now.ready)
             if other is not None:
-                self._send(other, pts, driven, background)
+                self._viewers.publish_look(other, shown, now.background, look)
 
-    def _look(self, viewer: Viewer) -> messages.Background | None:
-        """The background that has to be rendered for a viewer apart; None where the session's will do."""
-        return viewer.background if viewer.background != self._behind else None
+    def _drives(self, driven: Driven, now: float) -> Iterable[Drive]:
+        """What this gives to render."""
+        item = self._item(driven, now)
+        if item is None:
+            return [self._driving.idle(self.live, now)]
+        begun = self._clock()
+        drives = self._driving.take(item, self.live, now, at=now)
+        if driven.frame is not None:
+            done = self._clock()
+            self.window_encode.add(done - begun, done)
+        return drives
 
-    def _drive(self, driven: Driven, now: float) -> Drive:
-        """The code to render, and the neutral code that goes with it."""
-        live = self.live
-        if driven.frame is not None and self.source != "sample":
-            code = self._encode(driven.frame)
-        else:
-            code = self._sample.at(now) if self.source == "sample" else driven.code
-            code = mirrored(code) if live.mirror and code is not None else code
-        self.no_face += code is None and (driven.frame is not None or not driven.seen)
-        return self._driver.update(None if live.paused else code, live, now)
-
-    def _encode(self, frame: av.VideoFrame) -> MotionCode | None:
+    def _item(self, driven: Driven, now: float) -> Item | None:
         if self.live.paused:
             return None
-        image = to_rgb(frame)
-        if self.live.mirror:
-            image = cv2.flip(image, 1)
-        begun = self._clock()
-        code = self.engine.encode(image)
-        done = self._clock()
-        self.window_encode.add(done - begun, done)
-        return code
+        return self._sample.at(now) if self.source == "sample" else driven.item()
 
-    def _publish(self, image: np.ndarray, driven: Driven, now: float) -> int:
-        """Show a picture to all who want no background of their own; the time that it is stamped with."""
-        pts = self._shown.stamp(now, driven.media)
-        shown = self._send(image, pts, driven, None)
-        with self._lock:
-            self._newest = shown
-        self.rendered += 1
-        self.window_total.add(shown.made - driven.arrived, shown.made)
-        return pts
-
-    def _send(self, image: np.ndarray, pts: int, driven: Driven, background: messages.Background | None) -> Shown:
-        """Hand a picture to those who see this background."""
-        if self.mark:
-            image = draw_mark(image if image.flags.writeable and image is not self._still else image.copy())
-        yuv = to_yuv(image)
-        if self.mark:
-            embed(yuv[: yuv.shape[0] * 2 // 3])
-        made = self._clock()
-        shown = Shown(image, yuv, pts, driven.arrived, made, driven.index)
-        viewers = [viewer for viewer in list(self._viewers) if self._look(viewer) == background]
-        gone = [viewer for viewer in viewers if not viewer.box.put(shown)]
-        if gone:
-            with self._lock:
-                self._viewers = [viewer for viewer in self._viewers if viewer not in gone]
+    def _publish(self, rendered: Rendered, driven: Driven, now: float) -> Shown | None:
+        """None where nothing new is sent: the last picture is held, or nobody watches."""
+        if rendered.how == "held":
+            return None
+        shown = self._viewers.publish(
+            rendered.image,
+            driven.arrived,
+            now,
+            driven.media,
+            driven.index,
+            keep=rendered.how == "still",
+            behind=self.choice.shown.background,
+        )
+        if shown is not None:
+            self.rendered += 1
+            self.window_total.add(shown.made - driven.arrived, shown.made)
         return shown
 
-    def _set_portrait(
-        self,
-        choice: int,
-        portrait: GalleryPortrait,
-        background: messages.Background,
-        ready: Any,
-        done: Future[None] | None = None,
-    ) -> None:
-        try:
-            if choice == self._choices:
-                self.engine.set_portrait(ready)
-                self.portrait, self._behind, self._ready = portrait, background, ready
-                rest = self.engine.portrait_code
-                self.engine.reference = rest
-                self._still = self.engine.render(rest)
-        except Exception as error:
-            self._chosen = self.portrait
-            _settle(done, error)
-            raise
-        finally:
-            self._settled = max(self._settled, choice)
-        _settle(done, None)
-
-    def _check_calibrate(self, neutral: list[float] | None) -> None:
-        if neutral is None and self._driver.face not in SEEN:
-            raise NoFaceToLearn
-        expected = self.engine.portrait_code.values.size
-        if neutral is not None and len(neutral) != expected:
-            raise BadValue("neutral", f"{len(neutral)} numbers", f"a code of this engine has {expected}")
-
-    def _calibrate(self, neutral: list[float] | None) -> None:
-        if neutral is None:
-            self._driver.recalibrate()
-        else:
-            known = self.engine.portrait_code.with_values(np.array(neutral, np.float32))
-            self._driver = Driver(self.engine, mirrored(known) if self.live.mirror else known)
-        self._calibrated = True
+    def _count(self, what: str) -> None:
+        self.no_face += what == "no_face"
 
     @property
-    def _neutral(self) -> list[float] | None:
-        """The neutral code that was learnt on request, as it is used now."""
-        neutral = self._driver.neutral
-        if not self._calibrated or neutral is None or self._driver.calibration < 1.0:
-            return None
-        known = mirrored(neutral) if self.live.mirror and self._driver.knows_beforehand else neutral
-        return [round(float(value), 4) for value in known.values]
-
-    def _driver_changed(self) -> None:
-        """Another driver, or the same one seen otherwise: nothing that was learnt of the old one holds."""
-        self.engine.reset()
-        self._driver = Driver(self.engine, self._sample.reference if self.source == "sample" else None)
-        self._calibrated = False
+    def _reference(self) -> MotionCode | None:
+        """The driver's neutral code, where it is known beforehand."""
+        return self._sample.reference if self.source == "sample" else None
 
     def _set_source(self, source: messages.Source) -> None:
         if source != self.source:
             self.source = source
-            self._driver_changed()
+            self._driving.change_driver(self._reference)
             self._sample.restart(self._clock())
             self._last_driven = float("-inf")
 
@@ -421,19 +330,11 @@ class Performer:
         with self._lock:
             self._slot.take()
             self._changes.clear()
-            viewers, self._viewers = self._viewers, []
-            self._newest = None
-        for viewer in viewers:
-            viewer.box.close()
+        self._viewers.close()
         self.gallery.clear()
         self.engine.close()
 
 
-def _settle(done: Future[None] | None, error: Exception | None) -> None:
-    """Tell whoever waits for a change how it went."""
-    if done is None or not done.set_running_or_notify_cancel():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)
+def _note(sentence: str, level: str) -> None:
+    """What a local run would tell its user."""
+    log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", sentence)

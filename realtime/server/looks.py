@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from realtime.engines import Engine
 from realtime.errors import AvatarError, UsageError
-from realtime.flow.mailbox import Mailbox
 from realtime.server.gallery import GalleryPortrait
 from realtime.server.messages import Background
 from realtime.server.pool import Pool
-from realtime.server.rtc.frames import Shown
 from realtime.session.driver import Drive
 
 log = logging.getLogger(__name__)
@@ -26,14 +23,6 @@ class OneBackground(UsageError):
 
     def __str__(self) -> str:
         return "Views of this avatar cannot have a background of their own: choose it on its page"
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """Who gets pictures. background: its own, None for the session's."""
-
-    box: Mailbox[Shown]
-    background: Background | None = None
 
 
 class Looks:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,20 +14,18 @@ from realtime.engines import Engine
 from realtime.errors import UsageError
 from realtime.flow.mailbox import Mailbox
 from realtime.flow.metrics import Window
-from realtime.media.backgrounds import with_background
-from realtime.media.watermark import embed
-from realtime.motion.edits import Edits
 from realtime.server import messages
-from realtime.server.gallery import Gallery, GalleryPortrait
-from realtime.server.hosted import FACES
+from realtime.server.follow import FACES, follow, state_of
+from realtime.server.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
 from realtime.server.http.security import Policy
 from realtime.server.limits import Limits
 from realtime.server.looks import OneBackground
 from realtime.server.places.here import Studio, StudioSettings
-from realtime.server.rtc.clock import AvatarClock
-from realtime.server.rtc.frames import Driven, Shown, to_yuv
+from realtime.server.rtc.frames import Driven, Shown
 from realtime.server.serving import Address, listen, server_config
+from realtime.server.viewers import Viewers
 from realtime.session.control import Control
+from realtime.session.shelf import ReadyPortrait
 from realtime.settings import Live
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
@@ -47,12 +45,9 @@ class PanelSink(SinkBase):
 
     def __init__(self, options: SinkOptions) -> None:
         super().__init__(options)
-        self.boxes: list[Mailbox[Shown]] = []
-        self.newest: Shown | None = None
         self.taken = 0
         self.total = Window()
-        self._shown = AvatarClock()
-        self._lock = threading.Lock()
+        self.viewers = Viewers(badge=False, mark=options.mark)
 
     def open(self, width: int, height: int, fps: float) -> None:
         """Nothing to get ready."""
@@ -62,34 +57,11 @@ class PanelSink(SinkBase):
         now = time.monotonic()
         self.taken += 1
         self.total.add(now - picture.captured, now)
-        with self._lock:
-            boxes = list(self.boxes)
-        if not boxes:
-            self.newest = None
-            return
-        pts = self._shown.stamp(now)
-        yuv = to_yuv(picture.image)
-        if self.options.mark:
-            embed(yuv[: yuv.shape[0] * 2 // 3])
-        shown = Shown(picture.image, yuv, pts, picture.captured, now, picture.index)
-        self.newest = shown
-        gone = [box for box in boxes if not box.put(shown)]
-        with self._lock:
-            self.boxes = [box for box in self.boxes if box not in gone]
-
-    def watch(self) -> Mailbox[Shown]:
-        """A box for one viewer."""
-        box: Mailbox[Shown] = Mailbox()
-        with self._lock:
-            self.boxes.append(box)
-        return box
+        self.viewers.publish(picture.image, picture.captured, now, index=picture.index)
 
     def close(self) -> None:
         """Tell all viewers that it is over."""
-        with self._lock:
-            boxes, self.boxes = self.boxes, []
-        for box in boxes:
-            box.close()
+        self.viewers.close()
 
 
 class PanelPlayer:
@@ -98,10 +70,8 @@ class PanelPlayer:
     def __init__(self, engine: Engine, sink: PanelSink, portraits: Sequence[GalleryPortrait], fps: float) -> None:
         self.engine, self.sink, self.fps = engine, sink, fps
         self.gallery = Gallery(portraits)
+        self.choice = PortraitChoice(engine, self.gallery, _aside, self._prepared, self._refused)
         self.control: Control | None = None
-        self.portrait = self.gallery.first
-        self.background: messages.Background = "original"
-        self.failures = 0
         self.window_encode, self.window_render = Window(), Window()
 
     @property
@@ -110,12 +80,36 @@ class PanelPlayer:
             raise UsageError("The camera is still starting")
         return self.control
 
+    failures = 0
+    preparing = False
+    neutral = None
+    source: messages.Source = "camera"
     received = property(lambda self: self.control.stats.counts.captured if self.control else 0)
     no_face = property(lambda self: self.control.stats.counts.no_face if self.control else 0)
     dropped = property(lambda self: self.control.stats.counts.dropped if self.control else 0)
     rendered = property(lambda self: self.sink.taken)
     window_total = property(lambda self: self.sink.total)
-    viewers = property(lambda self: len(self.sink.boxes))
+    viewers = property(lambda self: len(self.sink.viewers))
+
+    @property
+    def live(self) -> Live:
+        """The settings in force."""
+        return self.control.live if self.control else Live()
+
+    @property
+    def portrait(self) -> GalleryPortrait:
+        """What is, or will be, shown."""
+        return self.choice.wanted.portrait
+
+    @property
+    def calibrated(self) -> bool:
+        """The driver's neutral face is known."""
+        return self.calibration >= 1.0
+
+    @property
+    def calibration(self) -> float:
+        """How well it is known, 0 to 1."""
+        return self.control.calibration if self.control else 0.0
 
     @property
     def face(self) -> messages.Face:
@@ -132,76 +126,51 @@ class PanelPlayer:
         """A box that gets each new picture. Raises OneBackground: it is the virtual camera's picture, for all."""
         if background is not None:
             raise OneBackground
-        return self.sink.watch()
+        return self.sink.viewers.watch()
 
     def command(self, command: messages.Command) -> None:
         """Follow a command. Raises UsageError."""
-        control = self._running
-        match command:
-            case messages.SetEdits(values=values):
-                Edits(self.engine.directions, values)
-                edits = {**control.live.edits, **values}
-                control.change(edits={name: amount for name, amount in edits.items() if amount != 0.0})
-            case messages.ResetEdits():
-                control.change(edits={})
-            case messages.Calibrate():
-                control.recalibrate()
-            case messages.Pause(paused=paused):
-                control.change(paused=paused)
-            case messages.Mirror(on=on):
-                control.change(mirror=on)
-            case messages.ChoosePortrait(id=id):
-                self._show(self.gallery.get(id), self.background)
-            case messages.ChooseBackground(background=background):
-                self._show(self.portrait, background)
-            case messages.ChooseSource():
-                raise HasOwnCamera
-
-    def _show(self, portrait: GalleryPortrait, background: messages.Background) -> None:
-        control = self._running
-        self.portrait, self.background = portrait, background
-
-        def work() -> None:
-            control.set_portrait(with_background(portrait.image, background), portrait.title)
-
-        threading.Thread(target=work, daemon=True).start()
-
-    async def try_portrait(self, image: np.ndarray, title: str) -> GalleryPortrait:
-        """Show a picture that the client brought. Raises BadPortrait."""
-        portrait = self.gallery.new(image, title)
-        await asyncio.to_thread(portrait.ready_for, self.engine, self.background)
-        self.gallery.keep(portrait)
-        self._show(portrait, self.background)
-        return portrait
-
-    def forget_portrait(self, id: str) -> None:
-        """Forget such a picture. Raises UnknownName."""
-        self.gallery.remove(id)
-        if self.portrait.id == id:
-            self._show(self.gallery.first, self.background)
-
-    @property
-    def calibration(self) -> float:
-        """How well the driver's neutral face is known, 0 to 1."""
-        return self.control.calibration if self.control else 0.0
+        _ = self._running
+        follow(self, command)
 
     def state(self) -> messages.State:
         """What is shown now."""
-        live = self.control.live if self.control else Live()
-        return messages.State(
-            portrait=self.portrait.id,
-            edits=dict(live.edits),
-            paused=live.paused,
-            mirror=live.mirror,
-            background=self.background,
-            source="camera",
-            calibrated=self.control is not None and self.control.calibration >= 1.0,
-            calibration=self.calibration,
-            face=self.face,
-        )
+        return state_of(self)
+
+    def change(self, **fields: Any) -> None:
+        """Replace fields of `live`. Raises BadValue, UnknownName."""
+        self._running.change(**fields)
+
+    def recalibrate(self, neutral: list[float] | None = None) -> None:
+        """Take the driver's next steady frames as neutral."""
+        self._running.recalibrate()
+
+    def choose_source(self, source: messages.Source) -> None:
+        """Raises HasOwnCamera."""
+        raise HasOwnCamera
+
+    async def try_portrait(self, image: np.ndarray, title: str) -> GalleryPortrait:
+        """Show a picture that the client brought, and keep it in the gallery. Raises BadPortrait, PortraitLate."""
+        _ = self._running
+        return await self.choice.bring(image, title)
+
+    def forget_portrait(self, id: str) -> None:
+        """Forget such a picture. Raises UnknownName."""
+        self.choice.forget(id)
+
+    def _prepared(self, choice: Choice) -> None:
+        title, control = choice.portrait.title, self._running
+        self.choice.show(choice, lambda ready: control.show(ReadyPortrait(title, ready)))
+
+    def _refused(self, choice: Choice, error: Exception) -> None:
+        self._running.tell(f"{choice.portrait.title}: {error}", "warning")
 
     def close(self) -> None:
         """The pipeline outlives its panels."""
+
+
+def _aside(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -25,7 +25,6 @@ class Player(Protocol):
     received: int
     rendered: int
     no_face: int
-    failures: int
     window_encode: Window
     window_render: Window
     window_total: Window
@@ -38,6 +37,10 @@ class Player(Protocol):
 
     def watch(self, background: messages.Background | None = None) -> Mailbox[Shown]:
         """A box that gets each new picture. Close it to leave. background: the viewer's own. Raises OneBackground."""
+
+    @property
+    def failures(self) -> int:
+        """Frames that the encoder, and pictures that the renderer, failed at."""
 
     @property
     def viewers(self) -> int:
@@ -62,7 +65,7 @@ class Player(Protocol):
         """What is shown now."""
 
     async def try_portrait(self, image: np.ndarray, title: str) -> GalleryPortrait:
-        """Show a picture that the client brought. Raises BadPortrait."""
+        """Show a picture that the client brought. Raises BadPortrait, PortraitLate."""
 
     def forget_portrait(self, id: str) -> None:
         """Forget such a picture. Raises UnknownName."""

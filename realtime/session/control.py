@@ -192,7 +192,8 @@ class Control:
             return wish
 
     def show(self, prepared: ReadyPortrait) -> None:
-        """Show this portrait from the next picture on."""
+        """Show this portrait from the next picture on, and keep it ready."""
+        self._shelf.keep(prepared)
         with self._lock:
             self._chosen = prepared
 

@@ -103,6 +103,7 @@ class Encoding:
     ) -> None:
         self._engine, self._say, self._media_time, self._monitor = engine, say, media_time, monitor
         self.faults = Faults(engine, say, strict, "the avatar idles until it works again")
+        self._latest = float("-inf")
 
     def time(self, item: Item) -> float:
         """The time that motion goes by."""
@@ -122,6 +123,9 @@ class Encoding:
         if self._monitor is not None:
             self._tell(self._monitor.frame(frame.image, at))
         image = cv2.flip(frame.image, 1) if mirror else frame.image
+        if at < self._latest:  # another driver, or his clock began anew: engines count on time that does not go back
+            self._engine.reset()
+        self._latest = at
         code: MotionCode | None = None
         try:
             code = self._engine.encode(replace(frame, image=image, captured=at))
@@ -164,6 +168,8 @@ class Driving:
         self._engine, self._encoding, self._count, self._offline = engine, encoding, count, offline
         self._reference = reference
         self._driver = Driver(engine, reference)
+        self.recalibrated = False
+        """`recalibrate` was called since the driver last changed."""
         self._mirror: bool | None = None
         self._seen = 0.0
         self._ahead: list[tuple[MotionCode | None, Unseen, float]] | None = None
@@ -183,15 +189,28 @@ class Driving:
         """How well the driver's neutral face is known, 0 to 1."""
         return self._driver.calibration
 
-    def recalibrate(self) -> None:
-        """Take the driver's next steady frames as neutral."""
-        self._driver.recalibrate()
+    def recalibrate(self, neutral: MotionCode | None = None, mirror: bool = False) -> None:
+        """Take the driver's next steady frames as neutral; or this code, as it was `learnt` in an earlier session.
+        mirror: codes are mirrored now, and so was that one."""
+        if neutral is None:
+            self._driver.recalibrate()
+        else:
+            self._driver = Driver(self._engine, mirrored(neutral) if mirror else neutral)
+        self.recalibrated = True
+
+    def learnt(self, mirror: bool) -> MotionCode | None:
+        """The neutral code that `recalibrate` led to, as it is used now; None before it is known."""
+        neutral = self._driver.neutral
+        if not self.recalibrated or neutral is None or self._driver.calibration < 1.0:
+            return None
+        return mirrored(neutral) if mirror and self._driver.knows_beforehand else neutral
 
     def change_driver(self, reference: MotionCode | None) -> None:
         """Another driver, or the same one seen otherwise: nothing that was learnt of the old one holds."""
         self._engine.reset()
         self._reference = reference
         self._driver = Driver(self._engine, reference)
+        self.recalibrated = False
 
     def take(self, item: Item, live: Live, now: float, at: float | None = None) -> Iterable[Drive]:
         """What a driving item gives to render: one drive; looking ahead none, and at last all that waited.

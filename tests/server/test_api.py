@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import threading
 import zlib
 
 import httpx
@@ -307,3 +308,18 @@ def test_an_engine_that_cannot_start_is_told_and_holds_no_place():
         assert "no memory left" in answer.json()["detail"]
         assert http.get("/api/health").json()["sessions"] == 0
         assert server.studio.book.entries == {}
+
+
+def test_a_portrait_that_is_not_ready_in_time_is_answered_503_with_a_sentence(http, server, session, monkeypatch):
+    monkeypatch.setattr("realtime.server.gallery.PATIENCE", 0.05)
+    gate = threading.Event()
+    server.studio.pool.aside.submit(gate.wait, 20)
+    try:
+        answer = http.post(
+            f"/api/sessions/{session}/portraits?consent=true", content=png(), headers={"content-type": "image/png"}
+        )
+    finally:
+        gate.set()
+    assert answer.status_code == 503
+    assert "server is busy" in answer.json()["detail"]
+    assert answer.headers["retry-after"]

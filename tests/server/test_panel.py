@@ -10,9 +10,10 @@ import httpx
 import numpy as np
 import pytest
 
+from realtime.errors import BadPortrait
 from realtime.media.watermark import THRESHOLD, score
 from realtime.server.gallery import GalleryPortrait
-from realtime.server.panel import PanelSink, open_panel
+from realtime.server.panel import PanelPlayer, PanelSink, open_panel
 from realtime.session.local import Pipeline
 from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceBase, SourceOptions
@@ -76,7 +77,7 @@ def _up(http) -> bool:
 def test_the_preview_carries_the_invisible_mark_unless_told_otherwise():
     for mark in (True, False):
         sink = PanelSink(SinkOptions(mark=mark))
-        box = sink.watch()
+        box = sink.viewers.watch()
         sink.write(Picture(portrait_picture(), 0.0))
         shown = box.get(0.0)
         luma = shown.yuv[: shown.image.shape[0]]
@@ -124,3 +125,37 @@ def test_the_panel_shows_pictures(panel):
             if data.count(b"\xff\xd8\xff") >= 3:
                 break
     assert data.startswith(b"--picture\r\nContent-Type: image/jpeg")
+
+
+class Preparing(DotEngine):
+    """Gets portraits ready, as the mesh engine does, and counts them."""
+
+    prepared = 0
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        self.prepared += 1
+        if image.max() - image.min() < 30:
+            raise BadPortrait("no face was found")
+        return image
+
+
+async def test_a_portrait_is_prepared_once_and_a_bad_one_leaves_the_old():
+    engine = Preparing()
+    engine.set_portrait(portrait_picture())
+    sink = PanelSink(SinkOptions())
+    player = PanelPlayer(engine, sink, [GalleryPortrait("a", "A", portrait_picture())], 30.0)
+    pipeline = Pipeline(Spots(SourceOptions()), engine, [sink])
+    player.control = pipeline.control
+    running = asyncio.create_task(pipeline.run())
+    mine = await player.try_portrait(portrait_picture(hue=100), "Mine")
+    async with asyncio.timeout(20):
+        while pipeline.control.snapshot()["portrait"] != "Mine":
+            await asyncio.sleep(0.02)
+    assert engine.prepared == 1
+    assert "Mine" in pipeline.control.snapshot()["portraits"]  # p in the preview window finds it too
+    with pytest.raises(BadPortrait):
+        await player.try_portrait(np.full((64, 64, 3), 90, np.uint8), "Plain")
+    assert player.state().portrait == mine.id
+    assert [info.id for info in player.gallery.infos("s")] == ["a", mine.id]
+    pipeline.control.stop()
+    await running

@@ -51,7 +51,7 @@ async def test_the_avatar_follows_the_camera_and_the_control_channel(server):
         assert hello["session"] == id
         assert [d["name"] for d in hello["directions"]] == ["turn", "nod", "glow"]
         performer = server.studio.sessions[id].performer
-        performer._driver.recalibrate()
+        performer.recalibrate()
         before = face_x(client.frames[-1])
         camera.at = 0.9
         await until(lambda: face_x(client.frames[-1]) > before + 0.05)
@@ -87,8 +87,8 @@ async def test_the_camera_is_never_shown_when_the_face_is_lost_or_the_engine_fai
         assert client.frames[-1].mean() > 60  # the portrait, not the darkness
         performer.engine.broken = True
         await until(lambda: performer.failures > 20)
-        await until(lambda: abs(face_x(client.frames[-1]) - face_x(performer._still)) < 0.03)
-        assert np.abs(client.frames[-1].astype(int) - performer._still).mean() < 12
+        await until(lambda: abs(face_x(client.frames[-1]) - face_x(performer._rendering.still)) < 0.03)
+        assert np.abs(client.frames[-1].astype(int) - performer._rendering.still).mean() < 12
         performer.engine.broken = False
         failures = performer.failures
         await asyncio.sleep(0.5)

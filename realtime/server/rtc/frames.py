@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from realtime.server.rtc.clock import RATE
-from realtime.types import MotionCode
+from realtime.sources import Item, Unseen
+from realtime.types import Frame, MotionCode
 
 if TYPE_CHECKING:
     import av
@@ -31,6 +32,15 @@ class Driven:
     code: MotionCode | None = None
     seen: bool = True
     index: int = 0
+
+    def item(self) -> Item | None:
+        """As a session takes it, with the driver's own media time as `pts`; None where only time passes."""
+        pts = self.arrived if self.media is None else self.media
+        if self.frame is not None:
+            return Frame(to_rgb(self.frame), self.arrived, self.index, pts)
+        if self.code is None:
+            return None if self.seen else Unseen(self.arrived, pts, self.index)
+        return self.code
 
 
 @dataclass(frozen=True, slots=True)

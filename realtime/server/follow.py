@@ -1,0 +1,110 @@
+"""What a client commands, done to whatever plays its avatar; and what is told of it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from realtime.engines import Engine
+from realtime.motion.edits import Edits
+from realtime.server import messages
+from realtime.server.gallery import Gallery, GalleryPortrait, PortraitChoice
+from realtime.settings import Live
+
+FACES: dict[str, messages.Face] = {
+    "unknown": "waiting",
+    "tracked": "tracking",
+    "returning": "tracking",
+    "held": "holding",
+    "leaving": "easing",
+}
+"""The driver's word for its state, and the page's; all others mean that the avatar rests."""
+
+
+class Handle(Protocol):
+    """A session that can be steered. Every method may be called from any thread and returns at once."""
+
+    engine: Engine
+    gallery: Gallery
+    choice: PortraitChoice
+
+    @property
+    def live(self) -> Live:
+        """The settings in force."""
+
+    @property
+    def portrait(self) -> GalleryPortrait:
+        """What is shown, as the client shall be told."""
+
+    @property
+    def preparing(self) -> bool:
+        """Another one is chosen and will be told once it is shown."""
+
+    @property
+    def source(self) -> messages.Source:
+        """What drives the avatar."""
+
+    @property
+    def calibrated(self) -> bool:
+        """The driver's neutral face is known."""
+
+    @property
+    def calibration(self) -> float:
+        """How well it is known, 0 to 1."""
+
+    @property
+    def neutral(self) -> list[float] | None:
+        """The neutral code, where it was learnt on request."""
+
+    @property
+    def face(self) -> messages.Face:
+        """What the driver's face does."""
+
+    def change(self, **fields: Any) -> object:
+        """Replace fields of `live`. Raises UsageError."""
+
+    def recalibrate(self, neutral: list[float] | None) -> None:
+        """Learn the driver's neutral face from his next few seconds, or take the given code. Raises UsageError."""
+
+    def choose_source(self, source: messages.Source) -> None:
+        """Let something else drive. Raises UsageError."""
+
+
+def follow(handle: Handle, command: messages.Command) -> None:
+    """Follow a command of the client. Raises UsageError with a sentence where it cannot be followed."""
+    match command:
+        case messages.SetEdits(values=values):
+            Edits(handle.engine.directions, values)  # raises where a name or an amount is wrong
+            edits = {**handle.live.edits, **values}
+            handle.change(edits={name: amount for name, amount in edits.items() if amount != 0.0})
+        case messages.ResetEdits():
+            handle.change(edits={})
+        case messages.Pause(paused=paused):
+            handle.change(paused=paused)
+        case messages.Mirror(on=on):
+            handle.change(mirror=on)
+        case messages.Calibrate(neutral=neutral):
+            handle.recalibrate(neutral)
+        case messages.ChoosePortrait(id=id):
+            handle.choice.choose(handle.gallery.get(id))
+        case messages.ChooseBackground(background=background):
+            handle.choice.choose(background=background)
+        case messages.ChooseSource(source=source):
+            handle.choose_source(source)
+
+
+def state_of(handle: Handle) -> messages.State:
+    """What is shown now."""
+    live = handle.live
+    return messages.State(
+        portrait=handle.portrait.id,
+        edits=dict(live.edits),
+        paused=live.paused,
+        mirror=live.mirror,
+        background=handle.choice.wanted.background,
+        source=handle.source,
+        calibrated=handle.calibrated,
+        calibration=handle.calibration,
+        neutral=handle.neutral,
+        face=handle.face,
+        preparing=handle.preparing,
+    )
