@@ -22,6 +22,7 @@ from realtime.flow.threads import cores
 from realtime.settings import EngineSettings
 
 if TYPE_CHECKING:
+    from realtime.engines import Engine
     from realtime.server.gallery import GalleryPortrait
     from realtime.server.http.security import Policy
     from realtime.server.places.here import Studio
@@ -156,15 +157,18 @@ def open_studio(
     """A studio whose first engine is made and warm. Raises what making an engine raises."""
     from realtime.server.places.here import Studio, StudioSettings
     from realtime.server.serving import Spare
+    from realtime.session.core import Rendering, warm_encoder
 
     assert settings is None or isinstance(settings, StudioSettings)
     shared = [*portraits, *builtin_gallery()]
-    spare = Spare(lambda: make_engine(engine))
-    first = spare()
-    first.set_portrait(shared[0].ready_for(first, "original"))
-    first.encode(first.render(first.portrait_code))
-    first.reset()
-    spare.ready.append(first)
+
+    def warm(made: Engine) -> None:
+        rendering = Rendering(made)
+        rendering.swap(shared[0].ready_for(made, "original"))
+        warm_encoder(made, rendering.still)
+
+    spare = Spare(lambda: make_engine(engine), warm)
+    spare.fill()
     try:
         yield Studio(spare, shared, settings)
     finally:

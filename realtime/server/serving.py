@@ -9,8 +9,9 @@ import logging
 import math
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +43,64 @@ class Address:
     wander: bool = False
 
 
-@dataclass
 class Spare:
-    """Makes engines, keeping one ahead that is warm: a session opens without waiting for the first compilation."""
+    """Makes engines, keeping one ahead that is warm: a session opens without waiting for its engine. May be called
+    from any thread.
 
-    make: Callable[[], Engine]
-    ready: list[Engine] = field(default_factory=list)
+    make: makes an engine. warm: lets it do all once. later: seconds after one was taken until the next is made, so
+    that the session which has just begun is not disturbed.
+    """
+
+    def __init__(
+        self, make: Callable[[], Engine], warm: Callable[[Engine], None] = lambda engine: None, later: float = 3.0
+    ) -> None:
+        self._make, self._warm, self._later = make, warm, later
+        self._lock = threading.Lock()
+        self._ready: Engine | None = None
+        self._timer: threading.Timer | None = None
+        self._closed = False
 
     def __call__(self) -> Engine:
-        """An engine for a new session."""
-        return self.ready.pop() if self.ready else self.make()
+        """An engine for a new session. Raises what making an engine raises."""
+        with self._lock:
+            engine, self._ready = self._ready, None
+            if not self._closed and (self._timer is None or not self._timer.is_alive()):
+                self._timer = threading.Timer(self._later, self._refill)
+                self._timer.daemon = True
+                self._timer.start()
+        return engine if engine is not None else self._make()
+
+    def fill(self) -> None:
+        """Make the one ahead, where there is none. Raises what making an engine raises."""
+        if self._ready is not None:
+            return
+        engine = self._make()
+        kept = False
+        try:
+            self._warm(engine)
+            with self._lock:
+                if self._ready is None and not self._closed:
+                    self._ready, kept = engine, True
+        finally:
+            if not kept:
+                engine.close()
+
+    def _refill(self) -> None:
+        try:
+            self.fill()
+        except Exception as error:
+            log.info("no engine could be made ahead: %s", error)  # the next session's own attempt says it to the user
 
     def close(self) -> None:
-        """Free the one kept ahead."""
-        while self.ready:
-            self.ready.pop().close()
+        """Free the one kept ahead, and make no more. Safe to call twice."""
+        with self._lock:
+            self._closed = True
+            engine, self._ready = self._ready, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join(10.0)  # an engine that is being made is freed there
+        if engine is not None:
+            engine.close()
 
 
 def server_config(app: Any, limits: Limits, tls: Tls | None = None, proxies: Sequence[str] = ()) -> uvicorn.Config:

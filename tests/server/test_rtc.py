@@ -178,12 +178,14 @@ async def test_sessions_share_nothing_and_a_stalled_one_delays_nobody(server):
         # the first peer stops reading: nothing is taken from its box any more
         for sender in next(iter(server.studio.sessions[a].peers)).pc.getSenders():
             server.call(sender._RTCRtpSender__rtp_task.cancel)
-        count = second.count
-        await asyncio.sleep(1.0)
-        assert second.count - count > 15
+        await asyncio.sleep(0)
+        stalled, count = first.count, second.count
+        await until(lambda: second.count > count + 40)
+        assert first.count <= stalled + 10  # what was on its way: it does stand still
         await http.delete(f"/api/sessions/{a}")
         assert one._closed
-        await until(lambda: second.count > count + 40)
+        count = second.count
+        await until(lambda: second.count > count + 20)
     await first.close()
     await second.close()
 
@@ -283,10 +285,14 @@ def test_h264_streams_are_decodable():
 
 
 def test_rates_are_told_for_each_codec_of_the_video():
-    answer = offer().replace("m=audio", "m=audio")
+    answer = offer(audio=True)
+    codecs = answer.count("VP8/90000") + answer.count("H264/90000")
     told = hint_bitrate(answer, Uplink(1_500_000, 300_000, 2_500_000))
-    assert told.count("x-google-start-bitrate=1500") == answer.count("VP8/90000") + answer.count("H264/90000")
-    assert "x-google" not in hint_bitrate(offer("recvonly", True).split("m=video")[0], Uplink())
+    assert codecs >= 2
+    assert told.count("x-google-start-bitrate=1500") == codecs
+    (sound,) = (part for part in told.split("m=")[1:] if part.startswith("audio"))
+    assert "a=rtpmap:" in sound
+    assert "x-google" not in sound
 
 
 def test_directions_are_read():

@@ -67,7 +67,6 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 def rest(page, server) -> None:
     """Pause, and wait until the avatar stands still but for its breath."""
     page.click("#pause")
-    until(
-        lambda: only_session(server).performer.face == "resting" or not only_session(server).performer.live.paused, 5
-    )
+    performer = only_session(server).performer
+    until(lambda: performer.live.paused and performer.face == "resting", 5, "the avatar does not rest")
     page.wait_for_timeout(1500)
