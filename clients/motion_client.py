@@ -1,7 +1,7 @@
 """Drive an avatar that runs elsewhere: motion codes leave this machine, never the camera's picture.
 
-A driving frame becomes a motion code here; one packet of under 200 bytes per frame goes to the server (see
-`realtime.motion.wire`), which renders. 30 frames a second are under 64 kbit/s.
+A driving frame becomes a motion code here; one small packet per frame goes to the server (see
+`realtime.motion.wire`), which renders. 30 codes of the built-in engine a second are under 64 kbit/s.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Motion codes as bytes on a network: one small packet per frame. Pure: no socket, no clock.
 
-A client that extracts codes itself sends packets in place of video, one binary message each. Little endian::
+A client that extracts codes itself sends packets in place of video, one binary message each. Little endian.
+Version 1, for codes of up to 91 values::
 
     offset  size  type     field
     0       1     uint8    magic, 0x4D ("M")
@@ -11,9 +12,17 @@ A client that extracts codes itself sends packets in place of video, one binary 
     8       8     uint64   capture time, microseconds of the sender's monotonic clock (any origin)
     16      2 K   float16  the values, in the order of `MotionCode.values`; finite
 
-A packet has 16 + 2 K bytes and at most `MAX_PACKET` (K up to 91). At 30 packets a second with 87 values that is
-46 kbit/s, or 60 kbit/s with WebSocket, TCP and IPv4 headers. Half precision keeps 11 bits: a value of 1 is
-kept to 0.0005, an angle of 40 degrees to 0.016.
+Version 2, for codes of up to 1024 values, differs where it counts them::
+
+    1       1     uint8    version, 2
+    3       1     uint8    0
+    16      2     uint16   K
+    18      2 K   float16  the values
+
+Both versions are read; what fits into version 1 is sent as version 1, which older servers read as well. A packet has
+16 + 2 K or 18 + 2 K bytes and at most `MAX_PACKET`. At 30 packets a second with 87 values that is 46 kbit/s, or
+60 kbit/s with WebSocket, TCP and IPv4 headers. Half precision keeps 11 bits: a value of 1 is kept to 0.0005, an angle
+of 40 degrees to 0.016.
 
 Packets may come late or in disorder. `Newest` lets through only those newer than all before (serial number
 arithmetic of RFC 1982), so that the avatar never moves back in time. `ClockOffset` maps the sender's clock to ours.
@@ -31,12 +40,11 @@ from realtime.families import kind_of, number_of
 from realtime.types import MotionCode
 
 MAGIC = 0x4D
-VERSION = 1
-MAX_PACKET = 199
+_HEADER, _COUNT = struct.Struct("<BBBBIQ"), struct.Struct("<H")
+MAX_VALUES_1, MAX_VALUES = 91, 1024
+"""Most values of a packet of version 1, and of one of version 2."""
+MAX_PACKET = _HEADER.size + _COUNT.size + 2 * MAX_VALUES
 """Bytes. A longer message is refused before it is looked at."""
-
-_HEADER = struct.Struct("<BBBBIQ")
-MAX_VALUES = (MAX_PACKET - _HEADER.size) // 2
 _HALF_MAX = float(np.finfo(np.float16).max)
 
 
@@ -86,7 +94,10 @@ def pack(packet: Packet) -> bytes:
     if not np.isfinite(values).all():
         raise BadPacket("a value is not finite")
     half = np.clip(values, -_HALF_MAX, _HALF_MAX).astype("<f2")
-    return _HEADER.pack(MAGIC, VERSION, number, values.size, packet.sequence, micros) + half.tobytes()
+    if values.size <= MAX_VALUES_1:
+        return _HEADER.pack(MAGIC, 1, number, values.size, packet.sequence, micros) + half.tobytes()
+    header = _HEADER.pack(MAGIC, 2, number, 0, packet.sequence, micros)
+    return header + _COUNT.pack(values.size) + half.tobytes()
 
 
 def unpack(data: bytes) -> Packet:
@@ -99,16 +110,26 @@ def unpack(data: bytes) -> Packet:
     magic, version, number, count, sequence, micros = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise BadPacket(f"begins with 0x{magic:02x}, not 0x{MAGIC:02x}")
-    if version != VERSION:
-        raise BadPacket(f"version {version}; this side speaks version {VERSION}")
+    if version not in (1, 2):
+        raise BadPacket(f"version {version}; this side speaks versions 1 and 2")
     kind = kind_of(number)
     if kind is None:
         raise BadPacket(f"unknown kind {number}")
-    if len(data) != _HEADER.size + 2 * count:
+    begin, most = _HEADER.size, MAX_VALUES_1
+    if version == 2:
+        if count:
+            raise BadPacket(f"byte 3 is {count}; in version 2 it is 0")
+        begin, most = begin + _COUNT.size, MAX_VALUES
+        if len(data) < begin:
+            raise BadPacket(f"{len(data)} bytes; the header of version 2 has {begin}")
+        (count,) = _COUNT.unpack_from(data, _HEADER.size)
+    if count > most:
+        raise BadPacket(f"{count} values; version {version} holds up to {most}")
+    if len(data) != begin + 2 * count:
         raise BadPacket(f"{len(data)} bytes do not hold {count} values")
     values = None
     if count:
-        values = np.frombuffer(data, "<f2", count, _HEADER.size).astype(np.float32)
+        values = np.frombuffer(data, "<f2", count, begin).astype(np.float32)
         if not np.isfinite(values).all():
             raise BadPacket("a value is not finite")
     return Packet(kind, sequence, micros / 1e6, values)
