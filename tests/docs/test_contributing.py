@@ -14,8 +14,15 @@ import pytest
 
 import realtime.sinks
 import realtime.sources
-from realtime import Pipeline, PipelineSettings, open_sink, open_source
+from realtime import MotionTrack, Pipeline, PipelineSettings, load_engine, open_sink, open_source
+from realtime.cli import run as avatar
+from realtime.families import FAMILIES, Family
 from realtime.kernels import host
+from realtime.media.pictures import write_picture
+from realtime.motion.vocabulary import can_mirror, mirrored
+from realtime.motion.wire import Packet, pack, unpack
+from realtime.types import MotionCode
+from tests.support import write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -38,15 +45,16 @@ def written(tmp_path, monkeypatch):
         line = f"the line in {package.__name__.replace('.', '/')}/__init__.py"
         exec(BLOCKS[line], {registry: copy})
         monkeypatch.setattr(package, registry, copy)
+    families = dict(FAMILIES)
+    exec(BLOCKS["the line in realtime/families.py"], {"FAMILIES": families, "Family": Family})
+    monkeypatch.setitem(FAMILIES, "shift", families["shift"])
     yield tmp_path
     for name in ("realtime.engines.shift", "realtime.sources.stripes", "realtime.sinks.brightness"):
         sys.modules.pop(name, None)
 
 
 def test_an_engine_a_source_and_a_sink_of_ones_own_make_a_session(written):
-    from realtime.engines.shift import ShiftEngine
-
-    engine = ShiftEngine(size=64)
+    engine = load_engine("shift", size=64)
     portrait = np.zeros((64, 64, 3), np.uint8)
     portrait[:, :32] = 200
     engine.set_portrait(portrait)
@@ -56,6 +64,45 @@ def test_an_engine_a_source_and_a_sink_of_ones_own_make_a_session(written):
     lines = (written / "out.txt").read_text().splitlines()
     assert stats["frames"]["delivered"] == len(lines) == 20
     assert all(float(line.split()[1]) == pytest.approx(100.0, abs=1) for line in lines)
+
+
+def test_they_work_from_the_command_line_too(written, monkeypatch, capsys):
+    """One registry line each, and `avatar run` and motion tracks know them."""
+    monkeypatch.chdir(written)
+    portrait = np.zeros((64, 64, 3), np.uint8)
+    portrait[:, :32] = 200
+    write_picture(written / "p.png", portrait)
+    common = ["--engine", "shift", "--size", "64", "--portrait", "p.png", "--quiet"]
+    assert avatar(["run", "--source", "stripes:12", "--sink", "brightness:out.txt", *common]) == 0
+    lines = (written / "out.txt").read_text().splitlines()
+    assert lines
+    assert all(float(line.split()[1]) == pytest.approx(100.0, abs=1) for line in lines)
+    # a motion track of its codes: recorded from a clip, and played, straight and in the mirror
+    columns = [np.zeros((64, 64, 3), np.uint8) for _ in range(10)]
+    for n, picture in enumerate(columns):
+        picture[:, 6 * n : 6 * n + 8] = 250
+    write_clip(written / "clip.mp4", columns)
+    assert avatar(["encode", "clip.mp4", "-o", "walk.motion", "--engine", "shift", "--quiet"]) == 0
+    track = MotionTrack.load(written / "walk.motion")
+    assert track.kind == "shift"
+    moved = track.values[:, 0]
+    assert moved[-1] - moved[0] > 1.0
+    for extra in ([], ["--mirror"]):
+        assert avatar(["render", "motion:walk.motion", "-o", "out.mp4", *extra, *common]) == 0
+    assert "shift" in avatar_help(capsys)
+
+
+def avatar_help(capsys: pytest.CaptureFixture[str]) -> str:
+    """What a mistake in the engine's name is answered with: the engines that there are."""
+    assert avatar(["run", "--engine", "shifty", "--sink", "null"]) == 2
+    return capsys.readouterr().err
+
+
+def test_codes_of_ones_own_travel_and_are_mirrored(written):
+    code = MotionCode("shift", np.array([0.25], np.float32))
+    assert unpack(pack(Packet("shift", 1, 0.0, code.values))).kind == "shift"
+    assert can_mirror("shift")
+    assert mirrored(code).values.tolist() == [-0.25]
 
 
 @pytest.mark.skipif(bool(host.missing()), reason=host.missing())
