@@ -7,6 +7,8 @@
 `picture_skip`         running picture of a decoder: activation, bias, up-sampled previous picture
 `preprocess`           RGB24 / NV12 / I420 frame to normalised network input: crop and antialiased resize
 `postprocess`          network output to RGB24 / NV12 / I420, pasted into a portrait with a feathered edge
+`keypoint_warp`        a thin feature volume moved by each keypoint, with its heat (LivePortrait)
+`mask_warp`            a feature volume moved by the masked mean of the keypoints' motions (LivePortrait)
 `mesh_flow`, `remap`   triangles with depth to a backward flow; a picture through a flow
 =====================  ============================================================================================
 
@@ -31,6 +33,8 @@ _HOME = {
     "postprocess": "picture",
     "mesh_flow": "mesh",
     "remap": "mesh",
+    "keypoint_warp": "volume",
+    "mask_warp": "volume",
     "KernelError": "arrays",
     "available": "backends",
     "why_unavailable": "backends",
@@ -41,6 +45,8 @@ __all__ = [
     "available",
     "bias_act",
     "blur",
+    "keypoint_warp",
+    "mask_warp",
     "mesh_flow",
     "picture_skip",
     "postprocess",

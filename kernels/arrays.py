@@ -36,11 +36,11 @@ class Array:
 
     @property
     def channels_last(self) -> bool:
-        """(B, C, H, W) whose channels lie side by side in memory, without gaps."""
-        if len(self.shape) != 4:
+        """(B, C, H, W) or (B, C, D, H, W) whose channels lie side by side in memory, without gaps."""
+        if len(self.shape) not in (4, 5):
             return False
-        (b, c, h, w), (sb, sc, sh, sw) = self.shape, self.strides
-        return _dense((b, h, w, c), (sb, sh, sw, sc))
+        (b, c, *sides), (sb, sc, *steps) = self.shape, self.strides
+        return _dense((b, *sides, c), (sb, *steps, sc))
 
 
 def _dense(shape: Sequence[int], strides: Sequence[int]) -> bool:

@@ -50,8 +50,10 @@ def backend_for(device: str) -> Backend | None:
     """The backend for arrays on `device`; None: use the PyTorch reference."""
     if device == "cpu":
         return _emulator.get()
+    if device.startswith("mps:"):
+        return None
     if not device.startswith("cuda:"):
-        raise KernelError(f"no kernels for the device {device}; they run on cuda and, by PyTorch's operators, on cpu")
+        raise KernelError(f"no kernels for the device {device}; they run on cuda and, by PyTorch's operators, on cpu and mps")
     return cuda_backend()
 
 

@@ -318,3 +318,72 @@ def remap(picture: Any, flow: Any, *, behind: Any = None, repeat_border: bool = 
     if behind is not None:
         y = y[..., :3] + tensor(behind).double() * (1 - y[..., 3:] / 255)
     return y.round().clamp(0, 255).to(torch.uint8)
+
+
+def volume_grid(sides: tuple[int, ...], like: Tensor) -> list[Tensor]:
+    """linspace(-1, 1) of the depth, the height and the width, float32."""
+    return [torch.linspace(-1, 1, n, device=like.device) for n in sides]
+
+
+def keypoint_warp(thin: Any, source: Any, driving: Any) -> Tensor:
+    """See `kernels.keypoint_warp`. A shift moves every line of an axis alike, so the warp is three matrix products."""
+    x, s, k = tensor(thin).float(), tensor(source), tensor(driving)
+    b, count, _ = k.shape
+    c, sides = x.shape[1], x.shape[2:]
+    shifts = F.pad(s - k, (0, 0, 1, 0))  # (B, K + 1, 3)
+    weights, heats = [], []
+    for n, (axis, line) in enumerate(zip((2, 1, 0), volume_grid(tuple(sides), x), strict=True)):
+        at = ((line + shifts[..., axis, None] + 1) * sides[n] - 1) / 2  # (B, K + 1, n)
+        at = torch.where(at.isnan(), -2.0, at)
+        weights.append((1 - (at[..., None] - torch.arange(sides[n], device=x.device)).abs()).clamp_min(0))
+        heats.append([torch.exp(-50 * (line - p[..., axis, None]).square()) for p in (k, s)])
+    (z0, z1), (y0, y1), (x0, x1) = heats  # (B, K, n), of driving and of source
+    at_driving, at_source = (
+        z[:, :, :, None, None] * y[:, :, None, :, None] * w[:, :, None, None, :]
+        for z, y, w in ((z0, y0, x0), (z1, y1, x1))
+    )
+    heat = F.pad(at_driving - at_source, (0, 0, 0, 0, 0, 0, 1, 0))  # (B, K + 1, D, H, W)
+    depths, rows, columns = weights
+    lines = x.transpose(1, 2).flatten(2)  # (B or 1, D, C H W)
+    moved = (depths.flatten(1, 2) @ lines).view(b, count + 1, sides[0], c, *sides[1:])
+    moved = rows[:, :, None, None] @ moved @ columns.transpose(-1, -2)[:, :, None, None]  # (B, K + 1, D, C, H, W)
+    both = torch.cat([heat[:, :, :, None], moved], 3).permute(0, 2, 4, 5, 1, 3)  # (B, D, H, W, K + 1, C + 1)
+    return both.to(tensor(thin).dtype).flatten(4).permute(0, 4, 1, 2, 3)
+
+
+def mask_warp(logits: Any, volume: Any, source: Any, driving: Any) -> Tensor:
+    """See `kernels.mask_warp`."""
+    v, shifts = tensor(volume), tensor(source) - tensor(driving)
+    mask = tensor(logits).float().softmax(1)[:, 1:]  # (B, K, D, H, W)
+    sides = v.shape[2:]
+    z, y, x = volume_grid(tuple(sides), v)
+    grid = torch.stack(torch.broadcast_tensors(x[None, None], y[None, :, None], z[:, None, None]), -1)
+    grid = grid + torch.einsum("bkdhw,bka->bdhwa", mask, shifts)
+    grid = torch.where(grid.isnan(), -8.0, grid)
+    moved = trilinear(v.float().expand(len(grid), -1, -1, -1, -1), grid)
+    return moved.to(v.dtype).permute(0, 3, 4, 2, 1).flatten(3).permute(0, 3, 1, 2)
+
+
+def trilinear(volume: Tensor, grid: Tensor) -> Tensor:
+    """(B, C, D, H, W) at (B, D', H', W', 3), zeros outside, align_corners False: PyTorch's own, save where it has
+    none."""
+    if volume.device.type != "mps":
+        return F.grid_sample(volume, grid, "bilinear", "zeros", align_corners=False)
+    sides = volume.shape[2:]
+    lines = volume.flatten(2)  # (B, C, D H W)
+    low, shares = [], []
+    for axis, n in zip((2, 1, 0), sides, strict=True):
+        at = (((grid[..., axis] + 1) * n - 1) / 2).clamp(-2, n + 1)
+        low.append(at.floor().long())
+        shares.append(at - low[-1])
+    total = torch.zeros((*lines.shape[:2], grid[0, ..., 0].numel()), dtype=volume.dtype, device=volume.device)
+    for corner in range(8):
+        index, weight = torch.zeros_like(low[0]), torch.ones_like(shares[0])
+        for axis, n in enumerate(sides):
+            high = corner >> axis & 1
+            at = low[axis] + high
+            weight = weight * (shares[axis] if high else 1 - shares[axis]) * ((at >= 0) & (at < n))
+            index = index * n + at.clamp(0, n - 1)
+        picked = lines.gather(2, index.flatten(1)[:, None].expand(-1, lines.shape[1], -1))
+        total = total + picked * weight.flatten(1)[:, None]
+    return total.view(*lines.shape[:2], *grid.shape[1:4])

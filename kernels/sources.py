@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 """The folder of the `.cu` files."""
 
-MODULES = ("warp", "activation", "fir", "camera", "picture", "mesh")
+MODULES = ("warp", "activation", "fir", "camera", "picture", "mesh", "volume")
 """The `.cu` files, without their ending."""
 
 

@@ -109,12 +109,14 @@ class GpuPath:
         """Run `work` on the device's thread."""
         return self._station.thread.submit(work).result()
 
-    def set_portrait(self, x: Tensor) -> None:
-        """x: (1, 3, S, S) in [-1, 1]. Frames before it show the old portrait, frames after it the new one."""
+    def set_portrait(self, x: Tensor, **known: Tensor) -> None:
+        """x: (1, 3, S, S) in [-1, 1]. Frames before it show the old portrait, frames after it the new one.
+
+        known: entries of the program's state that the network does not see for itself."""
         if self._render is None:
             self._render = self._seat("render")
         state = self.call(lambda: self._station.portrait(x))
-        self._render.set_state(**state).result()
+        self._render.set_state(**state | known).result()
 
     def encode(self, image: np.ndarray, box: Box) -> np.ndarray:
         """Motion code of a driving frame, float32 (M). image: uint8 (H, W, 3); box: left, top, right, bottom."""

@@ -44,6 +44,7 @@ class AnimatorProgram:
 
     part: "frame" does everything; "encode" ends at the motion code; "render" starts from one.
     frame: height and width of the driving frames, uint8 RGB. box: crop in pixels, left, top, right, bottom.
+    reads: side of the pictures that the network reads, where it is not that of those it makes.
 
     The latent that is drawn is z + Q (code - reference + source + edits) (LIA, equations 2 and 3): `source` is the
     portrait's own code and `reference` the driver's neutral one, so motion is relative; a reference equal to `source`
@@ -58,8 +59,10 @@ class AnimatorProgram:
         frame: tuple[int, int] = (720, 1280),
         dtype: torch.dtype = torch.float16,
         device: torch.device | str = "cuda",
+        reads: int | None = None,
     ) -> None:
         self.net, self.part, self.dtype = net, part, dtype
+        self.reads = reads or net.size
         side, codes = net.size, Spec((net.motion_dim,), torch.float32)
         camera = {"frame": Spec((*frame, 3), torch.uint8), "box": Spec((4,), torch.float32)}
         sliders = {"reference": codes, "edits": codes}
@@ -74,7 +77,7 @@ class AnimatorProgram:
             self.outputs["code"] = codes
         if part != "encode":
             self.outputs["picture"] = Spec((side, side, 3), torch.uint8)
-            blank = self.portrait(torch.zeros(1, 3, side, side, device=device))
+            blank = self.portrait(torch.zeros(1, 3, self.reads, self.reads, device=device))
             self.state = {k: Spec(tuple(v.shape[1:]), v.dtype, channels_last=v.ndim == 4) for k, v in blank.items()}
         self._device = device
         self._pixels: dict[int, Tensor] = {}
@@ -107,7 +110,7 @@ class AnimatorProgram:
     def _network_input(self, inputs: Buffers) -> Tensor:
         """(B, 3, S, S), normalised and cropped; one buffer per batch size, made in the warm-up."""
         frames, boxes = inputs["frame"], inputs["box"]
-        batch, side = frames.shape[0], self.net.size
+        batch, side = frames.shape[0], self.reads
         if batch not in self._pixels:
             blank = torch.empty(batch, 3, side, side, dtype=self.dtype, device=self._device)
             self._pixels[batch] = blank.contiguous(memory_format=torch.channels_last)

@@ -27,6 +27,8 @@ from realtime.engines.liveportrait.motion import BINS
 
 OPEN_EYE, CLOSED_LIPS = 0.35, 0.02
 """Openings that are assumed where a portrait's face was not measured."""
+MOST_OPEN = 0.8
+"""Opening beyond which the retargeting networks are not asked."""
 LIPS_APART = 0.03
 """Opening from which a portrait's lips count as parted."""
 
@@ -140,6 +142,15 @@ class Rules:
     retarget_lips: bool = False
     close_lips: bool = False
 
+    def tensor(self, device: torch.device | str = "cpu") -> Tensor:
+        """(1, 4), 1 where a choice is on: engines that share a captured graph may choose differently."""
+        chosen = [float(getattr(self, name)) for name in RULES]
+        return torch.tensor([chosen], device=device)
+
+
+RULES = ("stitch", "retarget_eyes", "retarget_lips", "close_lips")
+"""The order of the choices in `Rules.tensor`."""
+
 
 def stitched(heads: Heads, source: Tensor, driving: Tensor) -> Tensor:  # (B, 21, 3) each -> (B, 21, 3)
     """The driving keypoints, shifted so that the head stays joined to its shoulders."""
@@ -155,65 +166,62 @@ def lips_closed(heads: Heads, source: Tensor, code: Tensor) -> Tensor:
     return torch.where((own >= LIPS_APART)[:, None, None], shift, torch.zeros_like(shift))
 
 
-def drive(code: Tensor, reference: Tensor, source: Tensor, canonical: Tensor, heads: Heads, rules: Rules) -> Tensor:
+def drive(code: Tensor, reference: Tensor, source: Tensor, canonical: Tensor, heads: Heads, rules: Tensor) -> Tensor:
     """Where the keypoints go: (B, 21, 3), for the warp.
 
     code, reference, source: (B, K), of the driver, of his neutral face, and of the portrait. A reference that is the
-    portrait's own code makes the motion absolute. canonical: (B, 21, 3), the portrait's.
+    portrait's own code makes the motion absolute. canonical: (B, 21, 3), the portrait's. rules: (B or 1, 4), see
+    `Rules.tensor`.
     """
+    on = rules.unbind(1)
+    stitch, eyes, lips, shut = ((flag > 0)[:, None, None] for flag in on)
     own = Motion.of(source)
     seen, start = Motion.of(code), Motion.of(reference)
     as_is = (reference == source).all(1)
     one, other = absolute(seen, own), relative(seen, start, own)
     zoom = torch.exp(code[:, c.INDEX["zoom"]] - reference[:, c.INDEX["zoom"]])
     expression = torch.where(as_is[:, None, None], one.expression, other.expression)
-    if rules.retarget_eyes:
-        expression = _kept(expression, own.expression, c.EYE_KEYPOINTS)
-    if rules.retarget_lips:
-        expression = _kept(expression, own.expression, c.LIP_KEYPOINTS)
+    for flag, keypoints in ((eyes, c.EYE_KEYPOINTS), (lips, c.LIP_KEYPOINTS)):
+        expression = torch.where(flag & _chosen(keypoints, own.expression.device), own.expression, expression)
     moved = Motion(
         torch.where(as_is[:, None, None], one.rotation, other.rotation),
         expression,
         torch.where(as_is, one.scale * zoom, other.scale),
         torch.where(as_is[:, None], one.move, other.move),
     )
-    home = own.place(canonical)
-    keypoints = moved.place(canonical) + _opened(code, reference, source, as_is, home, heads, rules)
-    if rules.stitch:
-        keypoints = stitched(heads, home.expand_as(keypoints), keypoints)
-    if rules.close_lips:
-        keypoints = keypoints + lips_closed(heads, home, source)
-    return keypoints
+    home = own.place(canonical).expand(len(code), -1, -1)
+    wanted = _openings(code, reference, source, as_is, on[1] > 0, on[2] > 0)
+    keypoints = moved.place(canonical) + _opened(wanted, source, home, heads)
+    keypoints = torch.where(stitch, stitched(heads, home, keypoints), keypoints)
+    return torch.where(shut, keypoints + lips_closed(heads, home, source), keypoints)
 
 
-def _kept(expression: Tensor, own: Tensor, keypoints: tuple[int, ...]) -> Tensor:
-    """`expression` with some keypoints as the portrait has them."""
-    return torch.where(_chosen(keypoints, own.device), own, expression)
+def _openings(
+    code: Tensor, reference: Tensor, source: Tensor, as_is: Tensor, eyes: Tensor, lips: Tensor
+) -> tuple[Tensor, Tensor]:
+    """How far eyes and lips shall be open, (B) both. eyes, lips: (B) bool, whether to go by the driver's."""
+    own_eyes, own_lips = source[:, c.EYE_RIGHT : c.EYE_LEFT + 1].mean(1), source[:, c.LIPS]
+    # The network knows one opening for both eyes: that of the eye at the picture's left.
+    seen, start = code[:, c.EYE_RIGHT], reference[:, c.EYE_RIGHT]
+    of_driver = torch.where(as_is, seen, own_eyes * (seen / start.clamp_min(0.05)).clamp(0, 2))
+    want_eyes = torch.where(eyes, of_driver, own_eyes) * (1 - code[:, c.INDEX["blink"]])
+    seen, start = code[:, c.LIPS], reference[:, c.LIPS]
+    of_driver = torch.where(as_is, seen, own_lips + (seen - start))
+    want_lips = torch.where(lips, of_driver, own_lips) + MOST_OPEN * code[:, c.INDEX["lips"]]
+    return want_eyes.clamp(0, MOST_OPEN), want_lips.clamp(0, MOST_OPEN)
 
 
-def _opened(
-    code: Tensor, reference: Tensor, source: Tensor, as_is: Tensor, home: Tensor, heads: Heads, rules: Rules
-) -> Tensor:
+def _opened(wanted: tuple[Tensor, Tensor], source: Tensor, home: Tensor, heads: Heads) -> Tensor:
     """Shifts (B, 21, 3) of the retargeting networks: what they add for the wanted opening, less what they add for the
     portrait's own, so that an opening that is not changed moves nothing."""
-    eyes, lips = source[:, c.EYE_RIGHT : c.EYE_LEFT + 1].expand(len(code), -1), source[:, c.LIPS].expand(len(code))
-    rest_eyes = want_eyes = eyes.mean(1)
-    rest_lips = want_lips = lips
-    if rules.retarget_eyes:  # the network knows one opening for both eyes: that of the eye at the picture's left
-        seen, start = code[:, c.EYE_RIGHT], reference[:, c.EYE_RIGHT]
-        want_eyes = torch.where(as_is, seen, rest_eyes * (seen / start.clamp_min(0.05)).clamp(0, 2))
-    if rules.retarget_lips:
-        seen, start = code[:, c.LIPS], reference[:, c.LIPS]
-        want_lips = torch.where(as_is, seen, rest_lips + (seen - start))
-    blink, part = code[:, c.INDEX["blink"]], code[:, c.INDEX["lips"]]
-    want_eyes = (want_eyes * (1 - blink)).clamp(0, 0.8)
-    want_lips = (want_lips + 0.8 * part).clamp(0, 0.8)
-    home = home.expand(len(code), -1, -1)
+    eyes = source[:, c.EYE_RIGHT : c.EYE_LEFT + 1].expand(len(home), -1)
+    lips = source[:, c.LIPS].expand(len(home))
 
-    def eye_shift(wanted: Tensor) -> Tensor:
-        return heads.retarget_eye(home, torch.cat([eyes, wanted[:, None]], 1))
+    def eye_shift(opening: Tensor) -> Tensor:
+        return heads.retarget_eye(home, torch.cat([eyes, opening[:, None]], 1))
 
-    def lip_shift(wanted: Tensor) -> Tensor:
-        return heads.retarget_lip(home, torch.stack([lips, wanted], 1))
+    def lip_shift(opening: Tensor) -> Tensor:
+        return heads.retarget_lip(home, torch.stack([lips, opening], 1))
 
-    return eye_shift(want_eyes) - eye_shift(rest_eyes) + lip_shift(want_lips) - lip_shift(rest_lips)
+    want_eyes, want_lips = wanted
+    return eye_shift(want_eyes) - eye_shift(eyes.mean(1)) + lip_shift(want_lips) - lip_shift(lips)

@@ -23,19 +23,19 @@ from realtime import kernels
 from realtime.engines.liveportrait import code as c
 from realtime.engines.liveportrait import keypoints as kp
 from realtime.engines.liveportrait.appearance import AppearanceExtractor
-from realtime.engines.liveportrait.convolve import Conv, FourierConv, layout, spectral_weight
+from realtime.engines.liveportrait.convolve import Conv, FourierConv, folded, layout, spectral_weight
 from realtime.engines.liveportrait.generator import Generator, ModulatedResidual, Modulation
-from realtime.engines.liveportrait.layers import DEPTH, KEYPOINTS, VOLUME, as_map, as_volume
+from realtime.engines.liveportrait.layers import DEPTH, KEYPOINTS, VOLUME, as_volume
 from realtime.engines.liveportrait.networks import Networks
-from realtime.engines.liveportrait.warping import MOTIONS, THIN, WarpingModule
+from realtime.engines.liveportrait.warping import WarpingModule
 from realtime.engines.neural.place import Placement
+from realtime.kernels import reference
 
 if TYPE_CHECKING:
-    from realtime.engines.gpu.program import Part
-    from realtime.engines.liveportrait.program import PortraitProgram
+    from realtime.engines.gpu.program import Programs
 
-INPUT_SIDE, SIDE = 256, 512
-"""Side of the pictures that the networks read and make, pixels."""
+SIDE = 512
+"""Side of the pictures that the published networks make, pixels."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ class FastWarp:
 
     def __init__(self, place: Placement, net: WarpingModule) -> None:
         dense = net.dense_motion_network
-        self.place = place
+        self.ops: Any = kernels
+        if place.device.type == "cuda" and not kernels.available():
+            self.ops = reference
         self.compress = Conv.of(place, dense.compress, dense.norm)
         hourglass = dense.hourglass
         self.downs = [Conv.of(place, b.conv, b.norm) for b in hourglass.encoder.down_blocks]  # type: ignore[arg-type]
@@ -94,7 +96,9 @@ class FastWarp:
         self.occlusion = weight.transpose(0, 1).to(place.device, place.dtype).contiguous()  # (16, C, 49)
         assert dense.occlusion.bias is not None
         self.occlusion_bias = dense.occlusion.bias.detach().to(place.device, torch.float32)
-        self.third = Conv.of(place, net.third.conv, net.third.norm)
+        weight, bias = folded(net.third.conv, net.third.norm)
+        by_depth = weight.unflatten(1, (VOLUME, DEPTH)).transpose(1, 2).flatten(1, 2)  # as `mask_warp` gives it
+        self.third = Conv(place, by_depth, bias)
         self.fourth = Conv.of(place, net.fourth)
 
     def thin(self, volume: Tensor) -> Tensor:
@@ -103,7 +107,7 @@ class FastWarp:
 
     def __call__(self, volume: Tensor, thin: Tensor, source: Tensor, driving: Tensor) -> Tensor:
         """volume, thin: (B, C, 16, H, W); keypoints (B, 21, 3) -> (B, 256, H, W)."""
-        x = kernels.keypoint_warp(thin, source, driving)  # (B, 110, D, H, W)
+        x = self.ops.keypoint_warp(thin, source, driving)  # (B, 110, D, H, W)
         maps = [x]
         for down in self.downs:
             maps.append(_halved(F.relu_(down(maps[-1]))))
@@ -111,13 +115,12 @@ class FastWarp:
         for up, skip in zip(self.ups, maps[-2::-1], strict=True):
             x = layout(torch.cat([F.relu_(up(_doubled(x))), skip], 1))
         p = F.relu_(self.last(x))
-        logits = self.mask(p)
-        warped = kernels.mask_warp(logits, volume, source, driving)
+        warped = self.ops.mask_warp(layout(self.mask(p)), volume, source, driving)  # (B, 512, H, W)
         b, channels, d, h, w = p.shape
         rows = layout(p).permute(0, 2, 3, 4, 1).reshape(b * d, h * w, channels)
         places = torch.bmm(rows, self.occlusion.repeat(b, 1, 1)).unflatten(0, (b, d)).float().sum(1)  # (B, HW, 49)
         hidden = F.fold(places.transpose(1, 2), (h, w), 7, padding=3) + self.occlusion_bias
-        third = F.leaky_relu_(self.third(layout(as_map(warped))), 0.01)
+        third = F.leaky_relu_(self.third(layout(warped)), 0.01)
         return self.fourth(third) * torch.sigmoid(hidden).to(third.dtype)
 
 
@@ -230,14 +233,14 @@ def _joined(place: Placement, convs: Sequence[Any]) -> Conv:
 class FastLivePortrait:
     """All networks, prepared. Reading is safe from several threads at once, once every shape has been run.
 
-    size: side of its pictures, pixels. motion_dim: entries of a code.
+    size: side of its pictures, pixels; it reads pictures half as large. motion_dim: entries of a code.
     """
 
-    size, motion_dim = SIDE, c.LENGTH
+    motion_dim = c.LENGTH
 
-    def __init__(self, nets: Networks, place: Placement) -> None:
+    def __init__(self, nets: Networks, place: Placement, size: int = SIDE) -> None:
         parts: Any = nets.parts
-        self.place = place
+        self.place, self.size, self.input_side = place, size, size // 2
         self.appearance = FastAppearance(place, parts["appearance_feature_extractor"])
         self.extractor = parts["motion_extractor"].to(place.device)
         self.warp = FastWarp(place, parts["warping_module"])
@@ -247,28 +250,54 @@ class FastLivePortrait:
         self.heads = kp.Heads(nets.stitch, nets.retarget_eye, nets.retarget_lip)
 
     def motion(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes (B, K) and canonical keypoints (B, 63) of pictures (B, 3, 256, 256) in 0..1."""
+        """Codes (B, K) and canonical keypoints (B, 63) of pictures (B, 3, S, S) in 0..1."""
         out = self.extractor(x.float())
         return kp.code_of(out), out["kp"].float()
 
     def source(self, x: Tensor) -> Source:
-        """The portrait (1, 3, 256, 256) in 0..1, encoded."""
+        """The portrait (1, 3, S, S) in 0..1, encoded."""
         code, canonical = self.motion(x)
-        volume = self.appearance(x.to(self.place.dtype))
-        return Source(code, canonical, volume, self.warp.thin(volume))
+        volume = self.appearance(x.to(self.place.device, self.place.dtype))
+        return Source(code, canonical, layout(volume), self.warp.thin(volume))
 
-    def keypoints(self, source: Source, code: Tensor, reference: Tensor, rules: kp.Rules) -> tuple[Tensor, Tensor]:
-        """Where the portrait's keypoints are, and where they go: (B, 21, 3) both."""
+    def keypoints(self, source: Source, code: Tensor, reference: Tensor, rules: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the portrait's keypoints are, and where they go: (B, 21, 3) both. rules: see `kp.Rules`."""
         canonical = source.canonical.unflatten(1, (KEYPOINTS, 3)).expand(len(code), -1, -1)
         home = kp.Motion.of(source.code).place(canonical)
         return home, kp.drive(code, reference, source.code, canonical, self.heads, rules)
 
-    def draw(self, source: Source, code: Tensor, reference: Tensor, rules: kp.Rules) -> Tensor:
-        """The picture (B, 3, 512, 512) in -1..1, float32, of codes (B, K)."""
+    def draw(self, source: Source, code: Tensor, reference: Tensor, rules: Tensor) -> Tensor:
+        """The picture (B, 3, 2 S, 2 S) in -1..1, float32, of codes (B, K)."""
         home, driven = self.keypoints(source, code, reference, rules)
-        return self.picture(source, home, driven)
-
-    def picture(self, source: Source, home: Tensor, driven: Tensor) -> Tensor:
-        """The picture (B, 3, 512, 512) in -1..1 of keypoints (B, 21, 3)."""
-        features = self.warp(source.volume, source.thin, home, driven)
+        features = self.warp(source.volume, source.thin, home.contiguous(), driven.contiguous())
         return self.generate(features) * 2 - 1
+
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """A portrait (1, 3, S, S) in -1..1, for `NeuralEngine`: its code, and all else of `Source`."""
+        source = self.source((x + 1) / 2)
+        return source.code, [source.canonical, source.volume, source.thin]
+
+    def latent(self, x: Tensor) -> Tensor:
+        """The code of a driving frame (B, 3, S, S) in -1..1: there is no other latent."""
+        return self.motion((x + 1) / 2)[0]
+
+    def alpha(self, z: Tensor) -> Tensor:
+        """The code itself."""
+        return z
+
+    def features(self, feats: Sequence[Tensor]) -> list[Tensor]:
+        """As they are."""
+        return list(feats)
+
+    def move(self, code: Tensor) -> Tensor:
+        """The code itself: it is not a walk in a latent space."""
+        return code
+
+    def decode(self, z: Tensor, feats: Sequence[Tensor]) -> Tensor:
+        raise NotImplementedError("LivePortrait draws from two sets of keypoints, see `draw`")
+
+    def programs(self) -> Programs:
+        """Its frames on our kernels, see `Network.programs`."""
+        from realtime.engines.liveportrait.program import PortraitProgram
+
+        return lambda part, frame, device: PortraitProgram(self, part, frame, device)

@@ -28,21 +28,24 @@ def read_state(path: str | Path) -> State:
 
     A wrapper around them ({"gen": ...}, {"state_dict": ...}) is taken off. Raises BadFile.
     """
+    return _unwrap(user_path(path), read_content(path))
+
+
+def read_content(path: str | Path) -> Any:
+    """All that is in such a file: tensors in whatever containers. Raises BadFile."""
     path = user_path(path)
     magic, pickled = _first_bytes(path), is_pickled(path)
     if magic[8:9] == b"{" and not zipfile.is_zipfile(path):  # before it the header's length, any eight bytes
-        content = _read_safetensors(path)
-    elif magic.lstrip(b"\xef\xbb\xbf \r\n")[:1] == b"<":
+        return _read_safetensors(path)
+    if magic.lstrip(b"\xef\xbb\xbf \r\n")[:1] == b"<":
         raise BadFile(path, "is a web page, not a weight file: the download did not go through")
-    elif pickled and path.suffix == ".safetensors":
+    if pickled and path.suffix == ".safetensors":
         raise BadFile(path, PICKLED)
-    elif pickled:
-        content = _read_torch(path, mmap=zipfile.is_zipfile(path))
-    elif magic[:4] == b"PK\x03\x04":
+    if pickled:
+        return _read_torch(path, mmap=zipfile.is_zipfile(path))
+    if magic[:4] == b"PK\x03\x04":
         raise BadFile(path, "is cut off: the download did not finish")
-    else:
-        raise BadFile(path, "is neither a PyTorch nor a safetensors file")
-    return _unwrap(path, content)
+    raise BadFile(path, "is neither a PyTorch nor a safetensors file")
 
 
 def is_pickled(path: Path) -> bool:
@@ -105,7 +108,8 @@ def _unwrap(path: Path, content: Any) -> State:
 
 def check_names(path: str | Path, state: State, net: nn.Module, about: str) -> None:
     """Every parameter there, none too many, every shape right. Raises BadFile."""
-    wanted = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    own = net.state_dict()
+    wanted = {key: tuple(value.shape) for key, value in own.items()}
     missing = [key for key in wanted if key not in state]
     spare = [key for key in state if key not in wanted]
     if missing:
@@ -117,7 +121,7 @@ def check_names(path: str | Path, state: State, net: nn.Module, about: str) -> N
     for key, shape in wanted.items():
         if tuple(state[key].shape) != shape:
             raise BadFile(path, f"tensor {key!r} has the shape {tuple(state[key].shape)}, not {shape}")
-        if not state[key].is_floating_point():
+        if own[key].is_floating_point() and not state[key].is_floating_point():
             raise BadFile(path, f"tensor {key!r} holds {state[key].dtype}, not floating-point numbers")
 
 
