@@ -53,7 +53,9 @@ def backend_for(device: str) -> Backend | None:
     if device.startswith("mps:"):
         return None
     if not device.startswith("cuda:"):
-        raise KernelError(f"no kernels for the device {device}; they run on cuda and, by PyTorch's operators, on cpu and mps")
+        raise KernelError(
+            f"no kernels for the device {device}; they run on cuda and, by PyTorch's operators, on cpu and mps"
+        )
     return cuda_backend()
 
 

@@ -326,7 +326,7 @@ def volume_grid(sides: tuple[int, ...], like: Tensor) -> list[Tensor]:
 
 
 def keypoint_warp(thin: Any, source: Any, driving: Any) -> Tensor:
-    """See `kernels.keypoint_warp`. A shift moves every line of an axis alike, so the warp is three matrix products."""
+    """See `kernels.keypoint_warp`. A shift moves all lines of an axis alike: the warp is three matrix products."""
     x, s, k = tensor(thin).float(), tensor(source), tensor(driving)
     b, count, _ = k.shape
     c, sides = x.shape[1], x.shape[2:]
@@ -367,8 +367,13 @@ def mask_warp(logits: Any, volume: Any, source: Any, driving: Any) -> Tensor:
 def trilinear(volume: Tensor, grid: Tensor) -> Tensor:
     """(B, C, D, H, W) at (B, D', H', W', 3), zeros outside, align_corners False: PyTorch's own, save where it has
     none."""
-    if volume.device.type != "mps":
-        return F.grid_sample(volume, grid, "bilinear", "zeros", align_corners=False)
+    if volume.device.type == "mps":
+        return gathered(volume, grid)
+    return F.grid_sample(volume, grid, "bilinear", "zeros", align_corners=False)
+
+
+def gathered(volume: Tensor, grid: Tensor) -> Tensor:
+    """`trilinear` by eight look-ups."""
     sides = volume.shape[2:]
     lines = volume.flatten(2)  # (B, C, D H W)
     low, shares = [], []

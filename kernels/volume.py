@@ -15,11 +15,11 @@ def keypoint_warp(thin: Any, source: Any, driving: Any, *, out: Any = None) -> A
     """What the dense motion reads: for each motion its heat, then the thin volume moved by it.
 
     The K + 1 motions are none, and for each keypoint the shift from `driving` to `source`. A heat is
-    exp(-50 |g - driving|^2) - exp(-50 |g - source|^2) on the grid g of linspace(-1, 1) in every axis, 0 for no motion.
+    exp(-50 |g - driving|^2) - exp(-50 |g - source|^2) on the grid g of linspace(-1, 1) in every axis, 0 for none.
     Sampling is trilinear, zeros outside, align_corners False.
 
-    thin: (B or 1, C, D, H, W), float16 or float32, channels-last; a batch of one is shared. bfloat16 runs on PyTorch's
-    operators.
+    thin: (B or 1, C, D, H, W), float16 or float32, channels-last; a batch of one is shared. bfloat16 runs on
+    PyTorch's operators.
     source, driving: (B, K, 3) float32, contiguous: x, y, z.
     Returns (B, (K + 1) (C + 1), D, H, W), channels-last, motion by motion. Raises KernelError.
     """
@@ -53,7 +53,7 @@ def mask_warp(logits: Any, volume: Any, source: Any, driving: Any, *, out: Any =
 
     logits: (B, K + 1, D, H, W), volume: (B or 1, C, D, H, W), both float16 or both float32, channels-last; C a
     multiple of 8 (float16) or 4 (float32). source, driving: (B, K, 3) float32, contiguous.
-    Returns (B, D C, H, W), channels-last: a map whose channels are those of depth 0, then those of depth 1, and so on.
+    Returns (B, D C, H, W), channels-last: a map whose channels are those of depth 0, then of depth 1, and so on.
     A motion that is not a number shows nothing. Raises KernelError.
     """
     k = require(view(driving, "driving"), dtype="float32", shape=(None, None, 3), layout="contiguous")

@@ -43,8 +43,15 @@ class Family:
 _LATENT = "realtime.engines.latent"
 _PARTS = "realtime.engines.parts"
 _MESH = "realtime.engines.mesh"
+_LIVEPORTRAIT = "realtime.engines.liveportrait"
 
 FAMILIES: dict[str, Family] = {
+    "liveportrait": Family(
+        f"{_LIVEPORTRAIT}.engine:LivePortraitEngine",
+        5,
+        f"{_LIVEPORTRAIT}.vocabulary:VOCABULARY",
+        weights=f"{_LIVEPORTRAIT}.published:FILES",
+    ),
     "lia-x": Family(f"{_LATENT}.engine:LiaXEngine", 3, weights=f"{_LATENT}.published:FILES", trains=("lia-x",)),
     "motrans": Family(
         f"{_PARTS}.engine:MotransEngine",

@@ -65,6 +65,31 @@ def test_warp_blend_at_the_sizes_of_the_networks(run, align, dtype):
 
 
 @few
+@given(seeds, dtypes, st.integers(1, 2), st.integers(1, 5), st.integers(1, 3),
+       st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9)), flags, flags)  # fmt: skip
+def test_volume_warps_are_grid_sample(run, seed, dtype, b, k, c, sides, shared, wild):
+    checks.check_volume(
+        run, seed, dtype=dtype, batch=b, keypoints=k, channels=8 * c, sides=sides, shared=shared, wild=wild
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_volume_warps_at_the_depth_and_keypoints_of_the_network(run, dtype):
+    checks.check_volume(run, 1, dtype=dtype, batch=1, keypoints=21, channels=32, sides=(16, 12, 12))
+
+
+def test_volume_warps_on_pytorch_are_grid_sample():
+    checks.check_volume(lambda kernel, *args, **kwargs: kernel(*args, **kwargs), 3, keypoints=5, sides=(16, 8, 6))
+
+
+def test_trilinear_sampling_without_a_library_operator_is_grid_sample():
+    """What Apple's GPUs run, which have no `grid_sample` of volumes."""
+    volume, grid = torch.randn(2, 3, 4, 5, 6), torch.rand(2, 3, 4, 5, 3) * 2.6 - 1.3
+    want = reference.trilinear(volume, grid)
+    torch.testing.assert_close(reference.gathered(volume, grid), want, rtol=0, atol=1e-5)
+
+
+@few
 @given(seeds, dtypes, st.integers(1, 3), channels, sides, sides, flags)
 def test_bias_act(run, seed, dtype, b, c, h, w, full):
     checks.check_bias_act(run, seed, dtype=dtype, batch=b, channels=c, height=h, width=w, full=full)

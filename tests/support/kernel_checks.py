@@ -133,6 +133,52 @@ def check_warp(
         close(mine, torchs, t, steep=max(height, width) if t == torch.float32 else 2)
 
 
+def check_volume(
+    run: Run,
+    seed: int = 0,
+    *,
+    dtype: str = "float32",
+    batch: int = 2,
+    keypoints: int = 3,
+    channels: int = 8,
+    sides: tuple[int, int, int] = (4, 6, 5),
+    shared: bool = True,
+    wild: bool = False,
+) -> None:
+    """`keypoint_warp` and `mask_warp` against PyTorch's `grid_sample` on the whole grid of motions."""
+    t = HALF[dtype]
+    with seeded(seed):
+        source, driving = (torch.rand(batch, keypoints, 3) * 2 - 1 for _ in range(2))
+        thin = torch.randn(1 if shared else batch, 4, *sides).to(t)
+        volume = torch.randn(1 if shared else batch, channels, *sides).to(t)
+        logits = (3 * torch.randn(batch, keypoints + 1, *sides)).to(t)
+    if wild:
+        driving[0, 0] = torch.tensor([40.0, -1e6, float("nan")])
+    last = torch.channels_last_3d
+    thin, volume, logits = (x.contiguous(memory_format=last) for x in (thin, volume, logits))
+    z, y, x = (torch.linspace(-1, 1, n) for n in sides)
+    grid = torch.stack(torch.broadcast_tensors(x[None, None], y[None, :, None], z[:, None, None]), -1)
+    shifts = F.pad(source - driving, (0, 0, 1, 0))
+    motions = grid + shifts[:, :, None, None, None]  # (B, K + 1, D, H, W, 3)
+
+    def sampled(values: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        at = torch.where(at.isnan(), 99.0, at)
+        return F.grid_sample(values.float().expand(len(at), -1, -1, -1, -1), at, align_corners=False)
+
+    heat = [torch.exp(-50 * (grid - p[:, :, None, None, None]).square().sum(-1)) for p in (driving, source)]
+    moved = torch.stack([sampled(thin, motions[:, k]) for k in range(keypoints + 1)], 1)  # (B, K + 1, 4, D, H, W)
+    whole = torch.cat([F.pad(heat[0] - heat[1], (0, 0, 0, 0, 0, 0, 1, 0))[:, :, None], moved], 2).flatten(1, 2)
+    out = torch.full(whole.shape, float("nan"), dtype=t).contiguous(memory_format=last)
+    got = run(kernels.keypoint_warp, thin, source, driving, out=out)
+    close(got, whole.to(t), t, steep=8)
+
+    mask = logits.float().softmax(1)
+    masked = sampled(volume, (mask[..., None] * motions).sum(1)).to(t)  # (B, C, D, H, W)
+    want = masked.permute(0, 2, 1, 3, 4).flatten(1, 2)
+    got = run(kernels.mask_warp, logits, volume, source, driving, out=poisoned(want.shape, t, channels_last=True))
+    close(got, nhwc(want), t, steep=16)
+
+
 def check_bias_act(
     run: Run, seed: int = 0, *, dtype: str = "float32", batch: int = 2, channels: int = 24, height: int = 5,
     width: int = 7, full: bool = True,

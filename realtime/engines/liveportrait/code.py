@@ -89,7 +89,7 @@ _GAZE = (
     Slider("gaze_x", -0.2, 0.2, "gaze", "the eyes look to the right of the picture", 1 / GAZE_UNIT,
            ((11, "x", 0.0007), (15, "x", 0.001)), ((11, "x", 0.001), (15, "x", 0.0007))),
     Slider("gaze_y", -0.2, 0.2, "gaze", "the eyes look down", 1 / GAZE_UNIT,
-           ((11, "y", 0.0005), (15, "y", 0.0005), (13, "y", -0.00015), (16, "y", -0.00015))),
+           ((11, "y", 0.0005), (15, "y", 0.0005), (13, "y", 0.00015), (16, "y", 0.00015))),
 )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """Which part of a picture LivePortrait looks at, what is measured on the face there, and how the result goes back.
 
-The authors find 203 points with networks of their own; here MediaPipe's 478 stand in for them. Its points reach up to
-the forehead, so that the square is 1.96 times their box instead of 2.3 times the authors', and lies less far above its
-middle (means of seven portraits). The openings of eyes and lips are brought to the authors' measure by straight lines
-fitted on five clips whose 203 points are published (correlations 0.97, 0.98 and 0.97).
+The authors find 203 points with networks of their own; here MediaPipe's 478 stand in for them. They reach up to the
+forehead, so that the square is 1.96 times their box instead of 2.3 times the authors', and lies less far above its
+middle (means of seven portraits). The openings of eyes and lips are brought to the authors' measure by straight
+lines fitted on five clips whose 203 points are published (correlations 0.97, 0.98 and 0.97).
 """
 
 from __future__ import annotations

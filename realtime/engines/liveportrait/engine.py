@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from realtime.engines.liveportrait import code as c
@@ -22,7 +21,13 @@ from realtime.engines.liveportrait.keypoints import CLOSED_LIPS, OPEN_EYE, Rules
 from realtime.engines.liveportrait.networks import Networks, load_networks
 from realtime.engines.liveportrait.prepared import SIDE, FastLivePortrait, Source
 from realtime.engines.neural.crop import Square, box_of
-from realtime.engines.neural.engine import SMALLEST_FACE, EncodedPortrait, NeuralEngine, has_face_finder
+from realtime.engines.neural.engine import (
+    SMALLEST_FACE,
+    EncodedPortrait,
+    NeuralEngine,
+    checked_portrait,
+    has_face_finder,
+)
 from realtime.engines.neural.place import Placement
 from realtime.engines.weights import recipe
 from realtime.errors import BadPortrait, BadValue, EngineError
@@ -48,8 +53,8 @@ class LivePortraitEngine(NeuralEngine):
     """LivePortrait. See `NeuralEngine` for the other options.
 
     stitch: the moved head stays joined to its shoulders.
-    retarget_eyes, retarget_lips: how far eyes and lips open goes by what is measured on the driver's face (MediaPipe's
-    points) instead of by his expression.
+    retarget_eyes, retarget_lips: how far eyes and lips open goes by what is measured on the driver's face (by
+    MediaPipe's points) instead of by his expression.
     close_lips: parted lips of the portrait are closed.
     smooth: jitter of a head at rest is filtered out of the codes.
     """
@@ -74,9 +79,12 @@ class LivePortraitEngine(NeuralEngine):
         smooth: bool = True,
     ) -> None:
         flags = {
-            "stitch": stitch, "retarget_eyes": retarget_eyes, "retarget_lips": retarget_lips,
-            "close_lips": close_lips, "smooth": smooth,
-        }  # fmt: skip
+            "stitch": stitch,
+            "retarget_eyes": retarget_eyes,
+            "retarget_lips": retarget_lips,
+            "close_lips": close_lips,
+            "smooth": smooth,
+        }
         for option, value in flags.items():
             if not isinstance(value, bool):
                 raise BadValue(option, value, "on or off")
@@ -85,6 +93,7 @@ class LivePortraitEngine(NeuralEngine):
         super().__init__(size, device, weights, dtype, crop, keep_position, keep_scale, paste_back)
         self._rules = Rules(stitch, retarget_eyes, retarget_lips, close_lips).tensor(self._device)
         self._filter = OneEuro(cutoff=1.5, beta=6.0, speed_cutoff=3.0, rest=0.3) if smooth else None
+        self.native = self.net.input_side  # of what it reads
         self._measured: np.ndarray | None = None
         self._paste: Any = None
         self.warnings: tuple[str, ...] = ()
@@ -109,17 +118,17 @@ class LivePortraitEngine(NeuralEngine):
     @torch.inference_mode()
     def set_portrait(self, image: np.ndarray) -> None:
         self.check_open()
-        image = self.checked_portrait(image)
+        image = checked_portrait(image)
         face = self._face_of(image)
         warnings = () if face is None else _judged(face, image)
         if face is None:
             square = self._portrait_square(image)
-            transform = _upright(square, image, self.native)
+            transform = _upright(square, image, self.net.size)
             seen = np.array([OPEN_EYE, OPEN_EYE, CLOSED_LIPS], np.float32)
         else:
             from realtime.engines.liveportrait.crop import openings, portrait_transform
 
-            transform, seen = portrait_transform(face, self.native), openings(face)
+            transform, seen = portrait_transform(face, self.net.size), openings(face)
         x = self._input_of(image, transform)
         code, feats = self._on_device(lambda: self._encoded_with(x, seen))
         if self._path is not None:
@@ -146,7 +155,7 @@ class LivePortraitEngine(NeuralEngine):
         """The portrait's square as the network reads it: (1, 3, S, S) in [-1, 1]."""
         from realtime.engines.liveportrait.crop import cut
 
-        square = cut(image, transform, self.native, self.net.input_side)
+        square = cut(image, transform, self.net.size, self.net.input_side)
         return torch.from_numpy(square).to(self._device).permute(2, 0, 1)[None].float() / 127.5 - 1.0
 
     @torch.inference_mode()
@@ -168,7 +177,7 @@ class LivePortraitEngine(NeuralEngine):
         smaller = target[1] < height
         photo = cv2.resize(image, target, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
         scale = np.diag([width / target[0], height / target[1], 1.0])
-        return PasteBack.of(photo, transform @ scale, self.native)
+        return PasteBack.of(photo, transform @ scale, self.net.size)
 
     # Driving frames ----------------------------------------------------------------------------------------------
 
@@ -196,7 +205,7 @@ class LivePortraitEngine(NeuralEngine):
             return super()._driving_square(image, now)
         from realtime.engines.liveportrait.crop import driving_box, openings
 
-        landmarks = self._landmarks(image)
+        landmarks = self.landmarks(image)
         box = None if landmarks is None else driving_box(box_of(landmarks))
         square = self._follower.update(box, now)
         if landmarks is None or square is None:
@@ -265,7 +274,7 @@ def _judged(face: np.ndarray, image: np.ndarray) -> tuple[str, ...]:
         raise BadPortrait("the face is seen from the side; use a picture in which it looks towards the camera")
     said = []
     if abs(yaw) > TURNED:
-        said.append(f"the face is turned by {abs(yaw):.0f} degrees; a portrait that looks into the camera moves better")
+        said.append(f"the face is turned by {abs(yaw):.0f} degrees; one that looks into the camera moves better")
     if max(cut) > CUT:
         said.append("the face touches the picture's border; one with room around the head moves better")
     return tuple(said)

@@ -83,7 +83,8 @@ class Generator(nn.Module):
         self.up_0, self.up_1 = ModulatedResidual(512, 256, 256), ModulatedResidual(256, 64, 256)
         self.conv_img = nn.Sequential(nn.Conv2d(64, 12, 3, padding=1), nn.PixelShuffle(2))
 
-    def forward(self, features: Tensor, trace: Trace | None = None) -> Tensor:  # (B, 256, H, W) -> (B, 3, 8H, 8W) 0..1
+    def forward(self, features: Tensor, trace: Trace | None = None) -> Tensor:
+        """(B, 256, H, W) -> (B, 3, 8 H, 8 W) in 0..1."""
         x = note(trace, "fc", self.fc(features))
         for k in range(MIDDLE):
             x = self.get_submodule(f"G_middle_{k}")(x, features, trace, f"G_middle_{k}")

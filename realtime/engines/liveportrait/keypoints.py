@@ -1,6 +1,6 @@
-"""How LivePortrait's keypoints move: from the network's numbers to pose and expression, and from motion to keypoints.
+"""How LivePortrait's keypoints move: from the network's numbers to pose and expression, and from those to keypoints.
 
-Everything is a fixed sequence of torch operations on the device, without a look at values, so that it can be captured.
+All is a fixed sequence of torch operations on the device, without a look at values, so that it can be captured.
 Keypoints are rows, multiplied by rotations from the right (LivePortrait, arXiv 2407.03168, equations 2 and 6):
 
     x_s = s_s (x_c R_s + e_s) + t_s
@@ -41,7 +41,8 @@ def degrees(logits: Tensor) -> Tensor:  # (B, 66) -> (B)
 
 def rotation(pitch: Tensor, yaw: Tensor, roll: Tensor) -> Tensor:  # degrees (B) -> (B, 3, 3)
     """(Rz(roll) Ry(yaw) Rx(pitch)) transposed, to multiply rows from the right; the network's signs."""
-    (sp, cp), (sy, cy), (sr, cr) = ((torch.sin(a), torch.cos(a)) for a in (x * (math.pi / 180) for x in (pitch, yaw, roll)))
+    angles = [angle * (math.pi / 180) for angle in (pitch, yaw, roll)]
+    (sp, cp), (sy, cy), (sr, cr) = [(torch.sin(angle), torch.cos(angle)) for angle in angles]
     rows = (
         torch.stack([cr * cy, sr * cy, -sy], 1),
         torch.stack([cr * sy * sp - sr * cp, sr * sy * sp + cr * cp, cy * sp], 1),
@@ -181,8 +182,8 @@ def drive(code: Tensor, reference: Tensor, source: Tensor, canonical: Tensor, he
     one, other = absolute(seen, own), relative(seen, start, own)
     zoom = torch.exp(code[:, c.INDEX["zoom"]] - reference[:, c.INDEX["zoom"]])
     expression = torch.where(as_is[:, None, None], one.expression, other.expression)
-    for flag, keypoints in ((eyes, c.EYE_KEYPOINTS), (lips, c.LIP_KEYPOINTS)):
-        expression = torch.where(flag & _chosen(keypoints, own.expression.device), own.expression, expression)
+    for flag, numbers in ((eyes, c.EYE_KEYPOINTS), (lips, c.LIP_KEYPOINTS)):
+        expression = torch.where(flag & _chosen(numbers, own.expression.device), own.expression, expression)
     moved = Motion(
         torch.where(as_is[:, None, None], one.rotation, other.rotation),
         expression,

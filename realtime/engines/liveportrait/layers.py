@@ -1,4 +1,4 @@
-"""What LivePortrait's networks share. Batch normalisation has eps 1e-5 throughout and runs on its stored statistics."""
+"""What LivePortrait's networks share. Batch normalisation has eps 1e-5 and runs on its stored statistics."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ The backbone is ConvNeXt V2 Tiny (Woo et al., arXiv 2301.00808): every layer nor
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -67,7 +69,7 @@ class ConvNext(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.downsample_layers = nn.ModuleList([nn.Sequential(nn.Conv2d(3, WIDTHS[0], 4, 4), ChannelNorm(WIDTHS[0]))])
-        for a, b in zip(WIDTHS, WIDTHS[1:], strict=False):
+        for a, b in itertools.pairwise(WIDTHS):
             self.downsample_layers.append(nn.Sequential(ChannelNorm(a), nn.Conv2d(a, b, 2, 2)))
         self.stages = nn.ModuleList(
             nn.Sequential(*(ConvNextBlock(width) for _ in range(depth)))
@@ -95,5 +97,5 @@ class MotionExtractor(nn.Module):
         self.detector = ConvNext()
 
     def forward(self, x: Tensor, trace: Trace | None = None) -> dict[str, Tensor]:
-        """(B, 3, S, S) in 0..1 -> pitch, yaw, roll (B, 66) logits, t (B, 3), exp (B, 63), scale (B, 1), kp (B, 63)."""
+        """(B, 3, S, S) in 0..1 -> pitch, yaw, roll (B, 66) logits, t (B, 3), exp, kp (B, 63), scale (B, 1)."""
         return self.detector(x, trace)

@@ -35,15 +35,16 @@ class Networks:
     128 pixels work as well.
     """
 
-    def __init__(self) -> None:
-        self.parts = nn.ModuleDict({name: make() for name, make in PARTS.items()})
+    def __init__(self, parts: nn.ModuleDict | None = None) -> None:
+        """parts: the networks by their names in `PARTS`; new ones without."""
+        self.parts = parts if parts is not None else nn.ModuleDict({name: make() for name, make in PARTS.items()})
 
     def appearance(self, x: Tensor) -> Tensor:
         """The portrait's volume: (B, 3, S, S) RGB in 0..1 -> (B, 32, 16, S/4, S/4)."""
         return self.parts["appearance_feature_extractor"](x)
 
     def motion(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, 3, S, S) in 0..1 -> pitch, yaw, roll (B, 66) logits, t (B, 3), exp (B, 63), scale (B, 1), kp (B, 63)."""
+        """(B, 3, S, S) in 0..1 -> pitch, yaw, roll (B, 66) logits, t (B, 3), exp, kp (B, 63), scale (B, 1)."""
         return self.parts["motion_extractor"](x)
 
     def warp(self, feature: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ class Networks:
         return self.parts["spade_generator"](feature)
 
     def stitch(self, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
-        """What stitching adds to the driving keypoints: (B, 65), 21 shifts in x, y, z, then one in x and y for all."""
+        """What stitching adds to the driving keypoints: (B, 65), 21 shifts, x y z, then one in x and y for all."""
         return self.parts["retarget_shoulder"](_rows(kp_source, kp_driving))
 
     def retarget_eye(self, kp: Tensor, ratio: Tensor) -> Tensor:

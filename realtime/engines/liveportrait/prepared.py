@@ -107,14 +107,7 @@ class FastWarp:
 
     def __call__(self, volume: Tensor, thin: Tensor, source: Tensor, driving: Tensor) -> Tensor:
         """volume, thin: (B, C, 16, H, W); keypoints (B, 21, 3) -> (B, 256, H, W)."""
-        x = self.ops.keypoint_warp(thin, source, driving)  # (B, 110, D, H, W)
-        maps = [x]
-        for down in self.downs:
-            maps.append(_halved(F.relu_(down(maps[-1]))))
-        x = maps[-1]
-        for up, skip in zip(self.ups, maps[-2::-1], strict=True):
-            x = layout(torch.cat([F.relu_(up(_doubled(x))), skip], 1))
-        p = F.relu_(self.last(x))
+        p = self._hourglass(thin, source, driving)
         warped = self.ops.mask_warp(layout(self.mask(p)), volume, source, driving)  # (B, 512, H, W)
         b, channels, d, h, w = p.shape
         rows = layout(p).permute(0, 2, 3, 4, 1).reshape(b * d, h * w, channels)
@@ -122,6 +115,21 @@ class FastWarp:
         hidden = F.fold(places.transpose(1, 2), (h, w), 7, padding=3) + self.occlusion_bias
         third = F.leaky_relu_(self.third(layout(warped)), 0.01)
         return self.fourth(third) * torch.sigmoid(hidden).to(third.dtype)
+
+    def flow(self, thin: Tensor, source: Tensor, driving: Tensor) -> Tensor:
+        """Where each point comes from, minus where it is, mean over the depth: (B, 2, H, W), x and y, in -1..1."""
+        mask = self.mask(self._hourglass(thin, source, driving)).float().softmax(1)[:, 1:]
+        return torch.einsum("bkdhw,bka->bahw", mask, (source - driving)[..., :2]) / mask.shape[2]
+
+    def _hourglass(self, thin: Tensor, source: Tensor, driving: Tensor) -> Tensor:  # -> (B, 142, D, H, W)
+        x = self.ops.keypoint_warp(thin, source, driving)  # (B, 110, D, H, W)
+        maps = [x]
+        for down in self.downs:
+            maps.append(_halved(F.relu_(down(maps[-1]))))
+        x = maps[-1]
+        for up, skip in zip(self.ups, maps[-2::-1], strict=True):
+            x = layout(torch.cat([F.relu_(up(_doubled(x))), skip], 1))
+        return F.relu_(self.last(x))
 
 
 def _halved(x: Tensor) -> Tensor:
@@ -271,6 +279,12 @@ class FastLivePortrait:
         home, driven = self.keypoints(source, code, reference, rules)
         features = self.warp(source.volume, source.thin, home.contiguous(), driven.contiguous())
         return self.generate(features) * 2 - 1
+
+    def flow(self, source: Source, code: Tensor, reference: Tensor, rules: Tensor) -> Tensor:
+        """How far `draw` moves each pixel, (B, 2, 2 S, 2 S), see `FastWarp.flow`."""
+        home, driven = self.keypoints(source, code, reference, rules)
+        flow = self.warp.flow(source.thin, home.contiguous(), driven.contiguous())
+        return F.interpolate(flow, (self.size, self.size), mode="bilinear", align_corners=False)
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """A portrait (1, 3, S, S) in -1..1, for `NeuralEngine`: its code, and all else of `Source`."""

@@ -1,7 +1,7 @@
 """LivePortrait's weights from a recipe: no trained weights (see `realtime.engines.weights.recipe`).
 
-The numbers are those of the golden vectors: unit normals from the name, of the size that He's rule gives a layer, and
-some heads and modulations set smaller or larger by hand, so that poses, masks and pictures vary and nothing saturates.
+The numbers are those of the golden vectors: unit normals from the name, of the size that He's rule gives a layer;
+some heads and modulations are set smaller or larger, so that poses, masks and pictures vary and nothing saturates.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from realtime.engines.liveportrait.networks import PARTS, Networks, load_networks
 from realtime.engines.weights.reader import State, check_finite, check_names, read_content, read_state
 from realtime.errors import BadFile
+from realtime.home import user_path
 
 BASE = ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator")
 """Each in a file of its own."""
@@ -68,7 +69,7 @@ def is_ours(path: Path) -> bool:
 
 def read_networks(path: Path, nets: nn.ModuleDict) -> State:
     """The state of all networks, checked name by name against `nets`, float32. Raises BadFile."""
-    path = path.expanduser()
+    path = user_path(path)
     if path.is_file() and path.suffix == ".pth" and path.parent.name.startswith(("base_models", "retargeting")):
         path = path.parent.parent  # one of the released files stands for its folder
     if path.is_dir():
@@ -86,7 +87,7 @@ def read_networks(path: Path, nets: nn.ModuleDict) -> State:
     else:
         state = read_state(path)
         if not any(key.startswith(tuple(f"{name}." for name in PARTS)) for key in state):
-            raise BadFile(path, "holds no LivePortrait: give the folder of the released files, or one file of them all")
+            raise BadFile(path, "holds no LivePortrait: give the folder of the released files, or one file of all")
         _check(path, state, nets, "LivePortrait")
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 

@@ -165,7 +165,7 @@ class NeuralEngine(TakesCodes):
     @torch.inference_mode()
     def set_portrait(self, image: np.ndarray) -> None:
         self.check_open()
-        image = _checked_portrait(image)
+        image = checked_portrait(image)
         square = self._portrait_square(image)
         if self._paste_back:
             image, square = self._scaled(image, square)
@@ -309,13 +309,17 @@ class NeuralEngine(TakesCodes):
             return Square(width / 2, height / 2, 0.0)
         if self._crop == "centre" or (self._crop == "auto" and not has_face_finder()):
             return centre_square(width, height)
+        landmarks = self.landmarks(image)
+        square = self._follower.update(None if landmarks is None else box_of(landmarks), now)
+        return None if landmarks is None or square is None else square.inside(width, height)
+
+    def landmarks(self, image: np.ndarray) -> np.ndarray | None:
+        """The driver's landmarks (478, 3) in the next frame, pixels; None where no face is seen."""
         if self._tracker is None:
             from realtime.face.landmarks import FaceTracker
 
             self._tracker = FaceTracker()
-        landmarks = self._tracker.track(image)
-        square = self._follower.update(None if landmarks is None else box_of(landmarks), now)
-        return None if landmarks is None or square is None else square.inside(width, height)
+        return self._tracker.track(image)
 
     def _network_input(self, image: np.ndarray, square: Square) -> Tensor:
         """The part of a picture that the network sees: (1, 3, S, S) in [-1, 1]. A side of 0 is the whole picture."""
@@ -375,7 +379,8 @@ def _checked_crop(crop: Any) -> CropMode | tuple[float, float, float]:
     raise BadValue("crop", crop, "auto, face, centre, none, or a fixed square x:y:side in pixels")
 
 
-def _checked_portrait(image: Any) -> np.ndarray:
+def checked_portrait(image: Any) -> np.ndarray:
+    """`image` as a portrait: uint8 (H, W, 3), contiguous. Raises BadPortrait."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise BadPortrait("it must be a uint8 array (height, width, 3), RGB")
     if min(image.shape[:2]) < SMALLEST_PICTURE:

@@ -39,13 +39,17 @@ def choose_device(device: str) -> torch.device:
     """The torch device of "auto", "cpu", "cuda" or "cuda:N". Raises BadValue, DeviceError."""
     if device == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if device == "mps":
+        if not torch.backends.mps.is_available():
+            raise DeviceError(device, "the installed PyTorch can use no Apple GPU", "--device cpu runs anywhere")
+        return torch.device("mps")
     if device != "cpu" and not device.startswith("cuda"):
-        raise BadValue("--device", device, "auto, cpu, cuda or cuda:N")
+        raise BadValue("--device", device, "auto, cpu, mps, cuda or cuda:N")
     if device == "cpu":
         return torch.device("cpu")
     index = device.removeprefix("cuda").removeprefix(":") or "0"
     if not index.isdecimal():
-        raise BadValue("--device", device, "auto, cpu, cuda or cuda:N")
+        raise BadValue("--device", device, "auto, cpu, mps, cuda or cuda:N")
     if not torch.cuda.is_available():
         raise DeviceError(device, "no CUDA device can be used by the installed PyTorch", "avatar doctor says why")
     if int(index) >= torch.cuda.device_count():
@@ -55,7 +59,7 @@ def choose_device(device: str) -> torch.device:
 
 def describe_device(device: torch.device) -> str:
     """For people: "cpu", "cuda:0 NVIDIA H200"."""
-    return "cpu" if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}"
+    return device.type if device.type != "cuda" else f"{device} {torch.cuda.get_device_name(device)}"
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:

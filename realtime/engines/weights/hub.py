@@ -18,6 +18,7 @@ from realtime.engines.weights.registry import (
     Record,
     catalogue,
     find_weights,
+    gatherer,
     models_folder,
     record_of,
     records,
@@ -81,11 +82,12 @@ def pull(model: Published) -> Record:
     if not licence_accepted(model):
         raise BadValue("licence", model.licence, "it has to be accepted first: --accept-licence")
     folder = models_folder() / model.name
-    path, told = _fetch(model, folder)
-    digest = sha256_of(path)
-    if told and told != digest:
-        path.unlink(missing_ok=True)
-        raise BadFile(path, "does not have the checksum that the hub gives; it was removed, pull it again")
+    fetched = [_checked(model, folder, name) for name in model.filenames or (model.filename,)]
+    path, digest = fetched[0]
+    if model.filenames:
+        path, digest = _gathered(model.name, model.family, folder)
+        for part, _ in fetched:
+            part.unlink(missing_ok=True)
     about = _content(path, model.family)
     origin = f"{_endpoint() or 'https://huggingface.co'}/{model.repository}"
     record = Record(
@@ -95,11 +97,32 @@ def pull(model: Published) -> Record:
     return record
 
 
+def _checked(model: Published, folder: Path, filename: str) -> tuple[Path, str]:
+    """A fetched file and its SHA-256, which is the one that the hub states. Raises BadFile, ConnectionLost."""
+    path, told = _fetch(model, folder, filename)
+    digest = sha256_of(path)
+    if told and told != digest:
+        path.unlink(missing_ok=True)
+        raise BadFile(path, "does not have the checksum that the hub gives; it was removed, pull it again")
+    return path, digest
+
+
+def _gathered(name: str, family: str, folder: Path) -> tuple[Path, str]:
+    """The weights in `folder` as one file of ours, and its SHA-256. Raises BadFile, MissingExtra."""
+    gather = gatherer(family)
+    if gather is None:
+        raise BadFile(folder, "is a folder, not a weight file")
+    path = models_folder() / name / f"{name}.safetensors"
+    with _torch():
+        gather(folder, path)
+    return path, sha256_of(path)
+
+
 def _endpoint() -> str | None:
     return (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
 
 
-def _fetch(model: Published, folder: Path) -> tuple[Path, str]:
+def _fetch(model: Published, folder: Path, filename: str) -> tuple[Path, str]:
     """The downloaded file, and its SHA-256 as the hub states it ("" where it states none)."""
     try:
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -112,11 +135,10 @@ def _fetch(model: Published, folder: Path) -> tuple[Path, str]:
     host = endpoint or "https://huggingface.co"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        filename = model.filename
         try:
             etag = get_hf_file_metadata(hf_hub_url(model.repository, filename, endpoint=endpoint)).etag
         except RemoteEntryNotFoundError:
-            filename = _remote_name(model, endpoint)
+            filename = _remote_name(model, filename, endpoint)
             etag = get_hf_file_metadata(hf_hub_url(model.repository, filename, endpoint=endpoint)).etag
         path = Path(hf_hub_download(model.repository, filename, local_dir=folder, endpoint=endpoint))
     except LocalEntryNotFoundError as error:
@@ -139,15 +161,15 @@ def _fetch(model: Published, folder: Path) -> tuple[Path, str]:
     return path, stated if _SHA256.fullmatch(stated) else ""
 
 
-def _remote_name(model: Published, endpoint: str | None) -> str:
+def _remote_name(model: Published, filename: str, endpoint: str | None) -> str:
     """Where the weight file went in the repository: the same name in another folder, else the only one there is."""
     from huggingface_hub import HfApi
 
     files = [f for f in HfApi(endpoint=endpoint).list_repo_files(model.repository) if f.endswith(SUFFIXES)]
-    same = [f for f in files if f.rsplit("/", 1)[-1] == model.filename]
-    if not same and len(files) != 1:
+    same = [f for f in files if f.rsplit("/", 1)[-1] == filename]
+    if model.filenames or (not same and len(files) != 1):
         known = ", ".join(files) or "none"
-        raise BadValue("model", model.name, f"{model.repository} has no {model.filename} any more (weights: {known})")
+        raise BadValue("model", model.name, f"{model.repository} has no {filename} any more (weights: {known})")
     return (same or files)[0]
 
 
@@ -160,11 +182,16 @@ def _brief(error: BaseException) -> str:
 
 
 def add(name: str, path: Path, progress: Callable[[int], None] | None = None) -> Record:
-    """Register a file that stays where it is, after checking it whole. Raises BadFile, BadValue."""
+    """Register a file that stays where it is, after checking it whole; of a folder of several files one is made.
+
+    Raises BadFile, BadValue."""
     if not _NAME.fullmatch(name):
         raise BadValue("name", name, "letters, digits, dots and dashes")
-    path = find_weights(name, user_path(path).resolve())
-    model = catalogue().get(name)
+    model, path = catalogue().get(name), user_path(path).resolve()
+    if path.is_dir():
+        several = model.family if model is not None else next(filter(gatherer, FAMILIES), name)
+        path = _gathered(name, several, path)[0]
+    path = find_weights(name, path)
     family = model.family if model is not None else _family(path)
     about = _content(path, family)
     record = Record(name, family, about, str(path), sha256_of(path, progress), path.stat().st_size, "added by hand")

@@ -30,6 +30,8 @@ class Published:
     repository: str = ""
     filename: str = ""
     where: str = ""
+    filenames: tuple[str, ...] = ()
+    """Where the weights are several files: these, which become one file of ours."""
 
 
 CC_BY_NC = "CC BY-NC 4.0"
@@ -41,12 +43,14 @@ class WeightFiles:
 
     published: what can be had. family_of: the family whose network a file holds, seen at as little of it as does, ""
     where it is none of these; raises BadFile where it can be none. check: loads a file whole as weights of a family,
-    and says what it holds; raises BadFile.
+    and says what it holds; raises BadFile. gather: where weights are published as several files, makes one of those
+    in a folder; raises BadFile.
     """
 
     published: tuple[Published, ...]
     family_of: Callable[[Path], str]
     check: Callable[[Path, str], str]
+    gather: Callable[[Path, Path], None] | None = None
 
 
 def weight_files(family: str | None = None) -> list[WeightFiles]:
@@ -128,7 +132,8 @@ def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
 
 
 def find_weights(family: str, weights: str | Path | None) -> Path:
-    """The weight file for an engine of that family: a path, a registered name, or None for the registered one.
+    """The weights for an engine of that family: a path, a registered name, or None for the registered ones. A folder
+    only where they are published as several files.
 
     Raises BadFile, UnknownName.
     """
@@ -148,9 +153,14 @@ def find_weights(family: str, weights: str | Path | None) -> Path:
         return _present(record)
     if not path.exists():
         raise BadFile(path, "no such weight file")
-    if path.is_dir():
+    if path.is_dir() and gatherer(family) is None:
         raise BadFile(path, "is a folder, not a weight file")
     return path
+
+
+def gatherer(family: str) -> Callable[[Path, Path], None] | None:
+    """What makes one file of a folder of weights of this family; None where they are never several."""
+    return next((files.gather for files in weight_files(family)), None)
 
 
 def _present(record: Record) -> Path:
