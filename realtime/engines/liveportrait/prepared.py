@@ -90,7 +90,7 @@ class FastWarp:
         self.downs = [Conv.of(place, b.conv, b.norm) for b in hourglass.encoder.down_blocks]  # type: ignore[arg-type]
         self.ups = [Conv.of(place, b.conv, b.norm) for b in hourglass.decoder.up_blocks]  # type: ignore[arg-type]
         self.last = Conv.of(place, hourglass.decoder.conv, hourglass.decoder.norm)
-        self.mask = FourierConv(place, dense.mask.weight.detach(), dense.mask.bias.detach())  # type: ignore[arg-type]
+        self.mask = FourierConv(place, *folded(dense.mask))
         # One product per depth for all 49 places of the 7 x 7 kernel, which `fold` then sums up; it mirrors them.
         weight = dense.occlusion.weight.detach().flip(2, 3).reshape(-1, DEPTH, 49)
         self.occlusion = weight.transpose(0, 1).to(place.device, place.dtype).contiguous()  # (16, C, 49)
