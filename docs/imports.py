@@ -101,11 +101,14 @@ def svg(found: dict[str, set[str]]) -> str:
         rows[level[room]].append(room)
     width, step, box = 1180, 92, 46
     height = step * (max(rows) + 1) + 20
-    at = {
-        room: (width * (n + 1) / (len(rooms) + 1), height - 30 - step * floor - box / 2)
-        for floor, rooms in rows.items()
-        for n, room in enumerate(rooms)
-    }
+    across: dict[str, float] = {}
+    for _ in range(8):  # each room goes where its neighbours are, so that arrows are short
+        for floor in sorted(rows):
+            near = {r: [*found[r], *(o for o in found if r in found[o])] for r in rows[floor]}
+            middle = {r: sum(across.get(o, 0.5) for o in near[r]) / max(1, len(near[r])) for r in near}
+            rows[floor].sort(key=lambda r: (middle[r], r))
+            across |= {r: (n + 1) / (len(rows[floor]) + 1) for n, r in enumerate(rows[floor])}
+    at = {r: (width * across[r], height - 30 - step * floor - box / 2) for floor in rows for r in rows[floor]}
     lines, boxes = [], []
     for room, others in sorted(found.items()):
         for other in sorted(others):
