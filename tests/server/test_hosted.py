@@ -17,7 +17,7 @@ from realtime.server.hosted import Performer
 from realtime.server.places import Wish
 from realtime.server.rtc.frames import Driven, to_video_frame, to_yuv
 from realtime.types import Frame
-from tests.support import FakeClock
+from tests.support import FakeClock, Watching
 from tests.support.server import DotEngine, gallery, make_studio, portrait_picture
 
 
@@ -27,20 +27,8 @@ def spot(at: int = 60) -> np.ndarray:
     return image
 
 
-class Watching(DotEngine):
-    """Keeps what it encodes, and says how often it forgot the driver."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.frames: list[Frame] = []
-        self.resets = 0
-
-    def encode(self, frame):
-        self.frames.append(frame)
-        return super().encode(frame)
-
-    def reset(self) -> None:
-        self.resets += 1
+class Seeing(Watching, DotEngine):
+    """It keeps what it sees."""
 
 
 class Stage:
@@ -53,7 +41,7 @@ class Stage:
             forget=lambda worker: True,
             aside=SimpleNamespace(submit=self.aside.append),
         )
-        self.clock, self.engine, self.told = FakeClock(100.0), Watching(), 0
+        self.clock, self.engine, self.told = FakeClock(100.0), Seeing(), 0
         self.performer = Performer(
             self.engine, Gallery(gallery()), pool, clock=self.clock, changed=self._changed, **options
         )

@@ -21,7 +21,7 @@ from realtime.session.health import SignalMonitor
 from realtime.settings import Live
 from realtime.sources import Unseen
 from realtime.types import SYNTHETIC, Frame, MotionCode
-from tests.support import FakeEngine, plain
+from tests.support import FakeEngine, Watching, plain
 
 STEP = 1 / 30
 
@@ -37,20 +37,8 @@ class Told(list[tuple[str, str]]):
         return [level for _, level in self]
 
 
-class Seeing(FakeEngine):
-    """Keeps the frames that it encodes, and says how often it forgot the driver."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.frames: list[Frame] = []
-        self.resets = 0
-
-    def encode(self, frame):
-        self.frames.append(frame)
-        return super().encode(frame)
-
-    def reset(self) -> None:
-        self.resets += 1
+class Seeing(Watching, FakeEngine):
+    """It keeps what it sees."""
 
 
 def frame(colour: tuple[int, int, int] | int, n: int = 0, captured: float | None = None) -> Frame:

@@ -159,6 +159,22 @@ class FakeEngine:
         self.closed = True
 
 
+class Watching:
+    """Mixed into an engine: keeps the `frames` that it encodes, and says how often it forgot the driver."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[Frame] = []
+        self.resets = 0
+
+    def encode(self, frame: Frame) -> MotionCode | None:
+        self.frames.append(frame)
+        return super().encode(frame)  # type: ignore[misc, no-any-return]
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
 class ListSource(SourceBase):
     """A source that gives what is in a list: frames, codes, None to wait `gap` seconds, or an exception to raise.
 
