@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, str] = {
     "sessions": "benchmarks.live.sessions",
     "startup": "benchmarks.live.startup",
     "vcam": "benchmarks.live.vcam",
+    "sync": "benchmarks.live.sync",
     "kernels": "benchmarks.device.kernels",
     "gpu": "benchmarks.device.gpu",
     "quality": "benchmarks.quality",
