@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pytest
 from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
-from realtime.server.rtc.sound import LONGEST, VoiceTrack
+from realtime.flow.mailbox import Mailbox
+from realtime.server.rtc.frames import Shown, to_yuv
+from realtime.server.rtc.peer import AvatarTrack
+from realtime.server.rtc.sound import LONGEST, Voice, VoiceTrack
 from tests.support.server import make_studio, running
 
 
@@ -25,6 +30,39 @@ async def test_sound_waits_for_its_picture():
     assert await track.recv() == "second"
     assert time.monotonic() - now >= 0.169
     assert track.held == pytest.approx(0.15)
+
+
+async def test_what_is_too_late_is_left_out_and_the_newest_is_kept():
+    now = 0.0
+    track = VoiceTrack(lambda: 0.05, clock=lambda: now)
+    for n in range(20):
+        track.put(n, n * 0.02)
+    now = 0.38  # the loop stood still: all came, and nothing was sent
+    assert await track.recv() == 14  # due at 0.33
+    assert track.left_out == 14
+    now = 10.0
+    assert await track.recv() == 19  # however late, the last one comes
+
+
+async def test_the_delay_is_that_of_the_listeners_own_pictures(monkeypatch):
+    voice, own = Voice(lambda: 0.05), None
+    track = voice.listen(lambda: own)
+    assert track._delay() == 0.05
+    own = 0.2
+    assert track._delay() == 0.2
+    now = 10.0
+    monkeypatch.setattr("realtime.server.rtc.peer.time", SimpleNamespace(monotonic=lambda: now))
+    box: Mailbox[Shown] = Mailbox()
+    pictures = AvatarTrack(box)
+    assert pictures.delay() is None
+    image = np.zeros((8, 8, 3), np.uint8)
+    for n in range(5):
+        box.put(Shown(image, to_yuv(image), 3000 * n, captured=now - 0.04, made=now - 0.01))
+        await pictures.recv()
+        now += 0.1 if n == 2 else 0.02  # encoding and sending; once it took longer
+    box.put(Shown(image, to_yuv(image), 15000, captured=now, made=now))
+    await pictures.recv()
+    assert pictures.delay() == pytest.approx(0.06)
 
 
 async def test_the_delay_follows_without_jumps():
@@ -42,7 +80,7 @@ async def test_the_delay_follows_without_jumps():
 
 
 async def test_a_slow_listener_loses_the_oldest_and_a_stopped_one_ends():
-    track = VoiceTrack(lambda: 0.0)
+    track = VoiceTrack(lambda: 0.0, clock=lambda: 0.0)
     for n in range(3 * LONGEST):
         track.put(n, 0.0)
     assert await track.recv() == 2 * LONGEST

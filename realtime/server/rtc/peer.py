@@ -6,8 +6,10 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from aiortc import (
@@ -76,9 +78,18 @@ class AvatarTrack(MediaStreamTrack):
         super().__init__()
         self._box = box
         self.sent = 0
+        self._captured: float | None = None
+        self._delays: deque[float] = deque(maxlen=15)
+
+    def delay(self) -> float | None:
+        """Seconds from a driving frame's arrival until the last packet of its picture has left: the median of half a
+        second. None before the first one."""
+        return median(self._delays) if self._delays else None
 
     async def recv(self) -> Any:
         """The next picture as `av.VideoFrame`. Raises MediaStreamError when the session has ended."""
+        if self._captured is not None:  # the sender comes for the next picture when it has sent the last one
+            self._delays.append(time.monotonic() - self._captured)
         try:
             shown = await self._box.aget()
         except Closed:
@@ -87,6 +98,7 @@ class AvatarTrack(MediaStreamTrack):
             self.stop()
             raise MediaStreamError
         self.sent += 1
+        self._captured = shown.captured
         return to_video_frame(shown.yuv, shown.pts)
 
     def stop(self) -> None:
@@ -145,7 +157,7 @@ class Peer:
                 self.pc.addTrack(self._track)
                 self._prefer_codec()
             if self.watches and wants(sdp, "audio")[1]:
-                self._sound = self._voice.listen()
+                self._sound = self._voice.listen(self._track.delay if self._track else lambda: None)
                 self.pc.addTrack(self._sound)
             ASKED.set(listening(self.settings.host, sdp))
             async with asyncio.timeout(GATHER_S):

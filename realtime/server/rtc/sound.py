@@ -13,6 +13,9 @@ from aiortc.mediastreams import MediaStreamError
 
 LONGEST = 100
 """Packets of 20 ms that a slow listener's queue holds; the oldest give way."""
+LATE_S = 0.06
+"""A packet that is later than this behind its picture is left out, where another one waits: a burst of late packets
+would stay late in the listener's own queue."""
 EASE = 0.05
 """Share of the way to the measured delay that each packet moves the delay by: no jumps that one hears."""
 
@@ -29,6 +32,7 @@ class VoiceTrack(MediaStreamTrack):
         self._more = asyncio.Event()
         self.held = 0.0
         """Seconds by which sound is held back now."""
+        self.left_out = 0
 
     def put(self, frame: Any, arrived: float) -> None:
         """A packet of the driver's sound, `arrived` at this monotonic time."""
@@ -42,8 +46,11 @@ class VoiceTrack(MediaStreamTrack):
             await self._more.wait()
         if self.readyState != "live":
             raise MediaStreamError
-        frame, arrived = self._queue.popleft()
         self.held += EASE * (self._delay() - self.held) if self.held else self._delay()
+        frame, arrived = self._queue.popleft()
+        while self._queue and self._clock() - arrived - self.held > LATE_S:
+            frame, arrived = self._queue.popleft()
+            self.left_out += 1
         await asyncio.sleep(max(0.0, arrived + self.held - self._clock()))
         return frame
 
@@ -60,9 +67,14 @@ class Voice:
         self._delay = delay
         self.listeners: list[VoiceTrack] = []
 
-    def listen(self) -> VoiceTrack:
-        """A track for one more listener."""
-        track = VoiceTrack(self._delay)
+    def listen(self, delay: Callable[[], float | None] = lambda: None) -> VoiceTrack:
+        """A track for one more listener. delay: what the listener's own pictures take, None while that is unknown."""
+
+        def known() -> float:
+            own = delay()
+            return self._delay() if own is None else own
+
+        track = VoiceTrack(known)
         self.listeners.append(track)
         return track
 
