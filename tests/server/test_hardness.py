@@ -31,7 +31,7 @@ def server():
         yield server
 
 
-@schemathesis.serializer("application/sdp")
+@schemathesis.serializer("application/sdp", "application/trickle-ice-sdpfrag")
 def sdp_bytes(ctx, value) -> bytes:
     """How made-up offers are sent."""
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")

@@ -16,6 +16,7 @@ from realtime.server.places import (
     Offered,
     Opened,
     Terms,
+    Trickled,
     UnknownSession,
     Wish,
 )
@@ -50,10 +51,11 @@ class FakePlace:
         self.uploads: list[bytes] = []
         self.packets: list[bytes] = []
         self.peers: set[str] = set()
+        self.ice_servers: tuple[dict[str, str], ...] = ()
 
     @property
     def terms(self) -> Terms:
-        return Terms(self.book.limits)
+        return Terms(self.book.limits, ice_servers=self.ice_servers)
 
     async def open(self) -> None:
         pass
@@ -125,6 +127,10 @@ class FakePlace:
         peer = f"peer{len(self.offers)}"
         self.peers.add(peer)
         return Answered(sdp="v=0\r\n", peer=peer, etag='"ice"')
+
+    async def trickle(self, key: str, peer: str | None, fragment: str, etag: str) -> Trickled:
+        self.entry(key, Right.WATCH)
+        return Trickled.TAKEN if etag == '"ice"' else Trickled.OTHER_ETAG
 
     async def hang_up(self, key: str, peer: str) -> bool:
         self.entry(key, Right.WATCH)

@@ -48,15 +48,18 @@ class Guard:
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
-        began = False
+        began, headers = False, _latin(scope["headers"])
+        cors = [(n.lower().encode(), v.encode()) for n, v in self.policy.cors(headers.get("origin")).items()]
 
         async def noted(message: Any) -> None:
             nonlocal began
             began = True
+            if message["type"] == "http.response.start" and cors:
+                message = {**message, "headers": [*message.get("headers", []), *cors]}
             await send(message)
 
         try:
-            await self._attend(scope, receive, noted)
+            await self._attend(scope, headers, receive, noted)
         except Exception as error:
             self._complain(scope, error)
             if scope["type"] == "http" and not began:
@@ -75,8 +78,7 @@ class Guard:
             log.error("%s: unforeseen %s at %s", what.encode("unicode_escape").decode(), type(error).__name__, where)
         log.debug("unforeseen", exc_info=error)
 
-    async def _attend(self, scope: Scope, receive: Any, send: Any) -> None:
-        headers = _latin(scope["headers"])
+    async def _attend(self, scope: Scope, headers: dict[str, str], receive: Any, send: Any) -> None:
         try:
             query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), max_num_fields=50))
             verdict = self._judge(scope, headers, query)
@@ -89,6 +91,11 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008, "reason": verdict.reason})
                 return
             await self.app(scope, receive, send)
+            return
+        preflight = self.policy.preflight(scope["method"], headers)
+        if verdict is None and preflight is not None:
+            allowed = [(name.lower().encode(), value.encode()) for name, value in preflight.items()]
+            await self._answer(send, 204, allowed, b"")
             return
         if verdict is None and self.policy.token and scope["method"] == "GET" and "token" in query:
             await self._keep_token(scope, query, send)
@@ -106,6 +113,8 @@ class Guard:
         policy, host, origin = self.policy, headers.get("host"), headers.get("origin")
         fetch_site = headers.get("sec-fetch-site") if headers.get("sec-fetch-mode") != "navigate" else None
         verdict = policy.check_host(host) or policy.check_origin(origin, host, fetch_site)
+        if verdict is None and policy.preflight(scope.get("method", ""), headers) is not None:
+            return None
         if verdict is None and policy.token and scope["path"] not in OPEN_PATHS:
             verdict = self._judge_token(scope, headers, query)
         return verdict

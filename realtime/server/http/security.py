@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from realtime.errors import UsageError
+from realtime.errors import BadValue, UsageError
 
 COOKIE = "avatar_token"
 LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
@@ -35,6 +35,12 @@ HEADERS: dict[str, str] = {
     "Cache-Control": "no-store",
 }
 """Sent with every response."""
+EXPOSED = "Location, Link, ETag, Accept-Post, Accept-Patch, Retry-After"
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
+    "Access-Control-Max-Age": "600",
+}
 
 
 class NeedsToken(UsageError):
@@ -64,6 +70,22 @@ def split_host(value: str) -> tuple[str, int | None] | None:
     except ValueError:
         return None
     return (name, port) if name else None
+
+
+def exact_origin(text: str) -> str:
+    """An origin as browsers send it: "https://example.org:8443", no path, no port where it is the usual one.
+    Raises BadValue."""
+    expected = "it is scheme and host, such as https://example.org"
+    try:
+        parts = urlsplit(text.rstrip("/").lower())
+        port = parts.port
+    except ValueError:
+        raise BadValue("--allow-origin", text, expected) from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query or parts.fragment:
+        raise BadValue("--allow-origin", text, expected)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in {None, usual} else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +123,12 @@ class Policy:
     ) -> Policy:
         """The policy for binding `host`: a token is made where others can reach it and none is given.
 
-        Raises NeedsToken for a token under 16 characters."""
+        Raises NeedsToken for a token under 16 characters, BadValue for what is no origin."""
         if token is not None and len(token) < 16:
             raise NeedsToken
         if token is None and (not is_loopback(host) or names):
             token = secrets.token_urlsafe(24)
-        return cls(host, token, frozenset(n.lower() for n in names), origins, tls)
+        return cls(host, token, frozenset(n.lower() for n in names), frozenset(map(exact_origin, origins)), tls)
 
     @property
     def scheme(self) -> str:
@@ -145,6 +167,28 @@ class Policy:
             return refused
         behind_proxy = bool(self.names)
         return None if behind_proxy or parts.scheme == self.scheme else refused
+
+    def cors(self, origin: str | None) -> dict[str, str]:
+        """Headers that let a page of a named origin read an answer; none for all others."""
+        if not self.origins:
+            return {}
+        if origin not in self.origins:
+            return {"Vary": "Origin"}
+        return {
+            "Vary": "Origin",
+            "Access-Control-Allow-Origin": str(origin),
+            "Access-Control-Expose-Headers": EXPOSED,
+        }
+
+    def preflight(self, method: str, headers: Mapping[str, str]) -> dict[str, str] | None:
+        """Headers of the answer where a browser asks, for a page of a named origin, whether it may call: without a
+        token, which browsers do not send then. None for any other request."""
+        if method != "OPTIONS" or headers.get("origin") not in self.origins:
+            return None
+        if "access-control-request-method" not in headers:
+            return None
+        private = {"Access-Control-Allow-Private-Network": "true"}
+        return PREFLIGHT | (private if "access-control-request-private-network" in headers else {})
 
     def check_token(self, headers: Mapping[str, str], cookie: str | None, query: str | None) -> Verdict | None:
         """The token comes as `Authorization: Bearer`, as our cookie, or as `?token=` in the link that was printed."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,6 +53,16 @@ class Answered(_Plain):
     sdp: str
     peer: str
     etag: str
+
+
+class Trickled(StrEnum):
+    """What became of later candidates."""
+
+    TAKEN = "taken"
+    NO_PEER = "no_peer"
+    OTHER_ETAG = "other_etag"
+    RESTART = "restart"
+    """They belong to another ICE session: a restart, which is not done."""
 
 
 class Opened(_Plain):
@@ -171,6 +182,9 @@ class Place(Protocol):
 
     async def answer(self, key: str, offer: Offered) -> Answered:
         """One connection more. Raises BadOffer, TooManyViewers."""
+
+    async def trickle(self, key: str, peer: str | None, fragment: str, etag: str) -> Trickled:
+        """More candidates for a connection (peer None: the one that publishes). Raises BadOffer."""
 
     async def hang_up(self, key: str, peer: str) -> bool:
         """Close a watcher's connection. False where there is none of that id."""

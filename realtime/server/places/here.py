@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ from realtime.server.places import (
     Terms,
     TooManyDrivers,
     TooManyViewers,
+    Trickled,
     UnknownSession,
     Wish,
 )
@@ -46,6 +46,7 @@ from realtime.server.player import Player
 from realtime.server.pool import Pool, Probe
 from realtime.server.rtc.peer import Peer, RtcSettings, ice_servers_for_browser, install
 from realtime.server.rtc.sound import Voice
+from realtime.server.rtc.trickle import parse_fragment
 from realtime.server.sessions import Book, End, Entry, Keys, Right, link_keys
 
 log = logging.getLogger(__name__)
@@ -325,7 +326,7 @@ class Studio:
         if guest:
             session.guests.add(peer)
         try:
-            return Answered(sdp=await peer.answer(offer.sdp), peer=peer.id, etag=f'"{secrets.token_urlsafe(9)}"')
+            return Answered(sdp=await peer.answer(offer.sdp), peer=peer.id, etag=f'"{peer.id}"')
         except BaseException:
             self._forget(session, peer)
             raise
@@ -356,6 +357,17 @@ class Studio:
                 self._linger(session)
             else:
                 self._end_soon(session.id, End.DISCONNECTED)
+
+    async def trickle(self, key: str, peer: str | None, fragment: str, etag: str) -> Trickled:
+        """More candidates for a connection (peer None: the one that publishes). Raises BadOffer."""
+        session = self._get(key, Right.CONTROL if peer is None else Right.WATCH)
+        wanted = [other for other in session.peers if (other.publishes if peer is None else other.id == peer)]
+        if not wanted:
+            return Trickled.NO_PEER
+        found = next((other for other in wanted if etag == f'"{other.id}"'), None)
+        if found is None:
+            return Trickled.RESTART if etag == "*" else Trickled.OTHER_ETAG
+        return Trickled.TAKEN if await found.trickle(parse_fragment(fragment)) else Trickled.RESTART
 
     async def hang_up(self, key: str, peer: str) -> bool:
         """Close a watcher's connection. False where there is none of that id."""

@@ -22,6 +22,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import candidate_from_sdp
 
 from realtime.flow.mailbox import Closed, Mailbox
 from realtime.server.messages import Background
@@ -31,6 +32,7 @@ from realtime.server.rtc.addresses import ASKED, listening
 from realtime.server.rtc.frames import Driven, Shown, to_video_frame
 from realtime.server.rtc.sdp import BadOffer, Uplink, check_offer, hint_bitrate, let_peer_begin, wants
 from realtime.server.rtc.sound import Voice, VoiceTrack
+from realtime.server.rtc.trickle import MOST_CANDIDATES, Fragment
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +144,7 @@ class Peer:
         self._track: AvatarTrack | None = None
         self._sound: VoiceTrack | None = None
         self._connected = self._over = False
+        self._trickled = 0
         self.pc.on("track", self._on_track)
         self.pc.on("datachannel", self._on_channel)
         self.pc.on("connectionstatechange", self._on_state)
@@ -169,6 +172,25 @@ class Peer:
                 "The offer cannot be answered: it is damaged, or has no codec in common (VP8, H.264)"
             ) from error
         return hint_bitrate(self.pc.localDescription.sdp, self.settings.uplink)
+
+    async def trickle(self, fragment: Fragment) -> bool:
+        """More candidates of the other side. False where they belong to another ICE session, which would be a
+        restart. Raises BadOffer."""
+        if fragment.ufrag is not None and f"a=ice-ufrag:{fragment.ufrag}\r" not in self.pc.remoteDescription.sdp:
+            return False
+        self._trickled += len(fragment.candidates)
+        if self._trickled > MOST_CANDIDATES:
+            raise BadOffer(f"More than {MOST_CANDIDATES} candidates came")
+        try:
+            for mid, line in fragment.candidates:
+                candidate = candidate_from_sdp(line)
+                candidate.sdpMid = mid
+                await self.pc.addIceCandidate(candidate)
+            if fragment.end:
+                await self.pc.addIceCandidate(None)
+        except Exception as error:  # aiortc raises whatever its parser meets; the text comes from a stranger
+            raise BadOffer("A candidate cannot be read, or came after the end of candidates") from error
+        return True
 
     def _prefer_codec(self) -> None:
         if encoders.preferred_codec() != "H264":
