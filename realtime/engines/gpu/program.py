@@ -14,7 +14,7 @@ from realtime.engines.gpu.graph import Buffers, Spec
 Part = Literal["frame", "encode", "render"]
 
 
-class Animator(Protocol):
+class FrameNetwork(Protocol):
     """A network as `AnimatorProgram` calls it. A latent may be whatever `encode` and `alpha` understand.
 
     size: side of its pictures, pixels. motion_dim: entries of a code.
@@ -31,7 +31,7 @@ class Animator(Protocol):
     def decode(self, z: Tensor, feats: Sequence[Tensor]) -> Tensor: ...
 
 
-class Network(Animator, Protocol):
+class Network(FrameNetwork, Protocol):
     """A network as an engine holds it."""
 
     def programs(self) -> Programs:
@@ -53,7 +53,7 @@ class AnimatorProgram:
 
     def __init__(
         self,
-        net: Animator,
+        net: FrameNetwork,
         *,
         part: Part = "frame",
         frame: tuple[int, int] = (720, 1280),
