@@ -12,11 +12,10 @@ from pathlib import Path
 from realtime.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = {
-    *("realtime/engines/latent", "realtime/engines/parts", "realtime/engines/mesh"),
-    "realtime/training",  # what can be trained is a registry of its own, of systems, see `realtime.training.systems`
-}
-"""Where a family may be named, beside `realtime/families.py`."""
+OWN = {ROOT.joinpath(*(f.engine or f.weights).partition(":")[0].split(".")[:3]) for f in FAMILIES.values()}
+"""The folders of the families."""
+SYSTEMS = ROOT / "realtime" / "training"
+"""What can be trained is a registry of its own, of systems, see `realtime.training.systems`."""
 
 
 def sources() -> dict[str, Path]:
@@ -74,7 +73,8 @@ def test_no_file_names_a_family_but_its_own_and_the_registry() -> None:
     named = {
         f"{path.relative_to(ROOT)}:{line} {name}"
         for path in [*(ROOT / "realtime").rglob("*.py"), *(ROOT / "clients").rglob("*.py")]
-        if path != ROOT / "realtime" / "families.py" and not any(path.is_relative_to(ROOT / room) for room in ROOMS)
+        if path != ROOT / "realtime" / "families.py"
+        and not any(path.is_relative_to(room) for room in {*OWN, SYSTEMS})
         for line, name in names_in(path)
     }
     assert named == set()
