@@ -120,7 +120,7 @@ async def test_whip_publishes_and_whep_watches(server):
             headers = sdp if status == 404 else {"content-type": "text/plain"}
             assert (await http.post(wrong, content=watch, headers=headers)).status_code == status
         assert (await http.post("/whip", content=send, headers=sdp)).status_code == 400
-        assert (await http.patch(resource)).status_code == 405
+        assert (await http.put(resource)).status_code == 405
         assert (await http.delete(resource)).status_code == 200
         assert server.studio.sessions == {}
         gone = await http.post(f"/whep/{id}", content=await late.offer(control=False), headers=sdp)

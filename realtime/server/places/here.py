@@ -482,15 +482,13 @@ class Studio:
     # --- portraits
 
     async def add_portrait(self, key: str, data: bytes, title: str) -> messages.PortraitInfo:
-        """Decode, show and keep a picture. Raises BadPortrait, Busy."""
+        """Decode, show and keep a picture. Raises BadPortrait, PortraitLate, Busy."""
         session = self._get(key, Right.CONTROL)
         if not self._uploads.take(session.id):
             raise Busy("Other portraits are being prepared")
         try:
             image = await self._decoder.decode(data)
             portrait = await session.performer.try_portrait(image, title)
-        except TimeoutError:
-            raise Busy("The portrait could not be prepared in time") from None
         finally:
             self._uploads.leave(session.id)
         infos = self._tell_portraits(session)
