@@ -7,6 +7,7 @@ A benchmark is one module and one line in `BENCHMARKS`. The module has
 - `run(options) -> Result`: the measurement; `options.quick` asks for the short form,
 - `show(result, console)`: what a person reads in the terminal (optional: all figures are listed without it),
 - `figure(result)`: a matplotlib figure, for `--plot` and the report; or `plot(result, path)`, for `--plot` alone,
+- `passed(result)`: False where the exit code is to be 1 (optional),
 - `split(name)`: how the report lays the figures out (optional, see `page`).
 
 `report` alone has `main(options)` in place of all these.
@@ -23,6 +24,7 @@ BENCHMARKS: dict[str, str] = {
     "stages": "benchmarks.live.stages",
     "glass": "benchmarks.live.glass",
     "sessions": "benchmarks.live.sessions",
+    "soak": "benchmarks.live.soak",
     "startup": "benchmarks.live.startup",
     "vcam": "benchmarks.live.vcam",
     "sync": "benchmarks.live.sync",

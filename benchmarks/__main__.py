@@ -87,7 +87,7 @@ def _measure(name: str, module: ModuleType, options: argparse.Namespace, rest: l
         result.save(options.json)
     if options.plot:
         _draw(module, result, options.plot)
-    return 0
+    return 0 if not hasattr(module, "passed") or module.passed(result) else 1
 
 
 def _draw(module: ModuleType, result: Any, path: str) -> None:

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from benchmarks.live import stamp
 from benchmarks.live.browser import GEOMETRY, chromium, open_page, why_not, write_camera
-from benchmarks.live.loopback import child, free_port
+from benchmarks.live.loopback import child, free_port, served
 from benchmarks.live.subjects import clip_name, driving_clip, letterboxed
 from benchmarks.report.page import by_case
 from benchmarks.report.result import Result
@@ -202,10 +202,7 @@ def echo(_size: int, *more: str) -> Iterator[tuple[Exchange, int]]:
 @contextmanager
 def avatar(size: int, sessions: int = 1) -> Iterator[tuple[Exchange, int]]:
     """Our server with the stamped engine, and how to make a call to it."""
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    arguments = ["-m", "benchmarks.live.stamped_server", "--port", str(port), "--size", str(size)]
-    with child([*arguments, "--max-sessions", str(sessions)], f"{address}/api/health") as process:
+    with served(size, sessions) as (address, process):
         yield lambda offer: post(f"{address}/api/sessions", offer), process.pid
 
 

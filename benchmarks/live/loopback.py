@@ -65,6 +65,17 @@ def child(arguments: Sequence[str], health: str, patience: float = 60) -> Iterat
                 process.wait()
 
 
+@contextlib.contextmanager
+def served(size: int, sessions: int, arguments: Sequence[str] = ()) -> Iterator[tuple[str, subprocess.Popen]]:
+    """`avatar serve` with the stamped engine in a process of its own, and its address. Raises DeviceError."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    whole = ["-m", "benchmarks.live.stamped_server", "--port", str(port), "--size", str(size)]
+    whole += ["--max-sessions", str(sessions), *arguments]
+    with child(whole, f"{address}/api/health") as process:
+        yield address, process
+
+
 def answers(address: str) -> bool:
     """Whether a GET of this address gives 200."""
     try:

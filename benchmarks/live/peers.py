@@ -94,12 +94,13 @@ class SyntheticPeer:
         self._reader: asyncio.Task | None = None
         self._peer.on("track", self._on_track)
 
-    async def call(self, exchange: Any) -> None:
-        """Connect. Raises what `exchange` (offer in, answer out; may block) raises."""
+    async def call(self, exchange: Any) -> dict[str, str]:
+        """Connect; the answer. Raises what `exchange` (offer in, answer out; may block) raises."""
         await self._peer.setLocalDescription(await self._peer.createOffer())
         mine = self._peer.localDescription
         answer = await asyncio.to_thread(exchange, {"type": mine.type, "sdp": mine.sdp})
         await self._peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+        return answer
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         self._reader = asyncio.ensure_future(self._read(track))

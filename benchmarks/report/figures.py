@@ -158,6 +158,23 @@ def sessions_figure(result: Result) -> Any:
     return figure
 
 
+def soak_figure(result: Result, units: dict[str, str]) -> Any:
+    """What a server holds and how late its pictures are, over time, each with its growth per hour."""
+    figure, axes = canvas(2, 2, height=2.0)
+    for axis, (name, unit) in zip(axes.flat, units.items(), strict=True):
+        curve, grown = result.series[name], result.get(f"{name}.growth")
+        low, high = (result.get(f"{name}.growth at {end}") for end in ("least", "most"))
+        axis.plot([t / 60 for t in curve["seconds"]], curve["values"], color=BLUE, linewidth=0.8)
+        title = f"{name}, {unit}" if unit else name
+        if grown is not None and grown.value is not None:
+            title += f": {grown.value:+.2g} an hour ({low.value:.2g} to {high.value:.2g})"
+        axis.set_title(title, loc="left", color=INK)
+        values = sorted(curve["values"])
+        axis.set_ylim(0, 1.2 * values[int(0.995 * (len(values) - 1))])
+        axis.set_xlabel("minutes", fontsize=8)
+    return figure
+
+
 def quality_figure(result: Result, turns: Sequence[tuple[int, int]]) -> Any:
     """L1 and AKD of self-reenactment over the head's turn from the portrait, one line per engine."""
     figure, axes = canvas(1, 2, height=2.8)

@@ -28,6 +28,21 @@ def slope(times: Sequence[float], values: Sequence[float]) -> float:
     return float(theilslopes(np.asarray(values, float)[::step], np.asarray(times, float)[::step]).slope)
 
 
+def growth(times: Sequence[float], values: Sequence[float], parts: int = 30) -> tuple[float, float, float]:
+    """Growth of `values` per unit of `times` and its 95 % interval: (slope, low, high), by Theil and Sen.
+
+    Readings that follow each other are alike, so that an interval over all of them would be far too narrow: the
+    slopes are those between medians of `parts` stretches. NaN where there are fewer than five of them.
+    """
+    from scipy.stats import theilslopes
+
+    at, of = (np.array([np.median(c) for c in chunks(x, parts)]) for x in (times, values))
+    if len(at) < 5:
+        return float("nan"), float("nan"), float("nan")
+    found = theilslopes(of, at, 0.95)
+    return float(found.slope), float(found.low_slope), float(found.high_slope)
+
+
 def ratio_interval(
     old: Sequence[float], new: Sequence[float], level: float = 0.95, rounds: int = 2000, seed: int = 0,
     of: Callable[..., np.ndarray] = np.mean,
