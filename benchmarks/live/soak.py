@@ -1,10 +1,10 @@
 """Endurance: does anything grow while one caller stays and others come and go, for minutes or for a day?
 
-A real `avatar serve` in a process of its own. One caller with a camera of 30 fps stays (a process of its own as well);
-beside it callers come and leave properly or vanish, portraits are uploaded, motion sockets are opened and dropped.
-Memory, threads, descriptors and the delay of the caller who stays are read all the time. Of each the growth per hour is
-given with its 95 % interval; the exit code is 1 where even the interval's lower end is above the bound, or where the
-caller lost its session, or where sessions were left behind. Growth is judged from ten minutes on.
+A real `avatar serve` in a process of its own. One caller with a camera of 30 fps stays (in a process of its own as
+well); beside it callers come and leave properly or vanish, portraits are uploaded, motion sockets are opened and
+dropped. Memory, threads, descriptors and the delay of the caller who stays are read all the time. Of each the growth
+per hour is given with its 95 % interval; the exit code is 1 where even the interval's lower end is above the bound,
+where the caller lost its session, or where sessions were left behind. Growth is judged from ten minutes on.
 
   python -m benchmarks soak --minutes 120 --json soak.json --plot soak.png
   python -m benchmarks soak --quick                                  a minute: does it run at all?
@@ -113,16 +113,16 @@ async def _soak(meter: Meter, crowd: Crowd, caller: Caller, seconds: float) -> i
         part.cancel()
     await asyncio.gather(*coming, return_exceptions=True)
     try:
-        return await _left_behind(crowd.address)
+        return await left_behind(crowd.address, 1)
     except httpx.HTTPError as error:
         raise DeviceError("avatar serve", f"does not answer in the end: {type(error).__name__}") from error
 
 
-async def _left_behind(address: str) -> int:
-    """Sessions beside the caller's own, once they had time to go. Raises httpx.HTTPError."""
+async def left_behind(address: str, staying: int) -> int:
+    """Sessions beside those that stay, once they had time to go. Raises httpx.HTTPError."""
     until = time.monotonic() + SETTLING_S
     async with httpx.AsyncClient(base_url=address, timeout=30) as http:
-        while (left := (await http.get("/api/health")).json()["sessions"] - 1) and time.monotonic() < until:
+        while (left := (await http.get("/api/health")).json()["sessions"] - staying) and time.monotonic() < until:
             await asyncio.sleep(1.0)
     return left
 
@@ -161,14 +161,16 @@ class Crowd:
         """One after the other calls with a camera and stays three seconds; every other one says goodbye."""
         for turn in itertools.count():
             peer = SyntheticPeer(self.clip, turn)
-            with self._counted("calls"):
-                answer = await peer.call(lambda offer: post(f"{self.address}/api/sessions", offer))
-                await asyncio.sleep(3.0)
-                self.counts["calls without a picture"] += not peer.seen
-                if turn % 2:
-                    async with self._http() as http:
-                        await http.delete(f"/api/sessions/{answer['id']}")
-            await peer.close()
+            try:
+                with self._counted("calls"):
+                    answer = await peer.call(lambda offer: post(f"{self.address}/api/sessions", offer))
+                    await asyncio.sleep(3.0)
+                    self.counts["calls without a picture"] += not peer.seen
+                    if turn % 2:
+                        async with self._http() as http:
+                            await http.delete(f"/api/sessions/{answer['id']}")
+            finally:
+                await peer.close()
             await asyncio.sleep(self.pause)
 
     async def uploaders(self) -> None:
