@@ -51,7 +51,7 @@ class Page {
   constructor(connection) {
     this.connection = connection;
     this.camera = new CameraPanel(connection);
-    this.portraits = new Portraits(get("gallery", HTMLElement), get("consent", HTMLDialogElement), connection, this.#wishes);
+    this.portraits = new Portraits(get("gallery", HTMLElement), connection, this.#wishes);
     this.#calibration = new Calibration(
       () => this.camera.stream,
       () => ({ seen: ["tracking", "holding"].includes(this.#state?.face ?? ""), progress: this.#state?.calibration ?? 0 }),
@@ -165,6 +165,7 @@ class Page {
     snapshotButton.addEventListener("click", async () => {
       await this.portraits.add(await snapshot(get("camera-view", HTMLVideoElement)), "Snapshot");
     });
+    get("edit-portrait", HTMLButtonElement).addEventListener("click", () => void this.portraits.change());
     get("delete-portrait", HTMLButtonElement).addEventListener("click", () => void this.portraits.remove());
     this.portraits.addEventListener("own", (event) => {
       get("own-row", HTMLElement).hidden = !(/** @type {CustomEvent<boolean>} */ (event).detail);

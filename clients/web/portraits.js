@@ -2,10 +2,11 @@
 // brought to each new session.
 // @ts-check
 import { Refused } from "./ask.js";
+import { edit } from "./editor.js";
 import { Gallery } from "./gallery.js";
 import { forget, keep, kept } from "./keep.js";
 import { cover, say } from "./notices.js";
-import { consents, smaller, upload } from "./uploads.js";
+import { look, upload } from "./uploads.js";
 
 /** @typedef {import("./types.js").Portrait} Portrait */
 /** @typedef {import("./types.js").State} State */
@@ -25,14 +26,14 @@ export class Portraits extends EventTarget {
   /** @type {string | null} */ #announce = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #loaded;
+  /** @type {Promise<unknown>} the last look at a picture, over or not */ #looking = Promise.resolve();
 
   /**
-   * @param {HTMLElement} root @param {HTMLDialogElement} dialog @param {import("./connection.js").Connection} connection
+   * @param {HTMLElement} root @param {import("./connection.js").Connection} connection
    * @param {import("./wishes.js").Wishes} wishes
    */
-  constructor(root, dialog, connection, wishes) {
+  constructor(root, connection, wishes) {
     super();
-    this.dialog = dialog;
     this.connection = connection;
     this.wishes = wishes;
     this.gallery = new Gallery(root);
@@ -163,13 +164,25 @@ export class Portraits extends EventTarget {
     }
   }
 
-  /** A new picture of the user's. @param {Blob} picture @param {string} title */
-  async add(picture, title) {
-    if (!this.connection.session) { say("Wait until the avatar is live."); return; }
-    if (!(await consents(this.dialog, picture))) return;
+  /** A new picture of the user's. @param {Blob} picture @param {string} title @param {Own} [old]  that it takes the place of */
+  async add(picture, title, old) {
+    const { session } = this.connection;
+    if (!session) { say("Wait until the avatar is live."); return; }
+    say("");
+    /** @type {Blob | null} */
+    let portrait;
+    try {
+      const looked = this.#looking.then(() => look(session, picture)); // the server looks at one of a session's at once
+      this.#looking = looked.catch(() => {});
+      portrait = await edit(looked, old !== undefined);
+    } catch (error) {
+      say(error instanceof Refused ? error.message : "That picture could not be used.");
+      return;
+    }
+    if (!portrait) return;
     say("Preparing the portrait", "busy");
-    const stored = { key: newKey(), title, picture: await smaller(picture), at: Date.now() };
-    const own = { ...stored, image: URL.createObjectURL(stored.picture) };
+    const stored = { key: newKey(), title, picture: portrait, at: Date.now() };
+    const own = { ...stored, image: URL.createObjectURL(portrait) };
     const before = this.wishes.portrait;
     this.#own.push(own);
     this.wishes.set({ portrait: own.key });
@@ -177,10 +190,28 @@ export class Portraits extends EventTarget {
     this.#ask(own.key);
     this.#list();
     this.#settle();
-    if (await this.#bring(own)) await keep(stored);
-    else if (this.wishes.portrait === own.key) this.wishes.set({ portrait: before });
+    if (await this.#bring(own)) {
+      await keep(stored);
+      if (old) await this.#forget(old);
+    } else if (this.wishes.portrait === own.key) this.wishes.set({ portrait: before });
     await this.#load();
     this.#settle();
+  }
+
+  /** Crop or turn the portrait that is chosen. */
+  async change() {
+    const own = this.#find(this.wishes.portrait);
+    if (own) await this.add(own.picture, own.title, own);
+  }
+
+  /** @param {Own} own */
+  async #forget(own) {
+    const [id, session] = [this.#served.get(own.key), this.connection.session];
+    this.#served.delete(own.key);
+    await forget(own.key);
+    if (id && session) {
+      await fetch(`/api/sessions/${session}/portraits/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => {});
+    }
   }
 
   /** Forget the portrait that is chosen, here and on the server. */
@@ -188,13 +219,8 @@ export class Portraits extends EventTarget {
     const own = this.#find(this.wishes.portrait);
     if (!own) return;
     this.wishes.set({ portrait: null });
-    const [id, session] = [this.#served.get(own.key), this.connection.session];
-    this.#served.delete(own.key);
-    await forget(own.key);
+    await this.#forget(own);
     await this.#load();
-    if (id && session) {
-      await fetch(`/api/sessions/${session}/portraits/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => {});
-    }
     say(`“${own.title}” is deleted, here and on the server.`, "note");
     this.gallery.focus();
   }

@@ -1,6 +1,8 @@
 // What the server says on the control channel and at /api. The server's own schema: /api/control.schema.json.
 export interface Direction { name: string; lo: number; hi: number; about: string; group: string; unit: string }
 export interface Portrait { id: string; title: string; image: string; uploaded: boolean }
+export interface FaceBox { x: number; y: number; width: number; height: number; cut: boolean }
+export interface Look { image: string; width: number; height: number; turned: boolean; faces: FaceBox[] }
 export type Source = "camera" | "sample" | "motion";
 export type Background = "original" | "green" | "blur";
 export type Face = "tracking" | "holding" | "easing" | "resting" | "waiting";

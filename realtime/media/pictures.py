@@ -32,9 +32,11 @@ def read_picture(path: str | Path, max_side: int | None = None) -> np.ndarray:
         raise BadFile(path, "is empty")
     image = _decode(data)
     if image is None:
+        image = _decode_with_pillow(data.tobytes())
+    if image is None:
         image = _decode_with_av(path)
     if image is None:
-        raise BadFile(path, "is not a picture that can be read (PNG, JPEG, WebP, BMP, TIFF)")
+        raise BadFile(path, "is not a picture that can be read (PNG, JPEG, WebP, BMP, GIF, TIFF, AVIF, HEIC)")
     if max_side is not None and max(image.shape[:2]) > max_side:
         scale = max_side / max(image.shape[:2])
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -119,6 +121,23 @@ def _decode(data: np.ndarray) -> np.ndarray | None:
         alpha = raw[..., 3:].astype(np.float32) / (65535.0 if raw.dtype == np.uint16 else 255.0)
         image = (image * alpha + 255.0 * (1.0 - alpha) + 0.5).astype(np.uint8)
     return image
+
+
+def _decode_with_pillow(data: bytes) -> np.ndarray | None:
+    """Formats that OpenCV does not read (HEIC of a telephone, which is of many tiles; AVIF; GIF): the first frame."""
+    import io
+
+    import pillow_heif
+    from PIL import Image, ImageOps
+
+    from realtime.media.uploads import flatten
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return flatten(ImageOps.exif_transpose(picture))
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        return None
 
 
 def _decode_with_av(path: Path) -> np.ndarray | None:

@@ -9,13 +9,16 @@ import struct
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from realtime.errors import BadPortrait
 
-FORMATS = ("PNG", "JPEG", "WEBP")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF")
+NAMES = "PNG, JPEG, WebP, GIF, TIFF, AVIF or HEIC"
 LARGEST_SIDE = 1536
 """Pixels. Larger portraits are scaled down: no engine draws more."""
 SMALLEST_SIDE = 64
@@ -66,12 +69,13 @@ def _pieces(data: bytes) -> Iterator[bytes]:
 
 
 def decode_portrait(data: bytes, max_pixels: int) -> np.ndarray:
-    """The picture in `data` (PNG, JPEG or WebP): uint8 (H, W, 3) RGB, upright, no side above `LARGEST_SIDE`.
+    """The picture in `data` (`NAMES`): uint8 (H, W, 3) RGB, upright, no side above `LARGEST_SIDE`.
 
     What it would cost is judged first (`check_cost`); the size is read from the header and checked before any pixel
     is decoded; only the first frame of an animation is taken; transparency is laid over white; names, places and all
     else in the file's metadata are left behind. Raises BadPortrait; MemoryError where there is too little."""
     check_cost(data)
+    _know_heif()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
@@ -86,17 +90,27 @@ def decode_portrait(data: bytes, max_pixels: int) -> np.ndarray:
                 picture.draft("RGB", (LARGEST_SIDE, LARGEST_SIDE))  # lets JPEG decode at a fraction of its size
                 picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
                 upright = ImageOps.exif_transpose(picture)
-                return _flatten(upright)
+                return flatten(upright)
         except UnidentifiedImageError:
-            raise BadPortrait("this is not a PNG, JPEG or WebP picture") from None
+            raise BadPortrait(f"this is not a {NAMES} picture") from None
         except Image.DecompressionBombError:
             raise BadPortrait(f"its pixels are too many; at most {max_pixels // 1_000_000} million") from None
         except (OSError, SyntaxError, ValueError, EOFError):
             raise BadPortrait("the picture is damaged") from None
 
 
-def _flatten(picture: Image.Image) -> np.ndarray:
+@lru_cache(maxsize=1)
+def _know_heif() -> None:
+    """HEIC, as telephones write it."""
+    pillow_heif.register_heif_opener(thumbnails=False)
+
+
+def flatten(picture: Image.Image) -> np.ndarray:
     """RGB over white."""
+    if picture.mode.startswith(("I", "F")):  # 16 bits or more of grey, which `convert` would cut off
+        grey = np.asarray(picture, np.float64)
+        top = next((top for top in (1.0, 255.0, 65535.0) if grey.max() <= top), float(grey.max()))
+        picture = Image.fromarray(np.clip(grey / top * 255.0 + 0.5, 0, 255).astype(np.uint8))
     if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)

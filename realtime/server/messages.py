@@ -112,6 +112,27 @@ class PortraitInfo(BaseModel):
     uploaded: bool = False
 
 
+class FaceInfo(BaseModel):
+    """One face in a picture. Left, top, width and height as shares of the picture's; cut: its border goes through
+    the face."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    cut: bool
+
+
+class Look(BaseModel):
+    """What is in a picture that might become a portrait. image: it, upright, as a `data:` address."""
+
+    image: str
+    width: int
+    height: int
+    turned: bool
+    faces: list[FaceInfo]
+
+
 class State(BaseModel):
     """What the session shows now. Sent after the channel opens and after each change."""
 

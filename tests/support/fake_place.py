@@ -142,6 +142,10 @@ class FakePlace:
         state = self.state(key).state
         return messages.Pong(t=command.t) if isinstance(command, messages.Ping) else state
 
+    async def look(self, key: str, data: bytes) -> messages.Look:
+        self.entry(key, Right.CONTROL)
+        return messages.Look(image="data:image/jpeg;base64,", width=64, height=64, turned=False, faces=[])
+
     async def add_portrait(self, key: str, data: bytes, title: str) -> messages.PortraitInfo:
         entry = self.entry(key, Right.CONTROL)
         self.uploads.append(data)

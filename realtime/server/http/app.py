@@ -180,6 +180,11 @@ def _handle_errors(app: FastAPI) -> None:
         return answer(503, error, {"Retry-After": "10"})
 
 
+def _check_picture(request: Request) -> None:
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() not in pages.PICTURES:
+        raise HTTPException(415, "Send the picture itself, with its type: image/png, image/jpeg and so on")
+
+
 def _add_api(app: FastAPI, door: Door) -> None:
     place = door.place
 
@@ -288,11 +293,12 @@ def _add_api(app: FastAPI, door: Door) -> None:
         consent: Annotated[bool, Query(description="I may use this face: it is mine, or its owner agreed")] = False,
         title: Annotated[str, Query(max_length=60)] = "Your picture",
     ) -> messages.PortraitInfo:
-        """Bring a portrait (PNG, JPEG or WebP as the body) to this session, and show it. Kept until it ends."""
+        """Bring a portrait (the picture as the body) to this session, and show it. Kept until it ends.
+
+        PNG, JPEG, WebP, GIF, TIFF, AVIF or HEIC. One that lies on its side is set upright."""
         if not consent:
             raise HTTPException(403, "Say first that you may use this face (consent=true)")
-        if request.headers.get("content-type", "").split(";")[0].strip().lower() not in pages.PICTURES:
-            raise HTTPException(415, "Send the picture itself, as image/png, image/jpeg or image/webp")
+        _check_picture(request)
         client = client_of(request)
         if not door.uploads.take(client):
             async for _ in request.stream():
@@ -302,6 +308,19 @@ def _add_api(app: FastAPI, door: Door) -> None:
             return await place.add_portrait(id, await request.body(), title)
         finally:
             door.uploads.leave(client)
+
+    @app.post(
+        "/api/sessions/{id}/look",
+        tags=["portraits"],
+        responses=problems(404, 415, 429, 503),
+        openapi_extra={"requestBody": picture},
+        dependencies=[Depends(knock)],
+    )
+    async def look(id: str, request: Request) -> messages.Look:
+        """What is in a picture, before it is brought: it as a JPEG, set upright, and where its faces are. Nothing of
+        it is kept."""
+        _check_picture(request)
+        return await place.look(id, await request.body())
 
     @app.delete(
         "/api/sessions/{id}/portraits/{portrait}",

@@ -11,7 +11,9 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from realtime.server.http.door import Door
 
-PICTURES = ("image/png", "image/jpeg", "image/webp")
+_KINDS = ("png", "jpeg", "webp", "gif", "tiff", "avif", "heic", "heif")
+PICTURES = (*(f"image/{kind}" for kind in _KINDS), "application/octet-stream")
+"""Types of pictures that are taken; browsers do not know that of every file."""
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",

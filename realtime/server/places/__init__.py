@@ -195,6 +195,9 @@ class Place(Protocol):
     async def add_portrait(self, key: str, data: bytes, title: str) -> messages.PortraitInfo:
         """Decode, show and keep a picture. Raises BadPortrait, Busy."""
 
+    async def look(self, key: str, data: bytes) -> messages.Look:
+        """Decode a picture and find its faces; nothing is kept. Raises BadPortrait, Busy."""
+
     async def remove_portrait(self, key: str, portrait: str) -> None:
         """Forget a picture. Raises UnknownName."""
 

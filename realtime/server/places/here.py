@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,8 @@ from pydantic import BaseModel
 
 import realtime
 from realtime.engines import Engine
-from realtime.errors import UsageError
+from realtime.errors import BadPortrait, UsageError
+from realtime.face.upright import Looked, box, is_cut, look
 from realtime.flow.mailbox import Closed
 from realtime.flow.pacing import Cadence
 from realtime.flow.threads import cores
@@ -484,15 +486,42 @@ class Studio:
     async def add_portrait(self, key: str, data: bytes, title: str) -> messages.PortraitInfo:
         """Decode, show and keep a picture. Raises BadPortrait, PortraitLate, Busy."""
         session = self._get(key, Right.CONTROL)
+        with self._upload(session):
+            seen = await self._looked(data)
+            if seen.faces and is_cut(seen.faces[0], seen.image):
+                raise BadPortrait("the picture's border cuts through the face; use one that shows all of it")
+            portrait = await session.performer.try_portrait(seen.image, title)
+        infos = self._tell_portraits(session)
+        return next(info for info in infos if info.id == portrait.id)
+
+    async def look(self, key: str, data: bytes) -> messages.Look:
+        """Decode a picture and find its faces; nothing is kept. Raises BadPortrait, Busy."""
+        with self._upload(self._get(key, Right.CONTROL)):
+            seen = await self._looked(data)
+            jpeg = await asyncio.to_thread(encode_jpeg, seen.image, None, 92)
+        height, width = seen.image.shape[:2]
+        faces = []
+        for face in seen.faces:
+            x, y, w, h = box(face)
+            cut = is_cut(face, seen.image)
+            faces.append(messages.FaceInfo(x=x / width, y=y / height, width=w / width, height=h / height, cut=cut))
+        address = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+        return messages.Look(image=address, width=width, height=height, turned=seen.turns != 0, faces=faces)
+
+    async def _looked(self, data: bytes) -> Looked:
+        """A stranger's picture, decoded, upright, with its faces."""
+        image = await self._decoder.decode(data)
+        return await asyncio.wait_for(asyncio.wrap_future(self.pool.aside.submit(look, image)), 30.0)
+
+    @contextlib.contextmanager
+    def _upload(self, session: Session) -> Iterator[None]:
+        """One of the few pictures that are worked on at once. Raises Busy."""
         if not self._uploads.take(session.id):
             raise Busy("Other portraits are being prepared")
         try:
-            image = await self._decoder.decode(data)
-            portrait = await session.performer.try_portrait(image, title)
+            yield
         finally:
             self._uploads.leave(session.id)
-        infos = self._tell_portraits(session)
-        return next(info for info in infos if info.id == portrait.id)
 
     async def remove_portrait(self, key: str, portrait: str) -> None:
         """Forget a picture. Raises UnknownName."""
