@@ -4,17 +4,23 @@
 const VERTEX = `
 attribute vec2 place; varying vec2 at;
 void main() { at = vec2(place.x, 1.0 - place.y); gl_Position = vec4(place * 2.0 - 1.0, 0.0, 1.0); }`;
-// Key (0, 177, 64) in Cb, Cr. Near it: transparent; green that spills onto hair is taken down to its neighbours.
+// A pixel on the outline is a mixture, c = a * person + (1 - a) * key. How much of it is key is read from its colour
+// (Cb, Cr) along the key's; what is left when that is taken away is the person, multiplied by a already: no rim of
+// green, and none of black or white, whatever lies behind. What green is left (spill on hair) goes down to its neighbours.
 const FRAGMENT = `
 precision mediump float;
 uniform sampler2D picture; varying vec2 at;
+const vec3 key = vec3(0.0, 0.694, 0.251);
 vec2 chroma(vec3 c) { return vec2(-0.169 * c.r - 0.331 * c.g + 0.5 * c.b, 0.5 * c.r - 0.419 * c.g - 0.081 * c.b); }
 void main() {
   vec3 c = texture2D(picture, at).rgb;
-  float far = distance(chroma(c), chroma(vec3(0.0, 0.694, 0.251)));
-  float alpha = smoothstep(0.1, 0.22, far);
-  c.g = min(c.g, max(c.r, c.b) + 0.04);
-  gl_FragColor = vec4(c * alpha, alpha);
+  vec2 k = chroma(key);
+  float share = dot(chroma(c), k) / dot(k, k);
+  float alpha = clamp((0.93 - share) / 0.87, 0.0, 1.0);
+  vec3 person = clamp(c - key * (1.0 - alpha), 0.0, alpha);
+  float neighbours = alpha < 0.98 ? (person.r + person.b) / 2.0 : max(person.r, person.b) + 0.03;
+  person.g = min(person.g, neighbours);
+  gl_FragColor = vec4(person, alpha);
 }`;
 
 /**

@@ -125,10 +125,10 @@ def test_an_uploaded_portrait_belongs_to_its_session_alone(http, session):
 @pytest.mark.parametrize(
     ("body", "kind", "says"),
     [
-        (b"not a picture", "image/png", "not a PNG, JPEG or WebP"),
+        (b"not a picture", "image/png", "not a PNG, JPEG, WebP, GIF"),
         (png()[:800], "image/png", "damaged"),
         (png(np.zeros((8, 8, 3), np.uint8)), "image/png", "too few"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/png", "not a PNG, JPEG or WebP"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/png", "not a PNG, JPEG, WebP, GIF"),
         (png(np.full((100, 100, 3), 128, np.uint8)), "image/png", "no face"),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from realtime.media.backgrounds import GREEN
 from tests.support.browser import picture_of
 from tests.support.page import SIZE, difference, live, only_session, open_page, studio, until, wait_js
 from tests.support.server import Running
@@ -155,3 +157,55 @@ def test_the_view_has_a_landmark_and_a_heading(page, view):
     tree = shown.locator("body").aria_snapshot()
     assert "- main" in tree
     assert 'heading "The avatar" [level=1]' in tree
+
+
+MIXED = """async ([own, green]) => {
+  const { key } = await import('/app/keying.js');
+  const side = 128, drawn = document.createElement('canvas'), keyed = document.createElement('canvas');
+  drawn.width = drawn.height = side;
+  const paper = drawn.getContext('2d'), pixels = paper.createImageData(side, side), alphas = [];
+  for (let y = 0; y < side; y++) for (let x = 0; x < side; x++) {
+    const alpha = Math.min(1, Math.max(0, (40 - Math.hypot(x - 64, y - 64)) / 12 + 0.5));
+    alphas.push(alpha);
+    for (let c = 0; c < 3; c++) pixels.data[4 * (y * side + x) + c] = own[c] * alpha + green[c] * (1 - alpha);
+    pixels.data[4 * (y * side + x) + 3] = 255;
+  }
+  const video = document.createElement('video');
+  video.muted = true;
+  video.srcObject = drawn.captureStream(10);
+  document.body.append(video, keyed);
+  const timer = setInterval(() => paper.putImageData(pixels, 0, 0), 50);
+  await video.play();
+  if (!key(video, keyed)) throw new Error('no WebGL');
+  await new Promise(resolve => setTimeout(resolve, 1500));
+  clearInterval(timer);
+  const over = ground => {
+    const copy = document.createElement('canvas');
+    copy.width = copy.height = side;
+    const g = copy.getContext('2d');
+    g.fillStyle = `rgb(${ground},${ground},${ground})`;
+    g.fillRect(0, 0, side, side);
+    g.drawImage(keyed, 0, 0);
+    return [...g.getImageData(0, 0, side, side).data];
+  };
+  return [alphas, over(0), over(255)];
+}"""
+
+
+@pytest.mark.parametrize("own", [(30, 22, 18), (224, 184, 160), (128, 128, 128), (250, 250, 250)])
+def test_a_transparent_view_has_no_rim(chrome, server, own):
+    """One colour with a soft outline before green, keyed, over black and over white: as if it stood there."""
+    context = chrome.new_context()
+    page = context.new_page()
+    page.goto(f"{server.url}/view/{'x' * 24}")
+    alphas, *seen = page.evaluate(MIXED, [list(own), list(GREEN)])
+    alpha = np.array(alphas).reshape(128, 128, 1)
+    edge = ((alpha > 0.1) & (alpha < 0.9))[..., 0]
+    for ground, pixels in zip((0.0, 255.0), seen, strict=True):
+        picture = np.array(pixels, float).reshape(128, 128, 4)[..., :3]
+        truth = np.array(own) * alpha + ground * (1 - alpha)
+        off = (picture - truth)[edge]
+        assert np.abs(off.mean(axis=0)).max() < 16, f"a rim over {ground:.0f}"
+        assert np.abs(off).mean() < 18
+        assert (off[:, 1] - off[:, [0, 2]].mean(axis=1)).mean() < 8, "a green rim"
+    context.close()

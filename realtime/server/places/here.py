@@ -510,8 +510,7 @@ class Studio:
 
     async def _looked(self, data: bytes) -> Looked:
         """A stranger's picture, decoded, upright, with its faces."""
-        image = await self._decoder.decode(data)
-        return await asyncio.wait_for(asyncio.wrap_future(self.pool.aside.submit(look, image)), 30.0)
+        return await asyncio.to_thread(look, await self._decoder.decode(data))
 
     @contextlib.contextmanager
     def _upload(self, session: Session) -> Iterator[None]:
