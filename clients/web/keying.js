@@ -18,8 +18,13 @@ void main() {
   float share = dot(chroma(c), k) / dot(k, k);
   float alpha = clamp((0.93 - share) / 0.87, 0.0, 1.0);
   vec3 person = clamp(c - key * (1.0 - alpha), 0.0, alpha);
-  float neighbours = alpha < 0.98 ? (person.r + person.b) / 2.0 : max(person.r, person.b) + 0.03;
-  person.g = min(person.g, neighbours);
+  bool outline = alpha < 0.98;
+  float left = max(0.0, person.g - (outline ? (person.r + person.b) / 2.0 : max(person.r, person.b) + 0.03));
+  person.g -= left;
+  if (outline) { // skin is the opposite of green: more of the pixel was key than its colour said
+    person.b = max(0.0, person.b - left / key.g * key.b);
+    alpha = max(alpha - left / key.g, max(person.r, max(person.g, person.b)));
+  }
   gl_FragColor = vec4(person, alpha);
 }`;
 

@@ -61,7 +61,7 @@ def with_background(image: np.ndarray, background: Background) -> np.ndarray:
         return image
     mask = person_mask(image)[..., None]
     if background == "green":
-        behind = np.broadcast_to(np.float32(GREEN), image.shape)
+        behind = np.broadcast_to(np.array(GREEN, np.float32), image.shape)
         image = decontaminated(image, mask)
     else:
         # The person is left out of the blur, or a halo would show around the head.
