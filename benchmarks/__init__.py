@@ -32,5 +32,6 @@ BENCHMARKS: dict[str, str] = {
     "gpu": "benchmarks.device.gpu",
     "quality": "benchmarks.quality",
     "lia-cpu": "benchmarks.device.lia_cpu",
+    "liveportrait-cpu": "benchmarks.device.liveportrait_cpu",
     "report": "benchmarks.report.report",
 }

@@ -27,7 +27,7 @@ def listing() -> str:
             about = first_line(importlib.import_module(target))
         except ImportError as error:
             about = f"(needs {error.name})"
-        lines.append(f"  {name:10s} {about}")
+        lines.append(f"  {name:16s} {about}")
     return "\n".join(lines)
 
 

@@ -192,6 +192,18 @@ def cupy() -> Check:
     return Check("cupy", "ok", f"{library.__version__}, {count} GPU")
 
 
+def liveportrait() -> Check:
+    """What rate LivePortrait can be expected to have: of the engines that run live it is the heaviest."""
+    if find_spec("torch") is None:
+        return Check("liveportrait", "warn", "needs torch", "pip install 'realtime-avatar[torch]'")
+    import torch as library
+
+    from realtime.engines.liveportrait.rate import expectation
+
+    cuda = library.cuda.is_available()
+    return Check("liveportrait", "ok" if cuda else "warn", expectation("cuda" if cuda else "cpu"))
+
+
 def frame_path() -> Check:
     """How a frame of LIA or LIA-X runs here: one CUDA graph, eagerly, or on the CPU; and why."""
     from realtime.checks.gpu import describe_gpu
@@ -250,7 +262,7 @@ def home() -> Check:
 
 
 LOOKS: tuple[Callable[[], Check | list[Check]], ...] = (
-    python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, frame_path,
+    python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, liveportrait, frame_path,
     server, live_video, ports, home,
 )  # fmt: skip
 """All checks, in the order in which they matter."""

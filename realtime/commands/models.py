@@ -54,6 +54,8 @@ def pull(
 
     [b]Examples[/b]
 
+      avatar models pull liveportrait
+
       avatar models pull lia-x
 
       avatar models pull lia-x --accept-licence
@@ -74,7 +76,12 @@ def pull(
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help=f"Name to register under: {_some()}, or one of your own.")],
-    path: Annotated[Path, typer.Argument(help="The weight file (.pt, .pth, .safetensors). It stays where it is.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="The weight file (.pt, .pth, .safetensors), which stays where it is, or LivePortrait's folder."
+        ),
+    ],
 ) -> None:
     """Register a weight file that is already here.
 

@@ -43,7 +43,7 @@ Size = Annotated[
     typer.Option(parser=parse_size, metavar="N|WxH", help="Side of the picture in pixels, or its width and height."),
 ]
 Weights = Annotated[str | None, typer.Option(help="Weight file of a neural engine.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Add to the motion: smile=0.4, yaw=-10deg. Repeats."),

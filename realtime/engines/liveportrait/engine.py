@@ -20,6 +20,7 @@ from realtime.engines.liveportrait import code as c
 from realtime.engines.liveportrait.keypoints import CLOSED_LIPS, OPEN_EYE, Rules
 from realtime.engines.liveportrait.networks import Networks, load_networks
 from realtime.engines.liveportrait.prepared import SIDE, FastLivePortrait, Source
+from realtime.engines.liveportrait.rate import expectation
 from realtime.engines.neural.crop import Square, box_of
 from realtime.engines.neural.engine import (
     SMALLEST_FACE,
@@ -98,8 +99,7 @@ class LivePortraitEngine(NeuralEngine):
         self._paste: Any = None
         self.warnings: tuple[str, ...] = ()
         """Sentences about the portrait, for the user."""
-        if self._device.type == "cpu":
-            self.device += ", seconds a frame: for films; live it needs a GPU"
+        self.device += f"; {expectation(self._device.type, (self.net.size / SIDE) ** 2)}"
 
     def describe(self, motion_dim: int) -> Sequence[Direction]:
         return c.DIRECTIONS

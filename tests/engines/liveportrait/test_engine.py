@@ -76,13 +76,13 @@ def test_a_face_cut_by_the_border_is_refused_and_one_that_touches_it_warned_of(e
     from realtime.face.landmarks import find_faces
 
     image = builtin_portrait()
-    left, top, right, bottom = module.box_of(find_faces(image, 1)[0])
-    face = find_faces(image, 1)[0] - (left, 0, 0)
-    wide = int(right - left)
+    found = find_faces(image, 1)[0]
+    left, _, right, _ = module.box_of(found)
+    face, wide = found - (left, 0, 0), right - left
     with pytest.raises(BadPortrait, match="cut by the picture's border"):
         module._judged(face - (0.2 * wide, 0, 0), image)
     assert "touches the picture's border" in module._judged(face - (0.05 * wide, 0, 0), image)[0]
-    assert module._judged(face + (0.05 * wide, 0, 0), image) == ()
+    assert module._judged(face - (-0.05 * wide, 0, 0), image) == ()
     with pytest.raises(BadPortrait, match="pixels high; 32 are needed"):
         module._judged(face * 0.1, image)
 

@@ -60,13 +60,10 @@ def test_the_released_folder_one_of_its_files_and_our_file_hold_the_same(tmp_pat
 
 
 def test_the_humans_files_are_taken_before_the_animals_and_the_later_version_before_the_first(tmp_path: Path) -> None:
-    release(tmp_path / "liveportrait_animals", "base_models", 1.0)
-    release(tmp_path / "liveportrait_animals_2", "base_models_v1.1", 2.0).rename(tmp_path / "liveportrait_animals" / "x")
-    (tmp_path / "liveportrait_animals" / "x" / "base_models_v1.1").rename(
-        tmp_path / "liveportrait_animals" / "base_models_v1.1"
-    )
+    animals = release(tmp_path / "liveportrait_animals", "base_models", 1.0)
+    release(animals, "base_models_v1.1", 2.0)
     key = "warping_module.weight"
-    only = networks.load_networks(tmp_path / "liveportrait_animals").parts.state_dict()
+    only = networks.load_networks(animals).parts.state_dict()
     assert only[key][0] == 3.0  # a weight of 1, and 2
     release(tmp_path / "liveportrait", "base_models", 0.25)
     assert networks.load_networks(tmp_path).parts.state_dict()[key][0] == 1.25
