@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,27 +20,31 @@ from realtime import Direction, MotionCode, Picture, Pipeline, PipelineSettings,
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.sources import SourceBase, SourceOptions
 
+RATE = 30.0
+
 
 class Nodding(SourceBase):
     """Thirty motion codes a second: yaw and smile follow a sine."""
 
-    name, fps, kind = "a formula", 30.0, "mesh"
+    name = "a formula"
+    fps: float | None = RATE
+    kind: str | None = "mesh"
 
-    def __init__(self, rest: MotionCode, directions: list[Direction]) -> None:
+    def __init__(self, rest: MotionCode, directions: Sequence[Direction]) -> None:
         super().__init__(SourceOptions())
         self.rest = self.reference = rest
         self._index = {d.name: d.index for d in directions}
         self._n = 0
 
-    def read(self) -> MotionCode:
+    def read(self) -> MotionCode | None:
         """The next code, at its time."""
         began = getattr(self, "_began", None) or time.monotonic()
         self._began, self._n = began, self._n + 1
-        self.sleep_until(began + self._n / self.fps)
+        self.sleep_until(began + self._n / RATE)
         values = self.rest.values.copy()
         values[self._index["yaw"]] += 18 * math.sin(self._n / 12)
         values[self._index["smile"]] += 0.5 + 0.5 * math.sin(self._n / 20)
-        return MotionCode(self.kind, values, captured=time.monotonic(), pts=self._n / self.fps, index=self._n)
+        return MotionCode("mesh", values, captured=time.monotonic(), pts=self._n / RATE, index=self._n)
 
 
 class Letters(SinkBase):
@@ -71,7 +76,7 @@ async def main() -> None:
 
     engine = load_engine("mesh", size=512)
     engine.set_portrait(builtin_portrait())
-    source, sink = Nodding(engine.portrait_code, list(engine.directions)), Letters()
+    source, sink = Nodding(engine.portrait_code, engine.directions), Letters()
     try:
         await Pipeline(source, engine, [sink], PipelineSettings(duration=options.seconds)).run()
     finally:

@@ -32,7 +32,8 @@ async def record(peer: RTCPeerConnection, sink: Sink, seconds: float) -> int:
     track, taken, loop = peer.getReceivers()[0].track, 0, asyncio.get_running_loop()
     ends = loop.time() + seconds
     while loop.time() < ends:
-        image = (await track.recv()).to_ndarray(format="rgb24")
+        frame: Any = await track.recv()
+        image = frame.to_ndarray(format="rgb24")
         if not taken:
             sink.open(image.shape[1], image.shape[0], 30.0)
         now = loop.time()

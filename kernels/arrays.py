@@ -79,9 +79,9 @@ def view(x: Any, name: str) -> Array:
             device = f"cuda:{getattr(getattr(x, 'device', None), 'id', 0)}"
         return Array(name, facts["data"][0], shape, in_elements, dtype, device, x)
     if hasattr(x, "__dlpack__"):
-        import torch as library
+        from torch.utils.dlpack import from_dlpack
 
-        return view(library.from_dlpack(x), name)
+        return view(from_dlpack(x), name)
     raise KernelError(f"{name} must be an array (torch, CuPy, DLPack), not {type(x).__name__}")
 
 

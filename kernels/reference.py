@@ -16,7 +16,7 @@ def tensor(x: Any) -> Tensor:
     """`x` as a tensor, without a copy."""
     if isinstance(x, Tensor):
         return x
-    return torch.from_numpy(x) if isinstance(x, np.ndarray) else torch.from_dlpack(x)
+    return torch.from_numpy(x) if isinstance(x, np.ndarray) else torch.utils.dlpack.from_dlpack(x)
 
 
 def copied(result: Any, out: Any, kind: Any = None, *, drop_first: bool = False) -> Any:

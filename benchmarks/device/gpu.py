@@ -32,7 +32,8 @@ from realtime.engines.latent.fused import fuse
 from realtime.engines.latent.layers import LatentAnimator
 from realtime.engines.latent.lia import FastLia, Lia
 from realtime.engines.latent.lia_x import FastLiaX, LiaX
-from realtime.engines.latent.prepared import Placement, Prepared
+from realtime.engines.latent.prepared import Prepared
+from realtime.engines.neural.place import Placement
 from realtime.engines.weights import recipe
 from realtime.errors import UnknownName
 from realtime.measures.sheets import number

@@ -319,12 +319,12 @@ def _mesh(device: torch.device, dry: bool) -> Job:
     triangles = torch.cat([sheet, sheet + len(grid)]).int()
     sides = points[triangles.long()]
     box = int((sides.amax(1) - sides.amin(1)).max()) + 2
-    mesh = tuple(t.to(device).contiguous() for t in (points, depth, uv, triangles))
+    mesh = [t.to(device).contiguous() for t in (points, depth, uv, triangles)]
     out = torch.empty(2, side, side, device=device)
     scratch = torch.empty(side, side, dtype=torch.int64, device=device)
     return Job(
         lambda: kernels.mesh_flow(*mesh, scratch=scratch, out=out),
-        lambda: chains.mesh_flow(*mesh, (side, side), box),
+        lambda: chains.mesh_flow(mesh[0], mesh[1], mesh[2], mesh[3], (side, side), box),
         lambda: reference.mesh_flow(points, depth, uv, triangles, torch.empty(2, side, side), -1e4),
         size_of(*mesh, out),
     )

@@ -211,7 +211,7 @@ def prompt(size: int) -> AbstractContextManager[tuple[Exchange, int]]:
     return echo(size, "prompt")
 
 
-SERVERS = {"echo": echo, "prompt": prompt, "avatar": avatar}
+SERVERS: dict[str, Callable[[int], Any]] = {"echo": echo, "prompt": prompt, "avatar": avatar}
 
 
 def post(address: str, offer: dict[str, str]) -> dict[str, str]:

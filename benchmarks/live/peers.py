@@ -36,7 +36,7 @@ def encode_clip(images: Sequence[np.ndarray], fps: int, bit_rate: int = 1_000_00
     """VP8 of a stamped clip, a key frame every second, as a browser's encoder would make it."""
     codec = av.CodecContext.create("libvpx", "w")
     codec.height, codec.width = images[0].shape[:2]
-    codec.pix_fmt, codec.time_base, codec.framerate = "yuv420p", Fraction(1, fps), fps
+    codec.pix_fmt, codec.time_base, codec.framerate = "yuv420p", Fraction(1, fps), Fraction(fps)
     codec.bit_rate, codec.gop_size = bit_rate, fps
     codec.options = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "error-resilient": "1"}
     out = []
@@ -124,5 +124,5 @@ class SyntheticPeer:
 def luma(frame: av.VideoFrame) -> np.ndarray:
     """The brightness of a frame, uint8 (H, W, 1), without converting its colours."""
     plane = frame.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
     return rows[: frame.height, : frame.width, None]

@@ -136,8 +136,8 @@ def _figures(result: Result, count: int, measured: dict[str, Any], fps: int) -> 
 
 def show(result: Result, console: Console) -> None:
     """One row per count."""
-    heads = ("fps", "fps least", "fairness", "latency.p50", "latency.p95", "server cpu", "server cpu each")
-    heads = (*heads, "clients cpu", "server memory", "refused")
+    heads = ["fps", "fps least", "fairness", "latency.p50", "latency.p95", "server cpu", "server cpu each"]
+    heads += ["clients cpu", "server memory", "refused"]
     table = Table("sessions", *heads, title="fps; ms; % of a core; MiB; refusals of 2 calls too many")
     for count in result.settings["counts"]:
         table.add_row(str(count), *(cell(result.get(f"{count}.{h}")) for h in heads))

@@ -55,7 +55,10 @@ def run(options: argparse.Namespace) -> Result:
     result = Result("startup", settings={"engine": options.engine, "size": options.size, "starts": starts})
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("startup", total=2 * starts + 2)
-        imports = [imported() for _ in range(max(3, starts)) if progress.advance(task) is None]
+        imports = []
+        for _ in range(max(3, starts)):
+            imports.append(imported())
+            progress.advance(task)
         _import_figures(result, imports)
         first_picture(options.engine, options.size)  # the compiler cache is filled
         times = []

@@ -182,8 +182,8 @@ def quality_figure(result: Result, turns: Sequence[tuple[int, int]]) -> Any:
     colors = dict(zip(engines, (GREY, ORANGE, BLUE, GREEN, INK), strict=False))
     for axis, key, label in ((axes[0, 0], "l1", "L1, 0 to 1"), (axes[0, 1], "akd", "AKD, px at 256")):
         for engine in engines:
-            points = [(f"{lo}-{hi}", result.get(f"turn.{engine}.{lo}-{hi}.{key}")) for lo, hi in turns]
-            points = [(name, f.value) for name, f in points if f is not None and f.value is not None]
+            found = [(f"{lo}-{hi}", result.get(f"turn.{engine}.{lo}-{hi}.{key}")) for lo, hi in turns]
+            points = [(name, f.value) for name, f in found if f is not None and f.value is not None]
             axis.plot(*zip(*points, strict=True), "o-", label=engine, color=colors.get(engine), markersize=4)
         axis.set_xlabel("head turned from the portrait, degrees", fontsize=8)
         axis.set_ylabel(label, fontsize=8)

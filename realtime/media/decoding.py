@@ -65,7 +65,7 @@ class Decoder:
     def close(self) -> None:
         """End the process, whatever it is doing. Safe to call twice."""
         if self._pool is not None:
-            self._pool.stop()
+            self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
             self._pool = None
 

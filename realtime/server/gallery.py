@@ -17,9 +17,9 @@ import numpy as np
 
 from realtime.engines import Engine
 from realtime.errors import AvatarError, UnknownName
-from realtime.media.backgrounds import with_background
+from realtime.media.backgrounds import Background, with_background
 from realtime.media.uploads import encode_jpeg
-from realtime.server.messages import Background, PortraitInfo
+from realtime.server.messages import PortraitInfo
 
 SMALL = 192
 """Side of the gallery's pictures, pixels."""

@@ -21,6 +21,7 @@ from realtime.errors import BadValue, UsageError
 from realtime.flow.mailbox import Mailbox, Slot
 from realtime.flow.metrics import Window
 from realtime.flow.threads import one_core_per_stage
+from realtime.media.backgrounds import Background
 from realtime.server import messages
 from realtime.server.follow import FACES, follow, state_of
 from realtime.server.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
@@ -113,7 +114,7 @@ class Performer:
             self._slot.put(driven)
         self.pool.wake(self)
 
-    def watch(self, background: messages.Background | None = None) -> Mailbox[Shown]:
+    def watch(self, background: Background | None = None) -> Mailbox[Shown]:
         """A box that gets each new picture, the newest only. Close it to leave. background: the viewer's own, which
         no other gets to see. Raises OneBackground where the engine cannot."""
         if background is not None:
@@ -141,7 +142,7 @@ class Performer:
         return self.choice.shown.portrait
 
     @property
-    def background(self) -> messages.Background:
+    def background(self) -> Background:
         """What is, or will be, behind the portrait."""
         return self.choice.wanted.background
 

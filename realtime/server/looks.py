@@ -10,8 +10,8 @@ import numpy as np
 
 from realtime.engines import Engine
 from realtime.errors import AvatarError, UsageError
+from realtime.media.backgrounds import Background
 from realtime.server.gallery import GalleryPortrait
-from realtime.server.messages import Background
 from realtime.server.pool import Pool
 from realtime.session.driver import Drive
 

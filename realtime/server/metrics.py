@@ -35,7 +35,7 @@ class PlaceMetrics:
         self._studio = studio
         self.registry = CollectorRegistry()
         self._gone = dict.fromkeys(("received", "rendered", "dropped", "no_face", "failures"), 0)
-        self.registry.register(self)  # type: ignore[arg-type]
+        self.registry.register(self)
 
     def keep(self, performer: Player) -> None:
         """Take over the counts of a session that ends, so that the sums never fall."""

@@ -14,6 +14,7 @@ from realtime.engines import Engine
 from realtime.errors import UsageError
 from realtime.flow.mailbox import Mailbox
 from realtime.flow.metrics import Window
+from realtime.media.backgrounds import Background
 from realtime.server import messages
 from realtime.server.follow import FACES, follow, state_of
 from realtime.server.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
@@ -122,7 +123,7 @@ class PanelPlayer:
     def tick(self, now: float) -> None:
         """The pipeline keeps its own time."""
 
-    def watch(self, background: messages.Background | None = None) -> Mailbox[Shown]:
+    def watch(self, background: Background | None = None) -> Mailbox[Shown]:
         """A box that gets each new picture. Raises OneBackground: it is the virtual camera's picture, for all."""
         if background is not None:
             raise OneBackground

@@ -8,6 +8,7 @@ import numpy as np
 
 from realtime.flow.mailbox import Mailbox
 from realtime.flow.metrics import Window
+from realtime.media.backgrounds import Background
 from realtime.server import messages
 from realtime.server.gallery import Gallery, GalleryPortrait
 from realtime.server.rtc.frames import Driven, Shown
@@ -35,7 +36,7 @@ class Player(Protocol):
     def tick(self, now: float) -> None:
         """Called `fps` times a second."""
 
-    def watch(self, background: messages.Background | None = None) -> Mailbox[Shown]:
+    def watch(self, background: Background | None = None) -> Mailbox[Shown]:
         """A box that gets each new picture. Close it to leave. background: the viewer's own. Raises OneBackground."""
 
     @property

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtime.flow.mailbox import Mailbox
+from realtime.media.backgrounds import Background
 from realtime.media.marks import draw_mark
 from realtime.media.watermark import embed
-from realtime.server.messages import Background
 from realtime.server.rtc.clock import AvatarClock
 from realtime.server.rtc.frames import Shown, to_yuv
 

@@ -56,7 +56,7 @@ class FastAppearance:
 
     def __init__(self, place: Placement, net: AppearanceExtractor) -> None:
         self.first = Conv.of(place, net.first.conv, net.first.norm)
-        self.downs = [Conv.of(place, block.conv, block.norm) for block in net.down_blocks]  # type: ignore[arg-type]
+        self.downs = [Conv.of(place, block.conv, block.norm) for block in net.down_blocks]
         self.second = Conv.of(place, net.second)
         self.residuals: list[tuple[Tensor, Tensor, Conv, Conv]] = []
         for block in net.resblocks_3d:
@@ -65,7 +65,7 @@ class FastAppearance:
             shift = kept.norm1.bias - kept.norm1.running_mean * gain
             sides = [v.detach().to(place.device, place.dtype).view(-1, 1, 1, 1) for v in (gain, shift)]
             convs = Conv.of(place, kept.conv1, kept.norm2), Conv.of(place, kept.conv2)
-            self.residuals.append((*sides, *convs))  # type: ignore[arg-type]
+            self.residuals.append((*sides, *convs))
 
     def __call__(self, x: Tensor) -> Tensor:  # (B, 3, S, S) -> (B, 32, 16, S/4, S/4)
         x = F.relu_(self.first(layout(x)))
@@ -87,8 +87,8 @@ class FastWarp:
             self.ops = reference
         self.compress = Conv.of(place, dense.compress, dense.norm)
         hourglass = dense.hourglass
-        self.downs = [Conv.of(place, b.conv, b.norm) for b in hourglass.encoder.down_blocks]  # type: ignore[arg-type]
-        self.ups = [Conv.of(place, b.conv, b.norm) for b in hourglass.decoder.up_blocks]  # type: ignore[arg-type]
+        self.downs = [Conv.of(place, b.conv, b.norm) for b in hourglass.encoder.down_blocks]
+        self.ups = [Conv.of(place, b.conv, b.norm) for b in hourglass.decoder.up_blocks]
         self.last = Conv.of(place, hourglass.decoder.conv, hourglass.decoder.norm)
         self.mask = FourierConv(place, *folded(dense.mask))
         # One product per depth for all 49 places of the 7 x 7 kernel, which `fold` then sums up; it mirrors them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -45,11 +47,7 @@ def fill_textured(image: np.ndarray, known: np.ndarray, reach: float) -> np.ndar
     total = np.zeros((*known.shape, 1), np.float32)
     mixed = np.zeros_like(image)
     nearest = np.full(known.shape, np.inf, np.float32)
-    for turn, back in (
-        (lambda a: a, lambda a: a),
-        (lambda a: a[:, ::-1], lambda a: a[:, ::-1]),
-        (lambda a: a.swapaxes(0, 1), lambda a: a.swapaxes(0, 1)),
-    ):
+    for turn, back in _WAYS:
         turned, seen = np.ascontiguousarray(turn(image)), np.ascontiguousarray(turn(known))
         colour, distance = np.empty_like(turned), np.empty(seen.shape, np.float32)
         _continue(turned, seen, int(max(LEAST_RUN, 0.5 * reach)), colour, distance)
@@ -62,6 +60,15 @@ def fill_textured(image: np.ndarray, known: np.ndarray, reach: float) -> np.ndar
     share = np.exp(-np.square(nearest / reach))[..., None] * (total > 0)
     filled = mixed / np.maximum(total, 1e-30) * share + smooth * (1.0 - share)
     return np.where(known[..., None], image, np.clip(filled, 0, 255)).astype(np.float32)
+
+
+_Turn = Callable[[np.ndarray], np.ndarray]
+_WAYS: tuple[tuple[_Turn, _Turn], ...] = (
+    (lambda a: a, lambda a: a),
+    (lambda a: a[:, ::-1], lambda a: a[:, ::-1]),
+    (lambda a: a.swapaxes(0, 1), lambda a: a.swapaxes(0, 1)),
+)
+"""Turning a picture so that its left side, its right side or its top lies on the left; and back."""
 
 
 @compiled("void(float32[:,:,::1], boolean[:,::1], int64, float32[:,:,::1], float32[:,::1])")

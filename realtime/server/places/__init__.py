@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from realtime.errors import AvatarError, UsageError
+from realtime.media.backgrounds import Background
 from realtime.server import messages
 from realtime.server.limits import Limits
 from realtime.server.sessions import End, Keys
@@ -43,7 +44,7 @@ class Offered(_Plain):
     sdp: str
     publishes: bool = False
     watches: bool = False
-    background: messages.Background | None = None
+    background: Background | None = None
     client: str = ""
 
 

@@ -227,4 +227,4 @@ def _encoder(codec: RTCRtpCodecParameters) -> Encoder:
 
 def install() -> None:
     """Let aiortc's senders use these encoders. Safe to call twice."""
-    rtcrtpsender.get_encoder = _encoder
+    rtcrtpsender.get_encoder = _encoder  # type: ignore[attr-defined]

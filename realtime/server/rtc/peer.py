@@ -25,7 +25,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 
 from realtime.flow.mailbox import Closed, Mailbox
-from realtime.server.messages import Background
+from realtime.media.backgrounds import Background
 from realtime.server.player import Player
 from realtime.server.rtc import decoders, encoders, guard
 from realtime.server.rtc.addresses import ASKED, listening

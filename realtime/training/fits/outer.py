@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     base = prior()
     tables = base
     for _ in range(options.rounds):
-        outer_module.outer_tables = lambda current=tables: current  # type: ignore[assignment,misc]
+        outer_module.outer_tables = lambda current=tables: current  # type: ignore[assignment]
         seen = [observe(clip) for clip in options.clips]
         tables = fit(seen, base)
         for k, clip in enumerate(options.clips):

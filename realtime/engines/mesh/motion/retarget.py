@@ -13,7 +13,7 @@ import numpy as np
 
 from realtime.engines.mesh.motion import code as mc
 from realtime.engines.mesh.motion.composites import composite_tables
-from realtime.engines.mesh.motion.dictionary import load_dictionary
+from realtime.engines.mesh.motion.dictionary import HUNDREDTHS, load_dictionary
 from realtime.face import face_model as fm
 from realtime.face.pose import HeadPose, angles, fit_pose, rotation_matrix
 from realtime.motion.filters import smoothstep, soft_limit
@@ -143,7 +143,7 @@ class Retargeter:
             return self.portrait.face
         rows = self._dictionary.decode.reshape(-1, fm.LANDMARKS, 3)[:, :, 1]
         pairs = list(mc.LIP_PAIRS)
-        gap_of = (rows[:, _LOWER_LIP[pairs]] - rows[:, _UPPER_LIP[pairs]]).T / mc.HUNDREDTHS  # (3, K)
+        gap_of = (rows[:, _LOWER_LIP[pairs]] - rows[:, _UPPER_LIP[pairs]]).T / HUNDREDTHS  # (3, K)
         spread = self._dictionary.covariance @ gap_of.T  # The likeliest way for a face to change its lips so.
         amounts = spread @ np.linalg.solve(gap_of @ spread + 1e-2 * np.eye(3), change)
         return self.portrait.face + self._dictionary.displacement(amounts)
