@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,9 @@ def one_round(browser: Any, exchange: Exchange, plan: dict[str, Any], server: in
     return measured
 
 
-def delays(captured: list[list], shown: list[list], longest: float = 3000.0) -> list[tuple[float, float]]:
+def delays(
+    captured: Sequence[Sequence[float]], shown: Sequence[Sequence[float]], longest: float = 3000.0
+) -> list[tuple[float, float]]:
     """(moment of display, delay) in milliseconds for every picture whose capture was seen.
 
     captured: (number, moment). shown: (number, moment, ...). Numbers come again, so a capture counts only where it

@@ -108,7 +108,7 @@ class SyntheticPeer:
     async def _read(self, track: MediaStreamTrack) -> None:
         with contextlib.suppress(MediaStreamError):
             while True:
-                frame = await track.recv()
+                frame: Any = await track.recv()
                 now = time.monotonic()
                 number = stamp.read(luma(frame))
                 sent = None if number is None else self._camera.sent.get(number)

@@ -126,12 +126,11 @@ class StampedEngine(Wrapper):
 
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
         """The inner engine's code; the number is remembered."""
-        bare = not isinstance(frame, Frame)
-        number = stamp.read(frame if bare else frame.image)
+        number = stamp.read(frame.image if isinstance(frame, Frame) else frame)
         code = self.inner.encode(frame)
         if number is None or code is None:
             return code
-        if bare:
+        if not isinstance(frame, Frame):
             return replace(code, index=self.MARK + number)
         self._numbers[frame.captured] = number
         while len(self._numbers) > self.KEPT:

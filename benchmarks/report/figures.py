@@ -32,13 +32,18 @@ def canvas(rows: int = 1, columns: int = 1, width: float = 9.0, height: float = 
 
 
 def save(figure: Any, path: str) -> None:
-    """Write and close."""
+    """Write into a file, and close."""
+    with replacing(path) as at:
+        draw(figure, at)
+
+
+def draw(figure: Any, into: Any) -> None:
+    """Write into a path or an open file as PNG (or as a path's ending says), and close."""
     from matplotlib import pyplot
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with replacing(path) as at:
-            figure.savefig(at, dpi=110)
+        figure.savefig(into, dpi=110)
     pyplot.close(figure)
 
 

@@ -93,10 +93,10 @@ def _class(figure: Figure | None) -> str:
 
 def picture(figure: Any) -> str:
     """A matplotlib figure as an <img> that holds its own data."""
-    from benchmarks.report.figures import save
+    from benchmarks.report.figures import draw
 
     data = io.BytesIO()
-    save(figure, data)
+    draw(figure, data)
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}">'
 
 

@@ -13,12 +13,12 @@ def percentiles(values: Sequence[float], which: Sequence[int] = (50, 95, 99)) ->
     return {f"p{q}": float(np.percentile(data, q)) for q in which} if data.size else {}
 
 
-def chunks(values: Sequence[float], count: int) -> list[np.ndarray]:
+def chunks(values: Sequence[float] | np.ndarray, count: int) -> list[np.ndarray]:
     """`values` cut into `count` runs of neighbours: samples that are nearly independent of each other."""
     return [c for c in np.array_split(np.asarray(values, float), count) if c.size]
 
 
-def slope(times: Sequence[float], values: Sequence[float]) -> float:
+def slope(times: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray) -> float:
     """Growth of `values` per unit of `times` by the median of all pairs' slopes (Theil and Sen): robust to spikes."""
     from scipy.stats import theilslopes
 
