@@ -207,11 +207,11 @@ export class Portraits extends EventTarget {
   /** @param {Own} own */
   async #forget(own) {
     const [id, session] = [this.#served.get(own.key), this.connection.session];
-    this.#served.delete(own.key);
     await forget(own.key);
     if (id && session) {
       await fetch(`/api/sessions/${session}/portraits/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => {});
     }
+    if (session === this.connection.session) this.#served.delete(own.key); // not before: it would be listed as the server's
   }
 
   /** Forget the portrait that is chosen, here and on the server. */
