@@ -1,6 +1,6 @@
 """One honest caller in a process of its own: a camera of 30 fps, and a line of JSON a second about what comes back.
 
-  python -m benchmarks.live.caller http://127.0.0.1:8000 [clip]
+  python -m benchmarks.live.caller http://127.0.0.1:8000/?token=... [clip]
 
 It calls again where its session is lost, as the page does. The lines, see `Second`: {"at", "pictures", "delay",
 "calls", "saying"}, times in seconds of `time.monotonic()`, which is one clock for all processes of a machine.
@@ -99,13 +99,15 @@ async def call_for_ever(address: str, clip: str | None) -> None:
     from benchmarks.live.subjects import driving_clip, letterboxed
 
     stamped = encode_clip(letterboxed(driving_clip(clip, 90).frames, *CAMERA), FPS)
+    base, _, query = address.partition("?")
+    door = f"{base.rstrip('/')}/api/sessions?{query}"
     calls = 0
     while True:
         peer = SyntheticPeer(stamped, 0)
         calls += 1
         saying = ""
         try:
-            await peer.call(lambda offer: post(f"{address}/api/sessions", offer))
+            await peer.call(lambda offer: post(door, offer))
         except ConnectionLost as error:
             saying = error.reason
         last = time.monotonic()

@@ -113,7 +113,7 @@ class StampedEngine(Wrapper):
     """Reads the number stamped into a driving frame and draws it onto the picture that this frame becomes.
 
     The picture holds nothing of the driving frame, so this is how a measurement gets through it. The number travels
-    beside the code: known again by the capture time where there is one, else (a bare array) by the code's index.
+    beside the code: known again by the frame's time and index, else (a bare array) by the code's index.
     """
 
     KEPT = 64
@@ -122,7 +122,7 @@ class StampedEngine(Wrapper):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._numbers: OrderedDict[float, int] = OrderedDict()
+        self._numbers: OrderedDict[tuple[float, int], int] = OrderedDict()
 
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
         """The inner engine's code; the number is remembered."""
@@ -132,7 +132,7 @@ class StampedEngine(Wrapper):
             return code
         if not isinstance(frame, Frame):
             return replace(code, index=self.MARK + number)
-        self._numbers[frame.captured] = number
+        self._numbers[frame.pts, frame.index] = number
         while len(self._numbers) > self.KEPT:
             self._numbers.popitem(last=False)
         return code
@@ -140,7 +140,7 @@ class StampedEngine(Wrapper):
     def render(self, code: MotionCode) -> np.ndarray:
         """The inner engine's picture, with the number where there is one."""
         picture = self.inner.render(code)
-        number = code.index - self.MARK if code.index >= self.MARK else self._numbers.get(code.captured)
+        number = code.index - self.MARK if code.index >= self.MARK else self._numbers.get((code.pts, code.index))
         if number is not None:
             stamp.draw(picture, number)
         return picture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from benchmarks.live import browser, glass, stamp, wrappers
 from benchmarks.live.peers import encode_clip, luma
 from realtime.measures.baselines import BASELINES, StillEngine
+from realtime.session.core import Encoding
 from realtime.types import Frame
 
 
@@ -64,8 +67,9 @@ class TestStampedEngine:
         for number in (5, 6):
             image = np.zeros((480, 640, 3), np.uint8)
             stamp.draw(image, number)
-            code = engine.encode(Frame(image, captured=float(number)))
-            codes.append(code.with_values(code.values).__class__(code.kind, code.values, captured=float(number)))
+            frame = Frame(image, captured=100.0 + number, index=number, pts=float(number))
+            code = Encoding(engine, media_time=True).see(frame, False, now=0.0)  # as the server does
+            codes.append(replace(code, captured=frame.captured, pts=frame.pts, index=frame.index))
         assert [stamp.read(engine.render(code)) for code in reversed(codes)] == [6, 5]
 
     def test_it_also_travels_without_a_capture_time(self, engine):
