@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from realtime import kernels
 from realtime.engines.liveportrait import code as c
@@ -253,9 +253,9 @@ class FastLivePortrait:
         self.extractor = parts["motion_extractor"].to(place.device)
         self.warp = FastWarp(place, parts["warping_module"])
         self.generate = FastGenerator(place, parts["spade_generator"])
-        for name in ("retarget_shoulder", "retarget_mouth", "retarget_eye"):
-            parts[name].to(place.device)
-        self.heads = kp.Heads(nets.stitch, nets.retarget_eye, nets.retarget_lip)
+        small = ("retarget_shoulder", "retarget_mouth", "retarget_eye")
+        kept = Networks(nn.ModuleDict({name: parts[name].to(place.device) for name in small}))  # the large ones go
+        self.heads = kp.Heads(kept.stitch, kept.retarget_eye, kept.retarget_lip)
 
     def motion(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (B, K) and canonical keypoints (B, 63) of pictures (B, 3, S, S) in 0..1."""

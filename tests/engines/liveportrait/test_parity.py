@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import json
+import weakref
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import nn  # noqa: E402
+
 from realtime.engines.liveportrait import keypoints as kp  # noqa: E402
 from realtime.engines.liveportrait import recipe  # noqa: E402
+from realtime.engines.liveportrait.networks import Networks  # noqa: E402
 from realtime.engines.liveportrait.prepared import FastLivePortrait  # noqa: E402
 from realtime.engines.neural.place import Placement  # noqa: E402
 from tests.support.golden import reference  # noqa: E402
@@ -84,6 +90,16 @@ def test_the_prepared_form_gives_them_as_well(nets) -> None:
     line = torch.linspace(-1, 1, 32)
     want = torch.from_numpy(check.vectors["warp.deformation.mean"]).mean(0)[:2]  # the grid itself has mean 0
     torch.testing.assert_close(flow[0].mean((1, 2)) + line.mean(), want, rtol=0, atol=1e-4)
+
+
+def test_the_prepared_form_does_not_keep_the_networks_it_is_made_of(nets) -> None:
+    copies = Networks(nn.ModuleDict({name: copy.deepcopy(part) for name, part in nets.parts.items()}))
+    seen = weakref.ref(copies.parts["warping_module"])
+    fast = FastLivePortrait(copies, Placement(torch.device("cpu")), 256)
+    del copies
+    gc.collect()
+    assert seen() is None
+    assert fast.motion(torch.zeros(1, 3, 128, 128))[0].isfinite().all()
 
 
 @pytest.mark.slow
