@@ -12,6 +12,7 @@ import pytest
 from realtime.engines import ENGINES, Engine, load_engine
 from realtime.errors import BadValue, EngineError
 from realtime.media.portraits import builtin_portrait
+from realtime.session.shelf import Shelf
 from realtime.types import Frame, MotionCode
 
 
@@ -82,6 +83,13 @@ def test_an_engine_goes_by_the_time_of_capture_alone(make: Callable[..., Engine]
     steady = last_code(1 / 30, 1 / 30)
     np.testing.assert_allclose(last_code(1 / 30, 1 / 5), steady, atol=1e-5)
     assert np.abs(last_code(1 / 5, 1 / 30) - steady).max() > 1e-4
+
+
+def test_a_session_gets_a_portrait_ready_and_shows_it(engine: Engine) -> None:
+    """An engine may have a `prepare` of its own for that; a method of this name must take the picture alone."""
+    ready = Shelf(engine).prepare("mine", builtin_portrait())
+    engine.set_portrait(ready.data)
+    assert engine.portrait_code.kind == engine.kind
 
 
 def not_its_codes(engine: Engine) -> list[object]:

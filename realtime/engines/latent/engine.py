@@ -72,7 +72,7 @@ class LiaEngine(LatentEngine):
             for k in range(motion_dim)
         ]
 
-    def prepare(self, net: LatentAnimator, place: Placement) -> FastLia:
+    def fold(self, net: LatentAnimator, place: Placement) -> FastLia:
         assert isinstance(net, Lia)
         return FastLia(net, place)
 
@@ -113,6 +113,6 @@ class LiaXEngine(LatentEngine):
         ]
         return [*(named if taken else ()), *others]
 
-    def prepare(self, net: LatentAnimator, place: Placement) -> FastLiaX:
+    def fold(self, net: LatentAnimator, place: Placement) -> FastLiaX:
         assert isinstance(net, LiaX)
         return FastLiaX(net, place)

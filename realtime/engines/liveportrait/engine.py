@@ -110,7 +110,7 @@ class LivePortraitEngine(NeuralEngine):
     def invent(self, seed: int, size: int, scale: int) -> Any:
         return load_networks(f"{recipe.PREFIX}{seed}").parts
 
-    def prepare(self, net: Any, place: Placement) -> FastLivePortrait:
+    def fold(self, net: Any, place: Placement) -> FastLivePortrait:
         return FastLivePortrait(Networks(net), place, self._side)
 
     # Portraits ---------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class EncodedPortrait:
 class NeuralEngine(TakesCodes):
     """Base of the engines with a network; the contract is `realtime.engines.Engine`.
 
-    An engine says how its networks are made (`read`, `invent`, `prepare`), what its directions are called
+    An engine says how its networks are made (`read`, `invent`, `fold`), what its directions are called
     (`describe`), and how a code moves a portrait (`draw`, `flow`).
 
     size: side of the rendered picture, pixels; None is the network's own. With recipe weights the network is built
@@ -132,7 +132,7 @@ class NeuralEngine(TakesCodes):
         """The motion dictionary of a network with that many directions."""
         raise NotImplementedError
 
-    def prepare(self, net: Any, place: Placement) -> Network:
+    def fold(self, net: Any, place: Placement) -> Network:
         """The form in which a loaded network runs per frame."""
         raise NotImplementedError
 
@@ -261,7 +261,7 @@ class NeuralEngine(TakesCodes):
         with _cache_lock:
             found = _cache.get((*key, self._device, self._dtype))
             if found is None:
-                found = self.prepare(net := load(), placement(net, self._device, self._dtype))
+                found = self.fold(net := load(), placement(net, self._device, self._dtype))
                 _cache[(*key, self._device, self._dtype)] = found
         return found
 

@@ -64,7 +64,7 @@ class MotransEngine(NeuralEngine):
     def invent(self, seed: int, size: int, scale: int) -> Any:
         return recipe_animator(seed, size)
 
-    def prepare(self, net: Any, place: Placement) -> Any:
+    def fold(self, net: Any, place: Placement) -> Any:
         return PreparedAnimator(net, place)
 
     def _moved(
