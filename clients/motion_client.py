@@ -63,7 +63,7 @@ class MotionClient:
     """One connection. Use as an asynchronous context manager; `hello` says what the server renders with.
 
     insecure: accept a certificate that nobody vouches for (a server's own, `--tls-self-signed`).
-    heard: called with each later message of the server (see `realtime.server.messages`).
+    heard: called with each later message of the server (see `realtime.server.common.messages`).
     """
 
     def __init__(

@@ -32,7 +32,7 @@ from benchmarks.report.result import Result
 from realtime import builtin_portrait, builtin_track
 from realtime.engines import load_engine
 from realtime.errors import DeviceError
-from realtime.server.rtc.frames import to_rgb
+from realtime.server.hosting.frames import to_rgb
 from realtime.server.rtc.peer import install
 
 RATE, PACKET = 48_000, 960

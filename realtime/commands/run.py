@@ -101,7 +101,7 @@ def _panel(
     from realtime.commands.serve import builtin_gallery, need_serve_extra
 
     need_serve_extra()
-    from realtime.server.gallery import GalleryPortrait
+    from realtime.server.hosting.gallery import GalleryPortrait
     from realtime.server.panel import open_panel
 
     given = [

@@ -23,7 +23,7 @@ from realtime.settings import EngineSettings
 
 if TYPE_CHECKING:
     from realtime.engines import Engine
-    from realtime.server.gallery import GalleryPortrait
+    from realtime.server.hosting.gallery import GalleryPortrait
     from realtime.server.http.security import Policy
     from realtime.server.places.here import Studio
     from realtime.server.serving import Address, Tls
@@ -115,8 +115,8 @@ def command(
     /openapi.json.
     """
     need_serve_extra()
+    from realtime.server.common.limits import Limits, suitable_sessions
     from realtime.server.http.security import Policy
-    from realtime.server.limits import Limits, suitable_sessions
     from realtime.server.places.here import StudioSettings
     from realtime.server.rtc.addresses import can_listen
     from realtime.server.rtc.peer import RtcSettings, parse_ice_server
@@ -178,13 +178,13 @@ def open_studio(
 def builtin_gallery() -> list[GalleryPortrait]:
     """The portraits that come with the package."""
     from realtime.media.portraits import builtin_portrait, builtin_portraits
-    from realtime.server.gallery import GalleryPortrait
+    from realtime.server.hosting.gallery import GalleryPortrait
 
     return [GalleryPortrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()]
 
 
 def _portrait(id: str, file: PortraitFile) -> GalleryPortrait:
-    from realtime.server.gallery import GalleryPortrait
+    from realtime.server.hosting.gallery import GalleryPortrait
 
     return GalleryPortrait(id, Path(file.name).stem[:40], file.image)
 

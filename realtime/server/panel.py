@@ -15,16 +15,16 @@ from realtime.errors import UsageError
 from realtime.flow.mailbox import Mailbox
 from realtime.flow.metrics import Window
 from realtime.media.backgrounds import Background
-from realtime.server import messages
-from realtime.server.follow import FACES, follow, state_of
-from realtime.server.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
+from realtime.server.common import messages
+from realtime.server.common.limits import Limits
+from realtime.server.hosting.follow import FACES, follow, state_of
+from realtime.server.hosting.frames import Driven, Shown
+from realtime.server.hosting.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
+from realtime.server.hosting.looks import OneBackground
+from realtime.server.hosting.viewers import Viewers
 from realtime.server.http.security import Policy
-from realtime.server.limits import Limits
-from realtime.server.looks import OneBackground
 from realtime.server.places.here import Studio, StudioSettings
-from realtime.server.rtc.frames import Driven, Shown
 from realtime.server.serving import Address, listen, server_config
-from realtime.server.viewers import Viewers
 from realtime.session.control import Control
 from realtime.session.shelf import ReadyPortrait
 from realtime.settings import Live

@@ -19,9 +19,9 @@ import uvicorn
 
 from realtime.engines import Engine
 from realtime.errors import BadFile, BadValue, DeviceError
+from realtime.server.common.limits import Limits
 from realtime.server.http.connections import Sparing, protocols
 from realtime.server.http.security import Policy, is_loopback
-from realtime.server.limits import Limits
 
 log = logging.getLogger(__name__)
 

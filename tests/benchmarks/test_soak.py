@@ -15,7 +15,7 @@ from benchmarks.live.loopback import offer_loopback
 from benchmarks.live.peers import encode_clip
 from benchmarks.report.result import Result
 from benchmarks.report.statistics import growth
-from realtime.server.limits import Limits
+from realtime.server.common.limits import Limits
 from realtime.server.places.here import StudioSettings
 from tests.support.server import make_studio, portrait_picture, running
 

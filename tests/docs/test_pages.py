@@ -1,4 +1,5 @@
-"""What the pages tell people to type is what the command line takes; the site builds; the public names stay."""
+"""What the pages tell people to type is what the command line takes; the site builds, its picture of
+imports is true; the public names stay."""
 
 from __future__ import annotations
 
@@ -77,6 +78,12 @@ def test_the_public_names_are_these():
 def test_importing_realtime_loads_nothing_heavy():
     code = "import realtime, sys; assert not {'torch', 'mediapipe', 'cv2', 'av', 'aiortc'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_picture_of_imports_is_true_and_no_two_rooms_import_each_other():
+    command = [sys.executable, "docs/imports.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_site_builds_without_a_broken_link(tmp_path):

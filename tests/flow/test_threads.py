@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from realtime.flow.threads import cores
-from realtime.server.limits import suitable_sessions
+from realtime.server.common.limits import suitable_sessions
 
 
 @pytest.mark.parametrize(

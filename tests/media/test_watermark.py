@@ -17,8 +17,8 @@ from realtime.media.portraits import builtin_portrait
 from realtime.media.watermark import THRESHOLD, embed, score, verdict
 from realtime.media.watermark import marked as marked_copy
 from realtime.motion.track import builtin_track
+from realtime.server.hosting.frames import to_rgb, to_video_frame, to_yuv
 from realtime.server.rtc.encoders import SteadyH264, SteadyVp8
-from realtime.server.rtc.frames import to_rgb, to_video_frame, to_yuv
 from realtime.sinks import SinkOptions, open_sink
 from realtime.sinks.file import FileSink
 from realtime.types import Picture

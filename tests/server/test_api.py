@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from realtime.server.common.limits import Limits
 from realtime.server.http.security import Policy
-from realtime.server.limits import Limits
 from realtime.server.places.here import StudioSettings
 from tests.support.server import DotEngine, make_studio, offer, portrait_picture, running
 
@@ -311,7 +311,7 @@ def test_an_engine_that_cannot_start_is_told_and_holds_no_place():
 
 
 def test_a_portrait_that_is_not_ready_in_time_is_answered_503_with_a_sentence(http, server, session, monkeypatch):
-    monkeypatch.setattr("realtime.server.gallery.PATIENCE", 0.05)
+    monkeypatch.setattr("realtime.server.hosting.gallery.PATIENCE", 0.05)
     gate = threading.Event()
     server.studio.pool.aside.submit(gate.wait, 20)
     try:

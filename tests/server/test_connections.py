@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from websockets.sync.client import connect
 
 from realtime.errors import BadValue
+from realtime.server.common.limits import Limits
 from realtime.server.http.connections import ConnectionBook, Sparing
-from realtime.server.limits import Limits
 from realtime.server.places.here import StudioSettings
 from realtime.server.serving import allow_many_files, server_config
 from tests.support.fake_place import FakePlace

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from realtime.errors import BadValue
+from realtime.server.common.limits import Limits
 from realtime.server.http.security import Policy, exact_origin
-from realtime.server.limits import Limits
 from realtime.server.places.here import StudioSettings
 from realtime.server.rtc.sdp import BadOffer
 from realtime.server.rtc.trickle import parse_fragment

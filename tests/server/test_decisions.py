@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.server.common.limits import Bucket, Buckets, Limits
+from realtime.server.common.sessions import Book, End, ServerFull
+from realtime.server.hosting.clock import AvatarClock
 from realtime.server.http.security import NeedsToken, Policy, is_loopback, split_host
-from realtime.server.limits import Bucket, Buckets, Limits
 from realtime.server.rtc.bitrate import Ladder, suitable_rate
-from realtime.server.rtc.clock import AvatarClock
-from realtime.server.sessions import Book, End, ServerFull
 
 # --- sessions
 

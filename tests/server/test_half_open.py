@@ -10,8 +10,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from realtime.clients.motion_client import motion_url
+from realtime.server.common.limits import Attempts, Limits
 from realtime.server.http.security import Policy
-from realtime.server.limits import Attempts, Limits
 from realtime.server.places.here import StudioSettings
 from tests.support.fake_place import FakePlace
 from tests.support.peers import Client, until

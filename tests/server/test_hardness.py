@@ -17,8 +17,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from realtime.server.common.limits import Limits
 from realtime.server.http.app import create_app
-from realtime.server.limits import Limits
 from realtime.server.places.here import StudioSettings
 from tests.support.server import make_studio, offer, running
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from realtime.errors import BadPortrait
-from realtime.server import gallery as galleries
-from realtime.server import messages
-from realtime.server.gallery import Gallery, GalleryPortrait, PortraitLate
-from realtime.server.hosted import Performer
+from realtime.server.common import messages
+from realtime.server.hosting import gallery as galleries
+from realtime.server.hosting.frames import Driven, to_video_frame, to_yuv
+from realtime.server.hosting.gallery import Gallery, GalleryPortrait, PortraitLate
+from realtime.server.hosting.hosted import Performer
 from realtime.server.places import Wish
-from realtime.server.rtc.frames import Driven, to_video_frame, to_yuv
 from realtime.types import Frame
 from tests.support import FakeClock, Watching
 from tests.support.server import DotEngine, gallery, make_studio, portrait_picture

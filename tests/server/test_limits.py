@@ -7,7 +7,7 @@ import dataclasses
 import re
 from pathlib import Path
 
-from realtime.server.limits import Limits
+from realtime.server.common.limits import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text()

@@ -11,9 +11,9 @@ import pytest
 from websockets.asyncio.client import connect
 
 from realtime.clients.motion_client import MotionClient, motion_url
-from realtime.server.limits import Limits
+from realtime.server.common.limits import Limits
+from realtime.server.common.sessions import Book, End, Right, link_keys
 from realtime.server.places.here import StudioSettings
-from realtime.server.sessions import Book, End, Right, link_keys
 from tests.server.test_api import png
 from tests.support.server import make_studio, offer, running
 

@@ -22,8 +22,8 @@ from realtime.clients.motion_client import MotionClient, motion_url, send_codes
 from realtime.errors import BadValue, ConnectionLost
 from realtime.motion.track import MotionTrack
 from realtime.motion.wire import BadPacket, Packet, pack
+from realtime.server.common.limits import Limits
 from realtime.server.http.security import Policy
-from realtime.server.limits import Limits
 from realtime.server.places.here import StudioSettings
 from realtime.server.places.intake import MotionIntake
 from realtime.types import MotionCode

@@ -12,7 +12,7 @@ import pytest
 
 from realtime.errors import BadPortrait
 from realtime.media.watermark import THRESHOLD, score
-from realtime.server.gallery import GalleryPortrait
+from realtime.server.hosting.gallery import GalleryPortrait
 from realtime.server.panel import PanelPlayer, PanelSink, open_panel
 from realtime.session.local import Pipeline
 from realtime.sinks import SinkOptions, open_sink

@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 import realtime.server.http
-from realtime.server.limits import Limits
+from realtime.server.common.limits import Limits
 from realtime.server.places import Place
 from realtime.server.places.here import StudioSettings
 from tests.server.test_api import png

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from realtime.server.pool import Pool
+from realtime.server.hosting.pool import Pool
 
 STEPS = 40
 

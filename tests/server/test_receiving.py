@@ -15,10 +15,10 @@ from aiortc.rtp import RtpPacket
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.server.hosting.frames import to_rgb, to_video_frame, to_yuv
 from realtime.server.rtc import decoders
 from realtime.server.rtc.decoders import CodedPicture, PatientNack, PromptBuffer
 from realtime.server.rtc.encoders import SteadyVp8
-from realtime.server.rtc.frames import to_rgb, to_video_frame, to_yuv
 from tests.support.server import portrait_picture
 
 STEP = 3000

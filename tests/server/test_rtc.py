@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.server import messages
-from realtime.server.limits import Limits
+from realtime.server.common import messages
+from realtime.server.common.limits import Limits
+from realtime.server.common.sessions import End
+from realtime.server.hosting.frames import to_rgb, to_video_frame, to_yuv
 from realtime.server.places.here import StudioSettings
 from realtime.server.rtc.bitrate import Ladder
 from realtime.server.rtc.encoders import SteadyH264, SteadyVp8, open_h264
-from realtime.server.rtc.frames import to_rgb, to_video_frame, to_yuv
 from realtime.server.rtc.peer import ice_servers_for_browser, parse_ice_server
 from realtime.server.rtc.sdp import BadOffer, Uplink, check_offer, hint_bitrate, wants
-from realtime.server.sessions import End
 from tests.support.peers import Client, Spot, until
 from tests.support.server import DotEngine, make_offer, make_studio, offer, portrait_picture, running
 

@@ -14,7 +14,7 @@ from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.mediastreams import MediaStreamError
 
 from realtime.flow.mailbox import Mailbox
-from realtime.server.rtc.frames import Shown, to_yuv
+from realtime.server.hosting.frames import Shown, to_yuv
 from realtime.server.rtc.peer import AvatarTrack
 from realtime.server.rtc.sound import LONGEST, Voice, VoiceTrack
 from tests.support.server import make_studio, running

@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from realtime.server.limits import Limits, Places, Vitals
+from realtime.server.common.limits import Limits, Places, Vitals
 from realtime.server.places.here import StudioSettings
 from tests.media.test_decoding import many_scans
 from tests.server.test_api import png

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from realtime.errors import UnknownName
-from realtime.server import messages
-from realtime.server.limits import Limits
+from realtime.server.common import messages
+from realtime.server.common.limits import Limits
+from realtime.server.common.sessions import Book, End, Entry, Keys, Right
 from realtime.server.places import (
     Answered,
     Health,
@@ -21,7 +22,6 @@ from realtime.server.places import (
     Wish,
 )
 from realtime.server.rtc.sdp import check_offer
-from realtime.server.sessions import Book, End, Entry, Keys, Right
 
 PICTURE = b"\xff\xd8 a small picture \xff\xd9"
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from realtime.engines import load_engine
 from realtime.media.portraits import builtin_portrait, builtin_portraits
-from realtime.server.gallery import GalleryPortrait
-from realtime.server.limits import Limits
+from realtime.server.common.limits import Limits
+from realtime.server.hosting.gallery import GalleryPortrait
 from realtime.server.places.here import Studio, StudioSettings
 from tests.support.server import Running
 

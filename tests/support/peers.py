@@ -11,7 +11,7 @@ import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
-from realtime.server.rtc.frames import to_rgb
+from realtime.server.hosting.frames import to_rgb
 
 
 class Spot(VideoStreamTrack):

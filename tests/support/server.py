@@ -16,7 +16,7 @@ import uvicorn
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 from realtime.errors import BadPortrait
-from realtime.server.gallery import GalleryPortrait
+from realtime.server.hosting.gallery import GalleryPortrait
 from realtime.server.http.app import create_app
 from realtime.server.http.security import Policy
 from realtime.server.places import Place

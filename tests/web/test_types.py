@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.server import messages
+from realtime.server.common import messages
 
 WEB = Path(__file__).resolve().parents[2] / "clients" / "web"
 COMPILER = Path(__file__).parent / "node_modules" / "typescript" / "bin" / "tsc"

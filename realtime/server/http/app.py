@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 import realtime
 from realtime import clients
 from realtime.errors import AvatarError, UnknownName, UsageError
-from realtime.server import messages
+from realtime.server.common import messages
+from realtime.server.common.metrics import CONTENT_TYPE
+from realtime.server.common.sessions import End, ServerFull
 from realtime.server.http import motion_socket, pages, whip
 from realtime.server.http.door import Door, client_of, knock
 from realtime.server.http.guard import Guard
 from realtime.server.http.security import Policy
-from realtime.server.metrics import CONTENT_TYPE
 from realtime.server.places import (
     Busy,
     Health,
@@ -34,7 +35,6 @@ from realtime.server.places import (
     Wish,
 )
 from realtime.server.rtc.sdp import BadOffer, wants
-from realtime.server.sessions import End, ServerFull
 
 WEB = pathlib.Path(clients.__file__).with_name("web")
 

@@ -16,8 +16,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from realtime.server.common.limits import Bucket, Limits
 from realtime.server.http.security import HEADERS
-from realtime.server.limits import Bucket, Limits
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from fastapi import HTTPException, Request
 from fastapi.requests import HTTPConnection
 
+from realtime.server.common.limits import Buckets, Limits, Places
+from realtime.server.common.metrics import DoorMetrics
 from realtime.server.http.security import Policy
-from realtime.server.limits import Buckets, Limits, Places
-from realtime.server.metrics import DoorMetrics
 from realtime.server.places import Place
 
 

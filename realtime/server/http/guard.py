@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from realtime.server.common.limits import Attempts, Bucket, Limits
 from realtime.server.http.security import COOKIE, HEADERS, Policy, Verdict
-from realtime.server.limits import Attempts, Bucket, Limits
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import logging
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from realtime.errors import AvatarError
-from realtime.server import messages
+from realtime.server.common import messages
+from realtime.server.common.sessions import ServerFull
 from realtime.server.http.door import Door, client_of
 from realtime.server.places import Busy, Line, LineOver, Wish
-from realtime.server.sessions import ServerFull
 
 log = logging.getLogger(__name__)
 router = APIRouter()

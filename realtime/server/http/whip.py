@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 
 from realtime.media.backgrounds import Background
+from realtime.server.common.limits import Limits
+from realtime.server.common.sessions import End
 from realtime.server.http.door import Door, client_of, knock
-from realtime.server.limits import Limits
 from realtime.server.places import Answered, Offered, Profile, Trickled, Wish
 from realtime.server.rtc.sdp import BadOffer, wants
-from realtime.server.sessions import End
 
 router = APIRouter(tags=["WHIP and WHEP"])
 

@@ -2,7 +2,7 @@
 
 `here.Studio` is the place in this process. Another one may hand all calls on to another machine: keys, bytes, text
 and the models below are all that it has to carry. Every method that takes a key raises `UnknownSession` where no
-session has it, and `NotAllowed` where the key may not do that (see `realtime.server.sessions.Right`).
+session has it, and `NotAllowed` where the key may not do that (see `realtime.server.common.sessions.Right`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from realtime.errors import AvatarError, UsageError
 from realtime.media.backgrounds import Background
-from realtime.server import messages
-from realtime.server.limits import Limits
-from realtime.server.sessions import End, Keys
+from realtime.server.common import messages
+from realtime.server.common.limits import Limits
+from realtime.server.common.sessions import End, Keys
 
 Profile = Annotated[str, Field(min_length=22, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 """A secret of the client's own making (128 bits or more): its links stay the same from session to session."""

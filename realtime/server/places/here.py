@@ -23,11 +23,14 @@ from realtime.flow.threads import cores
 from realtime.media.decoding import DecodeLimits, Decoder
 from realtime.media.uploads import encode_jpeg
 from realtime.motion.wire import MAX_PACKET, BadPacket
-from realtime.server import messages
-from realtime.server.gallery import Gallery, GalleryPortrait
-from realtime.server.hosted import Performer
-from realtime.server.limits import Bucket, Limits, Places, Vitals
-from realtime.server.metrics import PlaceMetrics
+from realtime.server.common import messages
+from realtime.server.common.limits import Bucket, Limits, Places, Vitals
+from realtime.server.common.metrics import PlaceMetrics
+from realtime.server.common.sessions import Book, End, Entry, Keys, Right, link_keys
+from realtime.server.hosting.gallery import Gallery, GalleryPortrait
+from realtime.server.hosting.hosted import Performer
+from realtime.server.hosting.player import Player
+from realtime.server.hosting.pool import Pool, Probe
 from realtime.server.places import (
     Answered,
     Busy,
@@ -44,12 +47,9 @@ from realtime.server.places import (
     Wish,
 )
 from realtime.server.places.intake import MotionIntake
-from realtime.server.player import Player
-from realtime.server.pool import Pool, Probe
 from realtime.server.rtc.peer import Peer, RtcSettings, ice_servers_for_browser, install
 from realtime.server.rtc.sound import Voice
 from realtime.server.rtc.trickle import parse_fragment
-from realtime.server.sessions import Book, End, Entry, Keys, Right, link_keys
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from realtime.motion.wire import BadPacket, ClockOffset, Newest, unpack
-from realtime.server.limits import Bucket
-from realtime.server.rtc.frames import Driven
+from realtime.server.common.limits import Bucket
+from realtime.server.hosting.frames import Driven
 
 
 class MotionIntake:

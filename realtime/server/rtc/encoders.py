@@ -24,7 +24,7 @@ from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.mediastreams import VIDEO_TIME_BASE, convert_timebase
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
-from realtime.server.limits import Bucket
+from realtime.server.common.limits import Bucket
 from realtime.server.rtc.bitrate import Ladder, suitable_rate
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCRtpSender
 from OpenSSL import SSL
 
-from realtime.server.limits import Bucket
+from realtime.server.common.limits import Bucket
 from realtime.server.rtc import addresses
 
 log = logging.getLogger(__name__)

@@ -26,10 +26,10 @@ from aiortc.sdp import candidate_from_sdp
 
 from realtime.flow.mailbox import Closed, Mailbox
 from realtime.media.backgrounds import Background
-from realtime.server.player import Player
+from realtime.server.hosting.frames import Driven, Shown, to_video_frame
+from realtime.server.hosting.player import Player
 from realtime.server.rtc import decoders, encoders, guard
 from realtime.server.rtc.addresses import ASKED, listening
-from realtime.server.rtc.frames import Driven, Shown, to_video_frame
 from realtime.server.rtc.sdp import BadOffer, Uplink, check_offer, hint_bitrate, let_peer_begin, wants
 from realtime.server.rtc.sound import Voice, VoiceTrack
 from realtime.server.rtc.trickle import MOST_CANDIDATES, Fragment

@@ -114,9 +114,9 @@ def test_a_track_that_cannot_be_mirrored_is_refused(tmp_path) -> None:
 
 def test_a_session_on_the_server_mirrors_its_sample() -> None:
     pytest.importorskip("aiortc")
-    from realtime.server import messages
-    from realtime.server.gallery import Gallery
-    from realtime.server.hosted import Performer
+    from realtime.server.common import messages
+    from realtime.server.hosting.gallery import Gallery
+    from realtime.server.hosting.hosted import Performer
     from tests.support.server import gallery
 
     pool = SimpleNamespace(wake=lambda worker: None, forget=lambda worker: True)  # the test takes the steps itself

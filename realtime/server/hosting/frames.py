@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from realtime.server.rtc.clock import RATE
+from realtime.server.hosting.clock import RATE
 from realtime.sources import Item, Unseen
 from realtime.types import Frame, MotionCode
 

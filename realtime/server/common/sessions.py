@@ -11,7 +11,7 @@ from enum import IntEnum, StrEnum
 from pydantic import BaseModel, ConfigDict
 
 from realtime.errors import AvatarError
-from realtime.server.limits import Limits
+from realtime.server.common.limits import Limits
 
 
 class Right(IntEnum):

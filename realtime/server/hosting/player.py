@@ -9,9 +9,9 @@ import numpy as np
 from realtime.flow.mailbox import Mailbox
 from realtime.flow.metrics import Window
 from realtime.media.backgrounds import Background
-from realtime.server import messages
-from realtime.server.gallery import Gallery, GalleryPortrait
-from realtime.server.rtc.frames import Driven, Shown
+from realtime.server.common import messages
+from realtime.server.hosting.frames import Driven, Shown
+from realtime.server.hosting.gallery import Gallery, GalleryPortrait
 
 if TYPE_CHECKING:
     from realtime.engines import Engine

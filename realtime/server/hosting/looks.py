@@ -11,8 +11,8 @@ import numpy as np
 from realtime.engines import Engine
 from realtime.errors import AvatarError, UsageError
 from realtime.media.backgrounds import Background
-from realtime.server.gallery import GalleryPortrait
-from realtime.server.pool import Pool
+from realtime.server.hosting.gallery import GalleryPortrait
+from realtime.server.hosting.pool import Pool
 from realtime.session.driver import Drive
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from realtime.engines import Engine
 from realtime.motion.edits import Edits
-from realtime.server import messages
-from realtime.server.gallery import Gallery, GalleryPortrait, PortraitChoice
+from realtime.server.common import messages
+from realtime.server.hosting.gallery import Gallery, GalleryPortrait, PortraitChoice
 from realtime.settings import Live
 
 FACES: dict[str, messages.Face] = {

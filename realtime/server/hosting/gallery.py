@@ -19,7 +19,7 @@ from realtime.engines import Engine
 from realtime.errors import AvatarError, UnknownName
 from realtime.media.backgrounds import Background, with_background
 from realtime.media.uploads import encode_jpeg
-from realtime.server.messages import PortraitInfo
+from realtime.server.common.messages import PortraitInfo
 
 SMALL = 192
 """Side of the gallery's pictures, pixels."""

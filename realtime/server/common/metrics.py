@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 if TYPE_CHECKING:
+    from realtime.server.hosting.player import Player
     from realtime.server.places.here import Studio
-    from realtime.server.player import Player
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -22,13 +22,13 @@ from realtime.flow.mailbox import Mailbox, Slot
 from realtime.flow.metrics import Window
 from realtime.flow.threads import one_core_per_stage
 from realtime.media.backgrounds import Background
-from realtime.server import messages
-from realtime.server.follow import FACES, follow, state_of
-from realtime.server.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
-from realtime.server.looks import Looks
-from realtime.server.pool import Pool
-from realtime.server.rtc.frames import Driven, Shown
-from realtime.server.viewers import Viewers
+from realtime.server.common import messages
+from realtime.server.hosting.follow import FACES, follow, state_of
+from realtime.server.hosting.frames import Driven, Shown
+from realtime.server.hosting.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
+from realtime.server.hosting.looks import Looks
+from realtime.server.hosting.pool import Pool
+from realtime.server.hosting.viewers import Viewers
 from realtime.session.core import Driving, Encoding, Rendered, Rendering
 from realtime.session.driver import Drive
 from realtime.session.sample import Sample

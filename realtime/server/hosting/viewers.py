@@ -13,8 +13,8 @@ from realtime.flow.mailbox import Mailbox
 from realtime.media.backgrounds import Background
 from realtime.media.marks import draw_mark
 from realtime.media.watermark import embed
-from realtime.server.rtc.clock import AvatarClock
-from realtime.server.rtc.frames import Shown, to_yuv
+from realtime.server.hosting.clock import AvatarClock
+from realtime.server.hosting.frames import Shown, to_yuv
 
 
 @dataclass(frozen=True, slots=True)
