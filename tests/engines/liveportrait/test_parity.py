@@ -124,9 +124,10 @@ def test_all_networks_at_the_published_size(nets) -> None:
     heads = kp.Heads(nets.stitch, nets.retarget_eye, nets.retarget_lip)
     driven = kp.drive(codes["drive"], codes["start"], codes["source"], canonical, heads, kp.Rules().tensor())
     fast = FastLivePortrait(nets, Placement(torch.device("cpu")))
+    last = volume.contiguous(memory_format=torch.channels_last_3d)
     for moved, picture_of in (
         (nets.warp(volume, home, driven), nets.generate),
-        (fast.warp(volume, fast.warp.thin(volume), home, driven), fast.generate),
+        (fast.warp(last, fast.warp.thin(last), home, driven), fast.generate),
     ):
         check.map("e2e.rel.out", moved, CHAIN)
         check.image("e2e.rel", picture_of(moved), CHAIN)
