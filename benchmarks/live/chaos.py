@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.live import fault_machine, fault_network, fault_sources
 from benchmarks.live.fault_attack import mixed_attack
 from benchmarks.live.faults import Outcome, Plan
 from benchmarks.report.page import by_group
@@ -27,6 +28,21 @@ from realtime.errors import AvatarError, BadValue
 from realtime.measures.sheets import number
 
 FAULTS: dict[str, Callable[[Plan], Outcome]] = {
+    "camera stalls": fault_sources.stalls(fault_sources.camera, "the camera"),
+    "camera leaves": fault_sources.leaves(fault_sources.camera, "the camera"),
+    "camera resized": fault_sources.resized,
+    "mjpeg stalls": fault_sources.stalls(fault_sources.mjpeg, "the MJPEG server"),
+    "mjpeg leaves": fault_sources.leaves(fault_sources.mjpeg, "the MJPEG server"),
+    "growing file": fault_sources.growing_file,
+    "fifo": fault_sources.fifo,
+    "caller stopped": fault_network.caller_stopped,
+    "server stopped": fault_network.server_stopped,
+    "network cut": fault_network.cut,
+    "network loss": fault_network.loss,
+    "full disk": fault_machine.full_disk,
+    "no home": fault_machine.no_home,
+    "one port": fault_machine.one_port,
+    "clock off": fault_machine.clock_off,
     "attack": mixed_attack,
 }
 
