@@ -24,7 +24,7 @@ from benchmarks.live.faults import Outcome, Plan
 from benchmarks.report.page import by_group
 from benchmarks.report.result import Result
 from benchmarks.report.show import show_notes
-from realtime.errors import AvatarError, BadValue
+from realtime.errors import BadValue
 from realtime.measures.sheets import number
 
 FAULTS: dict[str, Callable[[Plan], Outcome]] = {
@@ -76,8 +76,8 @@ def tried(fault: Callable[[], Outcome]) -> Outcome:
     """What came of it; a fault that ends what it should not have ended is a row, too."""
     try:
         return fault()
-    except AvatarError as error:
-        return Outcome(injected="see the loss", lost=f"{type(error).__name__}: {error}", held=False)
+    except Exception as error:  # whatever breaks here must not take the other rows with it
+        return Outcome(injected="see what is lost", lost=f"{type(error).__name__}: {error}", held=False)
 
 
 def add(result: Result, name: str, outcome: Outcome) -> None:

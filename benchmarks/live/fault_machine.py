@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -36,13 +37,14 @@ def avatar(
 
 
 def pictures_in(path: Path) -> int:
-    """Pictures that can be decoded; 0 where there is no such film."""
+    """Pictures that can be decoded until the film ends or is damaged; 0 where there is no such film."""
     import av
 
-    if not path.exists():
-        return 0
-    with av.open(str(path)) as film:
-        return sum(1 for _ in film.decode(video=0))
+    count = 0
+    with contextlib.suppress(av.FFmpegError, OSError), av.open(str(path)) as film:
+        for _ in film.decode(video=0):
+            count += 1
+    return count
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
