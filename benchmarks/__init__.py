@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, str] = {
     "startup": "benchmarks.live.startup",
     "vcam": "benchmarks.live.vcam",
     "sync": "benchmarks.live.sync",
+    "clients": "benchmarks.live.clients.table",
     "kernels": "benchmarks.device.kernels",
     "gpu": "benchmarks.device.gpu",
     "quality": "benchmarks.quality",

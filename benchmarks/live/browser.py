@@ -58,8 +58,9 @@ def write_camera(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:
 
 
 @contextlib.contextmanager
-def chromium(camera: Path) -> Iterator[Any]:
-    """A Playwright browser whose camera plays the file `camera`. Raises MissingExtra, DeviceError."""
+def chromium(camera: Path, *flags: str) -> Iterator[Any]:
+    """A Playwright browser whose camera plays the file `camera`. flags: further ones. Raises MissingExtra,
+    DeviceError."""
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
@@ -69,9 +70,8 @@ def chromium(camera: Path) -> Iterator[Any]:
         raise DeviceError("Chromium", "is not installed", "On Debian: apt-get install chromium")
     with sync_playwright() as play:
         try:
-            browser = play.chromium.launch(
-                executable_path=path, headless=True, args=[*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
-            )
+            args = [*FLAGS, *flags, f"--use-file-for-fake-video-capture={camera}"]
+            browser = play.chromium.launch(executable_path=path, headless=True, args=args)
         except Error as error:
             raise DeviceError("Chromium", str(error).splitlines()[0]) from error
         try:

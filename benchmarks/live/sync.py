@@ -107,14 +107,16 @@ class Beeps(MediaStreamTrack):
         return frame
 
 
-async def _look(track: MediaStreamTrack, seen: list[tuple[float, np.ndarray]]) -> None:
+async def look(track: MediaStreamTrack, seen: list[tuple[float, np.ndarray]]) -> None:
+    """Note when each picture comes, and a small copy of it, int16 (H / 4, W / 4, 3)."""
     with contextlib.suppress(MediaStreamError):
         while True:
             frame: Any = await track.recv()
             seen.append((time.monotonic(), to_rgb(frame)[::4, ::4].astype(np.int16)))
 
 
-async def _listen(track: MediaStreamTrack, heard: list[float]) -> None:
+async def listen(track: MediaStreamTrack, heard: list[float]) -> None:
+    """Note when each beep begins."""
     quiet_at = 0.0
     with contextlib.suppress(MediaStreamError):
         while True:
@@ -139,7 +141,7 @@ async def measure(url: str, seconds: float) -> tuple[list[float], float]:
     tasks: list[asyncio.Task[None]] = []
 
     def came(track: MediaStreamTrack) -> None:
-        tasks.append(asyncio.ensure_future(_look(track, seen) if track.kind == "video" else _listen(track, heard)))
+        tasks.append(asyncio.ensure_future(look(track, seen) if track.kind == "video" else listen(track, heard)))
 
     pc.on("track", came)
     begun = time.monotonic() + 1.0
@@ -155,10 +157,15 @@ async def measure(url: str, seconds: float) -> tuple[list[float], float]:
     await pc.close()
     for task in tasks:
         task.cancel()
-    flashes = flash_times([(at, image) for at, image in seen if at > end - seconds])
-    offsets = [min((b - f for b in heard), key=abs) for f in flashes]
-    pictures = sum(at > end - seconds for at, _ in seen) / seconds
-    return [offset for offset in offsets if abs(offset) < PERIOD_S / 2], pictures
+    late = [(at, image) for at, image in seen if at > end - seconds]
+    return offsets(late, heard), len(late) / seconds
+
+
+def offsets(seen: list[tuple[float, np.ndarray]], heard: list[float]) -> list[float]:
+    """Seconds by which each beep came after its flash; flashes without a beep are left out. seen: the moment and the
+    pixels of each picture. Raises DeviceError where there are too few."""
+    nearest = [min((beep - flash for beep in heard), key=abs) for flash in flash_times(seen) if heard]
+    return [offset for offset in nearest if abs(offset) < PERIOD_S / 2]
 
 
 def flash_times(seen: list[tuple[float, np.ndarray]]) -> list[float]:
@@ -196,13 +203,13 @@ def run(options: argparse.Namespace) -> Result:
                 arguments = ["-m", "realtime", "serve", "--port", str(port), "--quiet"]
                 stack.enter_context(child(arguments, f"{url}/api/health"))
             stack.enter_context(busy(load))
-            offsets, pictures = asyncio.run(measure(url, seconds))
-        _figures(result, case, offsets, pictures)
+            apart, pictures = asyncio.run(measure(url, seconds))
+        _figures(result, case, apart, pictures)
     return result
 
 
-def _figures(result: Result, case: str, offsets: list[float], pictures: float) -> None:
-    late = [1000 * offset for offset in offsets]
+def _figures(result: Result, case: str, apart: list[float], pictures: float) -> None:
+    late = [1000 * offset for offset in apart]
     size = np.abs(late) if late else np.array([np.nan])
     result.add(f"{case}.sound_late.p50", float(np.median(late)) if late else None, "ms", samples=late,
                about="the beep after its flash; negative: before it")  # fmt: skip

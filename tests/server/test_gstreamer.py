@@ -9,30 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.live.clients import gstreamer
 from tests.support.server import make_studio, running
 
-CLIENT = Path(__file__).parents[1] / "support" / "gstreamer_client.py"
-PYTHON = "/usr/bin/python3"
-CHECK = """
-import gi
-gi.require_version("Gst", "1.0"); gi.require_version("GstWebRTC", "1.0")
-from gi.repository import Gst
-Gst.init(None)
-assert all(Gst.ElementFactory.find(name) for name in ("webrtcbin", "nicesrc", "vp8enc", "rtpvp8pay", "dtlsenc"))
-"""
+CLIENT = Path(gstreamer.__file__).with_name("gstreamer_client.py")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def gstreamer() -> None:
-    if (
-        not Path(PYTHON).exists()
-        or subprocess.run([PYTHON, "-c", CHECK], capture_output=True, check=False).returncode
-    ):
+def installed() -> None:
+    if not gstreamer.present():
         pytest.skip("GStreamer's webrtcbin is not installed: tests/install_system.sh")
 
 
 def client(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen([PYTHON, str(CLIENT), *arguments], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([gstreamer.PYTHON, str(CLIENT), *arguments], stdout=subprocess.PIPE, text=True)
 
 
 @contextlib.contextmanager
@@ -55,7 +45,7 @@ def published(server, *shape: str):
 
 def watched(server, session, *shape: str) -> dict:
     """What GStreamer saw as a viewer."""
-    viewer = client("whep", f"{server.url}/whep/{session.id}", "12", *shape)
+    viewer = client("whep", f"{server.url}/whep/{session.id}", "12", *shape, "--pictures", "30")
     seen = json.loads(viewer.communicate(timeout=20)[0].splitlines()[0])
     assert seen["status"] == 201
     assert seen["resource"].startswith(f"/whep/{session.id}/")

@@ -1,0 +1,1 @@
+"""Clients that others wrote, on a real server: `table` is the benchmark, each other module a kind of client."""
