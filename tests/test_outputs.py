@@ -11,6 +11,8 @@ import pytest
 from realtime.errors import BadFile, NotWritten
 from realtime.outputs import Draft, replacing, write_whole
 
+pytestmark = pytest.mark.hostile
+
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}

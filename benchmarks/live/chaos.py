@@ -18,15 +18,31 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.live import fault_machine, fault_network, fault_sources
 from benchmarks.live.fault_attack import mixed_attack
 from benchmarks.live.faults import Outcome, Plan
 from benchmarks.report.page import by_group
 from benchmarks.report.result import Result
 from benchmarks.report.show import show_notes
-from realtime.errors import AvatarError, BadValue
+from realtime.errors import BadValue
 from realtime.measures.sheets import number
 
 FAULTS: dict[str, Callable[[Plan], Outcome]] = {
+    "camera stalls": fault_sources.stalls(fault_sources.camera, "the camera"),
+    "camera leaves": fault_sources.leaves(fault_sources.camera, "the camera"),
+    "camera resized": fault_sources.resized,
+    "mjpeg stalls": fault_sources.stalls(fault_sources.mjpeg, "the MJPEG server"),
+    "mjpeg leaves": fault_sources.leaves(fault_sources.mjpeg, "the MJPEG server"),
+    "growing file": fault_sources.growing_file,
+    "fifo": fault_sources.fifo,
+    "caller stopped": fault_network.caller_stopped,
+    "server stopped": fault_network.server_stopped,
+    "network cut": fault_network.cut,
+    "network loss": fault_network.loss,
+    "full disk": fault_machine.full_disk,
+    "no home": fault_machine.no_home,
+    "one port": fault_machine.one_port,
+    "clock off": fault_machine.clock_off,
     "attack": mixed_attack,
 }
 
@@ -60,8 +76,8 @@ def tried(fault: Callable[[], Outcome]) -> Outcome:
     """What came of it; a fault that ends what it should not have ended is a row, too."""
     try:
         return fault()
-    except AvatarError as error:
-        return Outcome(injected="see the loss", lost=f"{type(error).__name__}: {error}", held=False)
+    except Exception as error:  # whatever breaks here must not take the other rows with it
+        return Outcome(injected="see what is lost", lost=f"{type(error).__name__}: {error}", held=False)
 
 
 def add(result: Result, name: str, outcome: Outcome) -> None:

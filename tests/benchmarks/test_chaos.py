@@ -82,6 +82,7 @@ def test_datagrams_are_of_every_kind():
     assert {made[k][:1] for k in range(500)} >= {b"\x00", b"\x01", b"\x16", b"\x80"}
 
 
+@pytest.mark.hostile
 async def test_the_attack_attacks_and_the_server_stays(monkeypatch):
     token = "a-token-of-the-test"
     monkeypatch.setattr(attack, "CONNECTIONS", 40)

@@ -14,6 +14,8 @@ from benchmarks.live.relay import CUT, Line, Path, Relay, alone, relayed
 from tests.support.peers import Client, Spot, until
 from tests.support.server import make_studio, offer, running
 
+pytestmark = pytest.mark.hostile
+
 
 def test_a_good_line_changes_nothing_and_a_cut_one_lets_nothing_pass():
     assert [Line().send(1000, t) for t in (0.0, 1.0)] == [0.0, 1.0]

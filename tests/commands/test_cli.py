@@ -342,6 +342,7 @@ NAMES = ["a:b.mp4", "12:30:00.mp4", "~x.mp4", "./-x.mp4", "file.mp4"]
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.hostile
 def test_a_file_may_have_any_name(place: Path, name) -> None:
     """As input, as output and as a sink: no name is taken for an address, a user or an option."""
     (place / "clip.mp4").rename(place / name)
@@ -354,6 +355,7 @@ def test_a_file_may_have_any_name(place: Path, name) -> None:
     assert frames_in((place / name).absolute())[0] == 20
 
 
+@pytest.mark.hostile
 def test_a_picture_and_a_track_may_have_any_name(place: Path) -> None:
     assert run(["edit", "face.png", "-o", "~a:b.png", *FAKE]) == 0
     assert run(["edit", "~a:b.png", "-o", "out.png", *FAKE]) == 0
@@ -361,6 +363,7 @@ def test_a_picture_and_a_track_may_have_any_name(place: Path) -> None:
     assert run(["render", "~a:b.motion", "--portrait", "face.png", "-o", "out.mp4", "-q", *FAKE]) == 0
 
 
+@pytest.mark.hostile
 def test_a_file_that_looks_like_an_option_is_explained(place: Path, capsys) -> None:
     (place / "clip.mp4").rename(place / "-x.mp4")
     said = sentence(capsys, 2, ["render", "-x.mp4", "-o", "out.mp4"])
@@ -374,6 +377,7 @@ def test_a_missing_portrait_is_named_before_a_missing_virtual_camera(place: Path
 
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("name", ["lia", "fomm-vox", "mine"])
+@pytest.mark.hostile
 def test_a_pickle_that_is_called_safetensors_is_named_as_one(
     place: Path, capsys, monkeypatch, name, protocol
 ) -> None:

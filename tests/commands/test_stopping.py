@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.hostile
+
 ROOT = Path(__file__).resolve().parents[2]
 EARLIER = b"an earlier film"
 PERFORMANCE = ["render", "motion:builtin", "--size", "256"]

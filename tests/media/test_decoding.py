@@ -18,6 +18,8 @@ from realtime.media.uploads import MOST_SCANS, check_cost, decode_portrait
 from tests.support.costly import burn, fall, hang, hoard, whose
 from tests.support.server import portrait_picture
 
+pytestmark = pytest.mark.hostile
+
 
 def encoded(kind: str, image: np.ndarray | None = None, **options) -> bytes:
     out = io.BytesIO()

@@ -132,6 +132,7 @@ def test_an_uploaded_portrait_belongs_to_its_session_alone(http, session):
         (png(np.full((100, 100, 3), 128, np.uint8)), "image/png", "no face"),
     ],
 )
+@pytest.mark.hostile
 def test_bad_pictures_are_refused_with_a_sentence(http, session, body, kind, says):
     before = http.get(f"/api/sessions/{session}").json()["state"]["portrait"]
     headers = {"content-type": kind}
@@ -143,6 +144,7 @@ def test_bad_pictures_are_refused_with_a_sentence(http, session, body, kind, say
     assert http.get(f"/api/sessions/{session}").json()["state"]["portrait"] == before
 
 
+@pytest.mark.hostile
 def test_a_decompression_bomb_is_refused_by_its_header(http, session):
     bomb = png(np.zeros((6000, 6000, 3), np.uint8))
     header = struct.pack(">4sII", b"IHDR", 60_000, 60_000) + bomb[24:29]  # the same, said to be much larger
@@ -157,6 +159,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(http, session):
         assert "too many" in answer.json()["detail"]
 
 
+@pytest.mark.hostile
 def test_sizes_and_types_are_checked(http, session):
     url = f"/api/sessions/{session}/portraits"
     assert (
@@ -186,6 +189,7 @@ def test_sizes_and_types_are_checked(http, session):
         "v=0\r\n" + "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n" * 20,
     ],
 )
+@pytest.mark.hostile
 def test_what_is_no_offer_is_refused_and_leaves_no_session(http, server, sdp):
     answer = http.post("/api/sessions", json={"sdp": sdp})
     assert answer.status_code == 400
@@ -200,6 +204,7 @@ def test_vp9_alone_cannot_be_answered(http):
     assert "codec" in answer.json()["detail"]
 
 
+@pytest.mark.hostile
 def test_other_hosts_and_origins_are_turned_away(http, server):
     assert http.get("/api/health", headers={"host": "evil.example"}).status_code == 403
     assert http.get("/api/health", headers={"origin": "http://evil.example"}).status_code == 403
@@ -235,10 +240,12 @@ def test_every_answer_carries_the_security_headers(http):
 @pytest.mark.parametrize(
     "path", ["../app.py", "..%2fapp.py", "%2e%2e/%2e%2e/pyproject.toml", "/etc/passwd", "style.css/../../x"]
 )
+@pytest.mark.hostile
 def test_no_other_file_can_be_read(http, path):
     assert http.get(f"/app/{path}").status_code == 404
 
 
+@pytest.mark.hostile
 def test_a_token_is_demanded_and_moves_from_the_link_into_a_cookie():
     policy = Policy.for_host("0.0.0.0", token="a-token-of-some-length")
     with running(make_studio(), policy) as server, httpx.Client(base_url=server.url) as http:
@@ -260,6 +267,7 @@ def test_a_token_is_demanded_and_moves_from_the_link_into_a_cookie():
             assert redirect == "/evil.example"
 
 
+@pytest.mark.hostile
 def test_a_full_server_answers_503_and_says_when():
     with (
         running(make_studio(StudioSettings(Limits(sessions=1)))) as server,
@@ -273,6 +281,7 @@ def test_a_full_server_answers_503_and_says_when():
         assert http.post("/api/sessions", json={"sdp": offer()}).status_code == 201
 
 
+@pytest.mark.hostile
 def test_requests_are_counted_per_address():
     settings = StudioSettings(Limits(sessions=50, requests_per_s=1))
     with running(make_studio(settings)) as server, httpx.Client(base_url=server.url) as http:
@@ -281,6 +290,7 @@ def test_requests_are_counted_per_address():
         assert 429 in codes
 
 
+@pytest.mark.hostile
 def test_sessions_that_never_connect_are_freed():
     with (
         running(make_studio(StudioSettings(Limits(connect_s=0.2)))) as server,

@@ -21,6 +21,8 @@ from realtime.server.serving import allow_many_files, server_config
 from tests.support.fake_place import FakePlace
 from tests.support.server import make_studio, running
 
+pytestmark = pytest.mark.hostile
+
 FEW = Limits(connections=100, connections_each=40, head_s=0.5, write_s=0.5, requests_per_s=1000)
 
 

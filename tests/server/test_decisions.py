@@ -69,6 +69,7 @@ def test_a_session_that_everybody_left_ends_soon_unless_somebody_comes_back():
 
 
 @given(st.lists(st.sampled_from(["admit", "attach", "detach", "end", "due"]), max_size=60))
+@pytest.mark.hostile
 def test_no_order_of_events_leaks_a_session(steps):
     book, now, ids = Book(Limits(sessions=3)), 0.0, []
     for step in steps:
@@ -134,10 +135,12 @@ def test_buckets_do_not_grow_without_bound():
         ("a b", False),
     ],
 )
+@pytest.mark.hostile
 def test_a_loopback_server_answers_to_loopback_names_alone(host, fine):
     assert (Policy.for_host("127.0.0.1").check_host(host) is None) == fine
 
 
+@pytest.mark.hostile
 def test_an_open_server_answers_to_addresses_and_known_names_but_to_no_strangers_name():
     policy = Policy.for_host("0.0.0.0", names=frozenset({"avatar.example"}))
     for host in ("192.168.1.7:8000", "[fd00::1]:8000", "avatar.example", "127.0.0.1"):
@@ -161,6 +164,7 @@ def test_an_open_server_answers_to_addresses_and_known_names_but_to_no_strangers
         ("https://studio.example", "127.0.0.1:8000", True),
     ],
 )
+@pytest.mark.hostile
 def test_only_our_own_pages_and_named_ones_may_call(origin, host, fine):
     policy = Policy.for_host("127.0.0.1", origins=frozenset({"https://studio.example"}))
     assert (policy.check_origin(origin, host) is None) == fine
@@ -173,6 +177,7 @@ def test_a_page_of_another_site_without_origin_header_is_refused():
     assert policy.check_origin(None, "localhost", "none") is None
 
 
+@pytest.mark.hostile
 def test_others_need_the_token():
     policy = Policy.for_host("0.0.0.0")
     assert policy.token
@@ -211,6 +216,7 @@ def test_loopback(host, loop):
 
 
 @given(st.text(max_size=60))
+@pytest.mark.hostile
 def test_any_host_header_is_parsed_or_refused(text):
     split = split_host(text)
     assert split is None or (split[0] and (split[1] is None or 0 <= split[1] < 65536))

@@ -17,6 +17,8 @@ from tests.support.fake_place import FakePlace
 from tests.support.peers import Client, until
 from tests.support.server import make_studio, offer, running
 
+pytestmark = pytest.mark.hostile
+
 SDP = {"content-type": "application/sdp"}
 SILENT, WATCH = offer(), offer("recvonly")
 TOKEN = "a-token-of-some-length"

@@ -22,6 +22,8 @@ from realtime.server.http.app import create_app
 from realtime.server.places.here import StudioSettings
 from tests.support.server import make_studio, offer, running
 
+pytestmark = pytest.mark.hostile
+
 LIMITS = Limits(sessions=3, requests_per_s=1e6, messages_per_s=1e6, connect_s=5)
 
 

@@ -26,6 +26,8 @@ from tests.server.test_rtc import picture
 from tests.support.peers import Client, Spot, until
 from tests.support.server import make_studio, offer, running
 
+pytestmark = pytest.mark.hostile
+
 MAGIC = struct.pack("!I", 0x2112A442)
 
 

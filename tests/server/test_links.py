@@ -17,6 +17,8 @@ from realtime.server.places.here import StudioSettings
 from tests.server.test_api import png
 from tests.support.server import make_studio, offer, running
 
+pytestmark = pytest.mark.hostile
+
 SDP = {"content-type": "application/sdp"}
 
 

@@ -132,6 +132,7 @@ async def test_a_full_server_says_so(server):
     await gone(server)
 
 
+@pytest.mark.hostile
 async def test_what_is_no_packet_is_told_once_and_ends_the_connection_when_it_goes_on(server):
     async with connect(motion_url(server.url), proxy=None) as socket:
         await socket.recv()
@@ -151,6 +152,7 @@ async def test_what_is_no_packet_is_told_once_and_ends_the_connection_when_it_go
     "text",
     ["", "{", "[]", "null", '{"type": "dance"}', '{"type": "set_edits", "values": {"glow": 1e999}}', "x" * 20000],
 )
+@pytest.mark.hostile
 async def test_bad_control_messages_get_a_sentence(server, text):
     async with connect(motion_url(server.url), proxy=None) as socket:
         await socket.recv()
@@ -161,6 +163,7 @@ async def test_bad_control_messages_get_a_sentence(server, text):
     await gone(server)
 
 
+@pytest.mark.hostile
 async def test_pages_of_other_sites_cannot_open_the_socket(server):
     with pytest.raises(InvalidStatus):
         await connect(motion_url(server.url), origin="http://evil.example", proxy=None)
@@ -198,6 +201,7 @@ def test_intake_takes_the_newest_alone():
     assert intake.take(pack(Packet("mesh", 8, 1.2, None)), now=100.4).seen is False
 
 
+@pytest.mark.hostile
 def test_intake_limits_the_rate():
     intake = MotionIntake("mesh", 1, rate=50.0)
     taken = sum(

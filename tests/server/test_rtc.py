@@ -73,6 +73,7 @@ async def test_the_avatar_follows_the_camera_and_the_control_channel(server):
     await until(lambda: not server.studio.sessions, 15)
 
 
+@pytest.mark.hostile
 async def test_the_camera_is_never_shown_when_the_face_is_lost_or_the_engine_fails(server):
     camera = Spot(0.5)
     client = Client(camera)
@@ -306,6 +307,7 @@ def test_directions_are_read():
 
 
 @given(st.text(max_size=400) | st.binary(max_size=400).map(lambda b: b.decode("latin-1")))
+@pytest.mark.hostile
 def test_any_text_is_an_offer_or_a_sentence(text):
     for candidate in (text, "v=0\r\n" + text):
         with contextlib.suppress(BadOffer):
@@ -334,6 +336,7 @@ def test_ice_servers():
         max_leaves=12,
     )
 )
+@pytest.mark.hostile
 def test_any_json_is_a_command_or_a_sentence(value):
     for candidate in (value, {"type": "set_edits", "values": value}, {"type": "ping", "t": value}):
         with contextlib.suppress(messages.BadMessage):

@@ -19,6 +19,8 @@ from tests.server.test_api import png
 from tests.support.fake_place import FakePlace
 from tests.support.server import make_studio, offer, running
 
+pytestmark = pytest.mark.hostile
+
 FIELDS = "&".join(f"f{n}=1" for n in range(60))
 
 

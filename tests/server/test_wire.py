@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from realtime.families import FAMILIES
 from realtime.motion import wire
 
+pytestmark = pytest.mark.hostile
+
 KINDS = {name: family.number for name, family in FAMILIES.items() if family.number is not None}
 
 halves = st.floats(-60000, 60000, width=16)

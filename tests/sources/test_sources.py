@@ -281,6 +281,7 @@ class Unplugged(CameraSource):
         return av.open(str(attempt))
 
 
+@pytest.mark.hostile
 def test_unplug_and_replug_are_told_and_survived(clip: Path, tmp_path: Path) -> None:
     other = write_clip(tmp_path / "other.mp4", [plain(200, 48, 48)] * 3)
     source = Unplugged([clip, DeviceError("camera", "gone"), DeviceError("camera", "gone"), other])
@@ -363,6 +364,7 @@ def test_a_recorded_video_at_an_address_is_played_at_its_pace(web: str, clip: Pa
     assert time.monotonic() - started > 11 / 25 * 0.8
 
 
+@pytest.mark.hostile
 def test_a_live_stream_that_breaks_is_connected_again(web: str) -> None:
     source = open_source(f"{web}/live")
     told: list[str] = []
@@ -387,6 +389,7 @@ def test_an_address_that_does_not_answer_is_an_error_without_the_password() -> N
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.hostile
 def test_an_address_that_takes_the_call_and_says_nothing_is_an_error_in_time(monkeypatch) -> None:
     import realtime.sources.url as url
 

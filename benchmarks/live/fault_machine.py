@@ -1,0 +1,123 @@
+"""The machine around a command: a full disk, a home without room, a taken port, a clock that jumps."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.live.faults import Outcome, Plan
+from benchmarks.live.loopback import answers, served
+from benchmarks.report.machine import ROOT
+
+FILM = ("render", "motion:builtin", "--size", "256", "-q")
+EARLIER = b"an earlier film"
+
+
+def avatar(
+    *arguments: str, before: Sequence[str] = (), limit: int | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """The command to its end. before: what runs it. limit: largest file it may write, bytes."""
+
+    def confine() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.run(
+        [*before, sys.executable, "-m", "realtime", *arguments], cwd=ROOT, capture_output=True, text=True,
+        timeout=180, env=os.environ | environment, preexec_fn=confine,
+    )  # fmt: skip
+
+
+def pictures_in(path: Path) -> int:
+    """Pictures that can be decoded until the film ends or is damaged; 0 where there is no such film."""
+    import av
+
+    count = 0
+    with contextlib.suppress(av.FFmpegError, OSError), av.open(str(path)) as film:
+        for _ in film.decode(video=0):
+            count += 1
+    return count
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line of what a command said."""
+    lines = done.stderr.strip().splitlines()
+    return "a traceback" if "Traceback" in done.stderr else (lines[-1] if lines else "nothing")
+
+
+def full_disk(plan: Plan) -> Outcome:
+    """A file must not grow beyond 100 kB (RLIMIT_FSIZE: as on a full disk, with another errno)."""
+    return _in_folder(_full_disk)
+
+
+def _full_disk(folder: Path) -> Outcome:
+    out = folder / "out.mp4"
+    out.write_bytes(EARLIER)
+    begun = time.monotonic()
+    done = avatar(*FILM, "-o", str(out), limit=100_000)
+    part = pictures_in(folder / "out.partial.mp4")
+    held = done.returncode == 1 and out.read_bytes() == EARLIER and part > 0 and "Traceback" not in done.stderr
+    return Outcome(
+        "render; no file may pass 100 kB", noticed=time.monotonic() - begun, held=held,
+        lost=f"earlier film {'kept' if out.read_bytes() == EARLIER else 'lost'}; {part} pictures playable",
+    )  # fmt: skip
+
+
+def no_home(plan: Plan) -> Outcome:
+    """HOME is a place where nothing can be written, not even by root."""
+    return _in_folder(_no_home)
+
+
+def _no_home(folder: Path) -> Outcome:
+    home = folder / "home"
+    home.write_text("a file")
+    out = folder / "out.png"
+    done = avatar("edit", "builtin", "--size", "256", "-o", str(out), HOME=str(home), AVATAR_HOME=str(home / "x"))
+    held = done.returncode == 0 and out.exists()
+    return Outcome("HOME takes no files; edit", held=held, lost="nothing" if held else said(done))
+
+
+def one_port(plan: Plan) -> Outcome:
+    """A second server on the port of the first."""
+    with served(plan.size, 1) as (address, first):
+        begun = time.monotonic()
+        done = avatar("serve", "--port", address.rpartition(":")[2], "--size", "256")
+        took = time.monotonic() - begun
+        held = done.returncode == 1 and "another program uses it" in done.stderr and answers(f"{address}/api/health")
+        held = held and first.poll() is None
+    return Outcome(
+        "a second server on the same port", noticed=took, held=held, lost="nothing" if held else said(done)
+    )
+
+
+def clock_off(plan: Plan) -> Outcome:
+    """The time of day is 4,000 days back, and runs eleven times too fast."""
+    if shutil.which("faketime") is None:
+        return Outcome("time of day wrong and fast", skipped="faketime is not installed (Debian: faketime)")
+    return _in_folder(_clock_off)
+
+
+def _clock_off(folder: Path) -> Outcome:
+    counts = []
+    for name, before in (("right", ()), ("off", ("faketime", "-f", "-4000d x11"))):
+        out = folder / f"{name}.mp4"
+        avatar("run", "--source", "motion:builtin", "--sink", f"file:{out}", "--size", "256", "--duration", "3",
+               before=before, DONT_FAKE_MONOTONIC="1")  # fmt: skip
+        counts.append(pictures_in(out))
+    right, off = counts
+    held = right > 0 and off > 0.7 * right
+    return Outcome("time of day 4,000 days back and 11 times too fast; run", held=held,
+                   lost=f"{off} pictures in 3 s, {right} with the right clock")  # fmt: skip
+
+
+def _in_folder(tried: Callable[[Path], Outcome]) -> Outcome:
+    with tempfile.TemporaryDirectory() as folder:
+        return tried(Path(folder))
