@@ -37,7 +37,7 @@ def loop() -> Iterator[Run]:
 
 def ask(url: str, body: str | None, kind: str, method: str = "POST") -> tuple[str, str]:
     """The body and the `Location` of an answer."""
-    request = urllib.request.Request(url, body and body.encode(), {"Content-Type": kind}, method=method)
+    request = urllib.request.Request(url, body.encode() if body else None, {"Content-Type": kind}, method=method)
     with urllib.request.urlopen(request, timeout=30) as answer:
         return answer.read().decode(), answer.headers.get("Location", "")
 

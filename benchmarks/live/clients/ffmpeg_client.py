@@ -30,7 +30,7 @@ def main(url: str, film: str, certificate: str, key: str) -> None:
             if isinstance(frame, av.VideoFrame):
                 frame.pict_type = 0
                 out.mux(video.encode(frame.reformat(format="yuv420p")))
-            else:
+            elif isinstance(frame, av.AudioFrame):
                 out.mux(audio.encode(frame))
     out.close()
 
