@@ -57,7 +57,15 @@ def main(options: argparse.Namespace) -> None:
     """One connection."""
     Gst.init(None)
     mode, url, kinds, policy = options.mode, options.url, options.kinds.split(","), options.policy
-    done: dict[str, Any] = {"status": 0, "resource": "", "pictures": 0, "sounds": 0, "first": None, "seen": [], "heard": []}
+    done: dict[str, Any] = {
+        "status": 0,
+        "resource": "",
+        "pictures": 0,
+        "sounds": 0,
+        "first": None,
+        "seen": [],
+        "heard": [],
+    }
     loop = GLib.MainLoop()
     began = [0.0, 0.0]  # the offer; the last loud sample
     if mode == "whip":
