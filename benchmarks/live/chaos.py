@@ -43,6 +43,7 @@ FAULTS: dict[str, Callable[[Plan], Outcome]] = {
     "no home": fault_machine.no_home,
     "one port": fault_machine.one_port,
     "clock off": fault_machine.clock_off,
+    "clock jumps": fault_machine.clock_jumps,
     "attack": mixed_attack,
 }
 

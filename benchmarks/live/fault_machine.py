@@ -99,23 +99,27 @@ def one_port(plan: Plan) -> Outcome:
 
 
 def clock_off(plan: Plan) -> Outcome:
-    """The time of day is 4,000 days back, and runs eleven times too fast."""
+    """The time of day is 4,000 days back."""
     if shutil.which("faketime") is None:
-        return Outcome("time of day wrong and fast", skipped="faketime is not installed (Debian: faketime)")
+        return Outcome("time of day 4,000 days back", skipped="faketime is not installed (Debian: faketime)")
     return _in_folder(_clock_off)
 
 
 def _clock_off(folder: Path) -> Outcome:
     counts = []
-    for name, before in (("right", ()), ("off", ("faketime", "-f", "-4000d x11"))):
+    for name, before in (("right", ()), ("off", ("faketime", "-f", "-4000d x1"))):
         out = folder / f"{name}.mp4"
-        avatar("run", "--source", "motion:builtin", "--sink", f"file:{out}", "--size", "256", "--duration", "3",
-               before=before, DONT_FAKE_MONOTONIC="1")  # fmt: skip
+        avatar(*FILM, "--duration", "1", "-o", str(out), before=before, DONT_FAKE_MONOTONIC="1")
         counts.append(pictures_in(out))
     right, off = counts
-    held = right > 0 and off > 0.7 * right
-    return Outcome("time of day 4,000 days back and 11 times too fast; run", held=held,
-                   lost=f"{off} pictures in 3 s, {right} with the right clock")  # fmt: skip
+    return Outcome("time of day 4,000 days back; render", held=0 < right == off,
+                   lost=f"{right - off} of {right} pictures")  # fmt: skip
+
+
+def clock_jumps(plan: Plan) -> Outcome:
+    """Not to be tried with what there is."""
+    why = "libfaketime 0.9.10 makes sleeps by the monotonic clock fail (EINVAL) when it changes the time of day"
+    return Outcome("time of day jumps while a session runs", skipped=why)
 
 
 def _in_folder(tried: Callable[[Path], Outcome]) -> Outcome:

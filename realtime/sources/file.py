@@ -28,7 +28,10 @@ class FileSource(SourceBase):
         self._offset = 0.0  # media time at which this round of a loop begins
 
     def check(self) -> None:
-        """Raises BadFile where there is no video in the file."""
+        """Raises BadFile where there is no video in the file. What a FIFO holds shows when it is opened, once: its
+        writer would be gone after a first look."""
+        if self.path.is_fifo():
+            return
         try:
             self._open_container()
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import itertools
+import os
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.live.fault_sources import transport_stream
 from realtime.errors import BadFile, BadValue, ConnectionLost, DeviceError, NoConnection, NoDevice, UnknownName
 from realtime.media.pictures import fit_into, read_picture, write_picture
 from realtime.motion.track import MotionTrack
@@ -303,6 +305,23 @@ def test_a_camera_that_never_comes_back_ends_when_the_session_does(clip: Path) -
     source.stopping = lambda: len(source.attempts) < 45
     source.open()
     assert len(list(iter(source.read, None))) == 12
+
+
+@pytest.mark.hostile
+@pytest.mark.timeout(60)
+def test_a_fifo_is_opened_once_and_a_writer_that_pauses_is_waited_for(clip: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.ts"
+    os.mkfifo(pipe)
+    data = transport_stream(30)
+
+    def write() -> None:
+        with pipe.open("wb", buffering=0) as out:
+            out.write(data[: len(data) // 2])
+            time.sleep(0.3)
+            out.write(data[len(data) // 2 :])
+
+    threading.Thread(target=write, daemon=True).start()
+    assert len(read_all(open_source(str(pipe), SourceOptions(paced=False)))) > 20
 
 
 @pytest.mark.parametrize(
