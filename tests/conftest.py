@@ -3,11 +3,23 @@
 import os
 from collections import Counter
 
+import pytest
+
 # Two threads that wait for each other on a busy machine burn five times the work of one; nothing here is large.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What is skipped in a fresh clone on Linux with `tests/install_system.sh` done, no GPU and no real clips (README.md).
 BARE_MACHINE = 60
+
+SLOW_S = 1200
+"""What a test marked `slow` may take, seconds; others have pytest's `timeout`."""
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests get their time."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_S))
 
 
 def pytest_terminal_summary(terminalreporter):
