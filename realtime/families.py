@@ -26,6 +26,7 @@ class Family:
     "" for an engine that takes none.
     page: draws what an engine saw in a frame (its method `look`), for `avatar inspect`.
     trains: what `avatar train --system` calls the networks of this family, where they can be trained.
+    rate: says for people what rate to expect on a device ("cpu", "cuda"), where that needs saying; imports torch.
     oblong: it makes pictures of any width and height, not squares alone.
     about: a few words for lists.
     """
@@ -36,6 +37,7 @@ class Family:
     weights: str = ""
     page: str = ""
     trains: tuple[str, ...] = ()
+    rate: str = ""
     oblong: bool = False
     about: str = ""
 
@@ -51,6 +53,7 @@ FAMILIES: dict[str, Family] = {
         5,
         f"{_LIVEPORTRAIT}.vocabulary:VOCABULARY",
         weights=f"{_LIVEPORTRAIT}.published:FILES",
+        rate=f"{_LIVEPORTRAIT}.rate:expectation",
     ),
     "lia-x": Family(f"{_LATENT}.engine:LiaXEngine", 3, weights=f"{_LATENT}.published:FILES", trains=("lia-x",)),
     "motrans": Family(

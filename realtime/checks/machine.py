@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from realtime.families import FAMILIES, target
 from realtime.home import home as home_folder
 
 Status = Literal["ok", "warn", "missing"]
@@ -192,16 +193,16 @@ def cupy() -> Check:
     return Check("cupy", "ok", f"{library.__version__}, {count} GPU")
 
 
-def liveportrait() -> Check:
-    """What rate LivePortrait can be expected to have: of the engines that run live it is the heaviest."""
+def rates() -> list[Check]:
+    """What rate the engines that say so can be expected to have."""
+    saying = {name: family.rate for name, family in FAMILIES.items() if family.rate}
     if find_spec("torch") is None:
-        return Check("liveportrait", "warn", "needs torch", "pip install 'realtime-avatar[torch]'")
+        return [Check(name, "warn", "needs torch", "pip install 'realtime-avatar[torch]'") for name in saying]
     import torch as library
 
-    from realtime.engines.liveportrait.rate import expectation
-
     cuda = library.cuda.is_available()
-    return Check("liveportrait", "ok" if cuda else "warn", expectation("cuda" if cuda else "cpu"))
+    device = "cuda" if cuda else "cpu"
+    return [Check(name, "ok" if cuda else "warn", target(rate)(device)) for name, rate in saying.items()]
 
 
 def frame_path() -> Check:
@@ -262,7 +263,7 @@ def home() -> Check:
 
 
 LOOKS: tuple[Callable[[], Check | list[Check]], ...] = (
-    python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, liveportrait, frame_path,
+    python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, rates, frame_path,
     server, live_video, ports, home,
 )  # fmt: skip
 """All checks, in the order in which they matter."""
