@@ -15,6 +15,7 @@ from realtime.server.common.limits import Limits
 from realtime.server.common.sessions import Book, End, Right, link_keys
 from realtime.server.places.here import StudioSettings
 from tests.server.test_api import png
+from tests.support.peers import Client, until
 from tests.support.server import make_studio, offer, running
 
 pytestmark = pytest.mark.hostile
@@ -175,3 +176,18 @@ def test_whip_announces_the_view_and_nothing_logs_the_id(caplog):
     assert id != view
     ours = [record.getMessage() for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     assert not any(id in line for line in ours)
+
+
+async def test_a_guest_with_a_control_channel_hears_nothing_of_the_session(server, keys):
+    guest = Client(direction="recvonly")
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
+        answer = await http.post(f"/whep/{keys['view']}", content=await guest.offer(control=True), headers=SDP)
+        await guest.accept(answer.text)
+        await until(lambda: guest.channel.readyState == "open" and guest.count > 3)
+        send = {"content": png(), "headers": {"content-type": "image/png"}}
+        url = f"/api/sessions/{keys['id']}/portraits"
+        assert (await http.post(url, params={"consent": "true"}, **send)).status_code == 201
+        assert (await http.delete(f"/api/sessions/{keys['id']}")).status_code == 204
+        await until(lambda: guest.last("ended"))
+    await guest.close()
+    assert [message["type"] for message in guest.heard] == ["ended"]  # the portraits' addresses hold the session's id

@@ -460,7 +460,7 @@ class Studio:
         return self._hello(self._get(key, Right.DRIVE), key)
 
     def _hello(self, session: Session, key: str) -> messages.Hello:
-        """As the holder of `key` may see it: portraits and links only for who controls."""
+        """As the holder of `key` may see it: portraits and the key to drive by only for who controls."""
         performer, keys, controls = session.performer, session.entry.keys, key == session.id
         engine = performer.engine
         directions = [
@@ -579,10 +579,10 @@ class Studio:
             self.book.detach(session.id, self._clock())
 
     def tell(self, session: Session, event: BaseModel) -> None:
-        """Send an event to all who control this session."""
-        if session.peers:
+        """Send an event to all who control this session; guests do not, and events name its id."""
+        if controlling := session.peers - session.guests:
             text = event.model_dump_json()
-            for peer in session.peers:
+            for peer in controlling:
                 peer.send(text)
 
     def _tell_state(self, id: str) -> None:
