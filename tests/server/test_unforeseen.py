@@ -101,6 +101,18 @@ def test_a_flood_of_uploads_is_told_to_come_back():
         assert upload(server.url, ids[0], png()).status_code == 201  # nobody's place was lost
 
 
+@pytest.mark.parametrize("route", ["portraits?consent=true", "look"])
+def test_all_that_brings_a_picture_counts_as_an_upload(route):
+    with running(FakePlace(Limits(uploads=0))) as server:
+        url = f"{server.url}/api/sessions/any/{route}"
+        answer = httpx.post(url, content=png(), headers={"content-type": "image/png"})
+        assert answer.status_code == 503
+        assert "being received" in answer.json()["detail"]
+        elsewhere = f"{server.url}/whep/look"  # no picture is brought there, whatever its name
+        large = httpx.post(elsewhere, content=bytes(40 << 10), headers={"content-type": "application/sdp"})
+        assert "at most 32768 bytes" in large.json()["detail"]
+
+
 def test_costly_pictures_leave_the_sessions_threads_alone():
     with running(make_studio(StudioSettings(Limits(requests_per_s=1000)))) as server:
         id = httpx.post(f"{server.url}/api/sessions", json={"sdp": offer()}).json()["id"]

@@ -180,9 +180,20 @@ def _handle_errors(app: FastAPI) -> None:
         return answer(503, error, {"Retry-After": "10"})
 
 
-def _check_picture(request: Request) -> None:
+@asynccontextmanager
+async def _picture(door: Door, request: Request) -> AsyncIterator[bytes]:
+    """The picture that a request brings; it counts as under way until the block ends. Raises Busy."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() not in pages.PICTURES:
         raise HTTPException(415, "Send the picture itself, with its type: image/png, image/jpeg and so on")
+    client = client_of(request)
+    if not door.uploads.take(client):
+        async for _ in request.stream():
+            pass  # who is still sending would not see the answer
+        raise Busy("Too many portraits are being received")
+    try:
+        yield await request.body()
+    finally:
+        door.uploads.leave(client)
 
 
 def _add_api(app: FastAPI, door: Door) -> None:
@@ -298,16 +309,8 @@ def _add_api(app: FastAPI, door: Door) -> None:
         PNG, JPEG, WebP, GIF, TIFF, AVIF or HEIC. One that lies on its side is set upright."""
         if not consent:
             raise HTTPException(403, "Say first that you may use this face (consent=true)")
-        _check_picture(request)
-        client = client_of(request)
-        if not door.uploads.take(client):
-            async for _ in request.stream():
-                pass  # who is still sending would not see the answer
-            raise Busy("Too many portraits are being received")
-        try:
-            return await place.add_portrait(id, await request.body(), title)
-        finally:
-            door.uploads.leave(client)
+        async with _picture(door, request) as data:
+            return await place.add_portrait(id, data, title)
 
     @app.post(
         "/api/sessions/{id}/look",
@@ -319,8 +322,8 @@ def _add_api(app: FastAPI, door: Door) -> None:
     async def look(id: str, request: Request) -> messages.Look:
         """What is in a picture, before it is brought: it as a JPEG, set upright, and where its faces are. Nothing of
         it is kept."""
-        _check_picture(request)
-        return await place.look(id, await request.body())
+        async with _picture(door, request) as data:
+            return await place.look(id, data)
 
     @app.delete(
         "/api/sessions/{id}/portraits/{portrait}",

@@ -141,7 +141,8 @@ class Guard:
         return None
 
     def _most(self, scope: Scope) -> int:
-        return self.limits.body_bytes if scope["path"].endswith(("/portraits", "/look")) else self.limits.sdp_bytes
+        brings = scope["path"].startswith("/api/sessions/") and scope["path"].endswith(("/portraits", "/look"))
+        return self.limits.body_bytes if brings else self.limits.sdp_bytes
 
     async def _discard(self, receive: Any) -> None:
         """Read what is too large for a while: a client that is still sending would never see our answer."""
