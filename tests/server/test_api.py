@@ -267,6 +267,16 @@ def test_a_token_is_demanded_and_moves_from_the_link_into_a_cookie():
             assert redirect == "/evil.example"
 
 
+def test_a_token_may_hold_any_characters_and_what_stands_beside_it_stays():
+    policy = Policy.for_host("0.0.0.0", token='mEL+/Zx; "é&%41=#')
+    with running(make_studio(), policy) as server, httpx.Client(base_url=server.url) as http:
+        opened = http.get(policy.link("127.0.0.1", server.port) + "&note=a%20%26+b")
+        assert opened.status_code == 303
+        assert opened.headers["location"] == "/?note=a+%26+b"
+        assert http.get("/metrics").status_code == 200  # by the cookie
+        assert http.get("/metrics", headers={"cookie": "avatar_token=mEL"}).status_code == 401
+
+
 @pytest.mark.hostile
 def test_a_full_server_answers_503_and_says_when():
     with (

@@ -44,6 +44,13 @@ async def test_what_is_too_late_is_left_out_and_the_newest_is_kept():
     assert await track.recv() == 19  # however late, the last one comes
 
 
+def test_listeners_that_left_are_forgotten_though_nobody_speaks():
+    voice = Voice(lambda: 0.05)
+    for _ in range(5):
+        voice.listen().stop()
+    assert len(voice.listeners) == 1
+
+
 async def test_the_delay_is_that_of_the_listeners_own_pictures(monkeypatch):
     voice, own = Voice(lambda: 0.05), None
     track = voice.listen(lambda: own)

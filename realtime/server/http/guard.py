@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from realtime.server.common.limits import Attempts, Bucket, Limits
 from realtime.server.http.security import COOKIE, HEADERS, Policy, Verdict
@@ -209,11 +209,10 @@ class Guard:
     async def _keep_token(self, scope: Scope, query: dict[str, str], send: Any) -> None:
         """The link with the token was opened: keep it in a cookie and take it out of the address."""
         rest = urlencode({name: value for name, value in query.items() if name != "token"})
-        where = "/" + scope["path"].lstrip("/\\") + (f"?{rest}" if rest else "")
-        cookie = f"{COOKIE}={self.policy.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
+        where = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else "")
+        cookie = f"{COOKIE}={quote(self.policy.token or '', safe='')}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
         cookie += "; Secure" if self.policy.tls else ""
-        location = urlencode({"": where}, safe="/?=&-_.~")[1:]
-        await self._answer(send, 303, [(b"location", location.encode()), (b"set-cookie", cookie.encode())], b"")
+        await self._answer(send, 303, [(b"location", where.encode()), (b"set-cookie", cookie.encode())], b"")
 
     async def _answer(self, send: Any, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         head = [*headers, (b"content-length", str(len(body)).encode()), *self._headers]
@@ -235,4 +234,4 @@ def _cookie(headers: dict[str, str]) -> str | None:
         morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:
         return None
-    return morsel.value if morsel else None
+    return unquote(morsel.value) if morsel else None

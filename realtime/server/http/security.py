@@ -13,7 +13,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from realtime.errors import BadValue, UsageError
 
@@ -205,4 +205,4 @@ class Policy:
     def link(self, host: str, port: int, path: str = "/") -> str:
         """The address to open, with the token where there is one."""
         name = f"[{host}]" if ":" in host else host
-        return f"{self.scheme}://{name}:{port}{path}" + (f"?token={self.token}" if self.token else "")
+        return f"{self.scheme}://{name}:{port}{path}" + (f"?token={quote(self.token, safe='')}" if self.token else "")

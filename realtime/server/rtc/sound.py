@@ -75,8 +75,11 @@ class Voice:
             return self._delay() if own is None else own
 
         track = VoiceTrack(known)
-        self.listeners.append(track)
+        self.listeners = [*self._live(), track]
         return track
+
+    def _live(self) -> list[VoiceTrack]:
+        return [track for track in self.listeners if track.readyState == "live"]
 
     async def relay(self, source: MediaStreamTrack) -> None:
         """Hand on all that comes from the driver, until it ends."""
@@ -84,7 +87,7 @@ class Voice:
             while True:
                 frame = await source.recv()
                 now = time.monotonic()
-                self.listeners = [track for track in self.listeners if track.readyState == "live"]
+                self.listeners = self._live()
                 for track in self.listeners:
                     track.put(frame, now)
         except MediaStreamError:
