@@ -127,16 +127,15 @@ def _decode_with_pillow(data: bytes) -> np.ndarray | None:
     """Formats that OpenCV does not read (HEIC of a telephone, which is of many tiles; AVIF; GIF): the first frame."""
     import io
 
-    import pillow_heif
     from PIL import Image, ImageOps
 
-    from realtime.media.uploads import flatten
+    from realtime.media.uploads import DAMAGED, flatten, know_heif
 
-    pillow_heif.register_heif_opener(thumbnails=False)
+    know_heif()
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return flatten(ImageOps.exif_transpose(picture))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except (*DAMAGED, Image.DecompressionBombError):
         return None
 
 

@@ -28,6 +28,8 @@ MOST_PARTS = 5000
 """Markers of a JPEG, chunks of a PNG or a WebP: what comes in as many pieces is no photograph."""
 MOST_FRAMES = 200
 """Of an animation, of which the first is taken."""
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError)
+"""What Pillow's decoders raise for a picture that is damaged; AVIF's the last."""
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 """Not FF00 and FFD0 to FFD7, which belong to a scan."""
 _ALONE = (b"\x01", b"\xd8")
@@ -75,7 +77,7 @@ def decode_portrait(data: bytes, max_pixels: int) -> np.ndarray:
     is decoded; only the first frame of an animation is taken; transparency is laid over white; names, places and all
     else in the file's metadata are left behind. Raises BadPortrait; MemoryError where there is too little."""
     check_cost(data)
-    _know_heif()
+    know_heif()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
@@ -95,12 +97,12 @@ def decode_portrait(data: bytes, max_pixels: int) -> np.ndarray:
             raise BadPortrait(f"this is not a {NAMES} picture") from None
         except Image.DecompressionBombError:
             raise BadPortrait(f"its pixels are too many; at most {max_pixels // 1_000_000} million") from None
-        except (OSError, SyntaxError, ValueError, EOFError):
+        except DAMAGED:
             raise BadPortrait("the picture is damaged") from None
 
 
 @lru_cache(maxsize=1)
-def _know_heif() -> None:
+def know_heif() -> None:
     """HEIC, as telephones write it."""
     pillow_heif.register_heif_opener(thumbnails=False)
 

@@ -22,9 +22,7 @@ from tests.support import kernel_checks as checks
 from tests.support.kernel_checks import host_run, nhwc
 
 needs_compiler = pytest.mark.skipif(bool(host.missing()), reason=host.missing() or "a C++ compiler is there")
-few = settings(
-    max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)  # fmt: skip
+few = settings(max_examples=12, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 seeds = st.integers(0, 10_000)
 dtypes = st.sampled_from(["float16", "float32"])
 channels = st.integers(1, 9).map(lambda n: 8 * n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import struct
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from realtime.errors import BadPortrait
+from realtime.errors import BadFile, BadPortrait
 from realtime.media.decoding import DecodeLimits, Decoder
-from realtime.media.uploads import MOST_SCANS, check_cost, decode_portrait
+from realtime.media.pictures import read_picture
+from realtime.media.uploads import MOST_SCANS, check_cost, decode_portrait, know_heif
 from tests.support.costly import burn, fall, hang, hoard, whose
 from tests.support.server import portrait_picture
 
@@ -83,6 +85,19 @@ def test_pictures_that_would_cost_are_refused_undecoded(data, says, monkeypatch)
 )
 def test_plain_pictures_pass(data):
     check_cost(data)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF", "TIFF", "JPEG", "WEBP"])
+def test_a_damaged_picture_is_told_by_a_sentence(kind, tmp_path):
+    know_heif()
+    data = encoded(kind)
+    data = data[: len(data) // 2] + b"\xff" * (len(data) - len(data) // 2)
+    with contextlib.suppress(BadPortrait):  # some decoders show what they can
+        decode_portrait(data, 24_000_000)
+    path = tmp_path / "damaged.bin"
+    path.write_bytes(data)
+    with contextlib.suppress(BadFile):
+        read_picture(path)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ BODY = bytes(8 + 8)
 
 
 @given(tracks())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_round_trip_is_bit_for_bit(track):
     again = MotionTrack.from_bytes(track.to_bytes())
     for field in ("kind", "fps", "names", "creator"):
@@ -74,7 +74,7 @@ def test_round_trip_is_bit_for_bit(track):
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_garbage_is_refused(content):
     with pytest.raises(BadFile):
         MotionTrack.from_bytes(content)
@@ -83,7 +83,7 @@ def test_garbage_is_refused(content):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_truncated_and_flipped_files_are_refused(data):
     content = small().to_bytes()
     cut = data.draw(st.integers(0, len(content) - 1))

@@ -43,7 +43,7 @@ schema = schemathesis.openapi.from_dict(create_app(make_studio()).openapi())
 
 
 @schema.parametrize()
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 def test_the_api_keeps_to_its_description(case, server):
     answer = case.call(base_url=server.url, timeout=20)
     assert answer.status_code < 500 or answer.status_code == 503

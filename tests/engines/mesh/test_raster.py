@@ -40,7 +40,7 @@ meshes = st.integers(3, 9).flatmap(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(meshes)
 def test_every_pixel_shows_the_nearest_triangle_it_lies_in(mesh):
     points, depth, triangles = (np.array(a) for a in mesh)
@@ -69,7 +69,6 @@ def test_every_pixel_shows_the_nearest_triangle_it_lies_in(mesh):
 
 
 @given(st.integers(0, 7), st.integers(2, 9))
-@settings(deadline=None)
 def test_triangles_that_share_edges_leave_no_gap(turn, cells):
     """A turned grid of triangles covers each pixel inside its outline."""
     side = np.linspace(-6, 6, cells + 1)
