@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import socket
 from fractions import Fraction
 
 import av
@@ -20,9 +21,10 @@ from realtime.server.common.limits import Limits
 from realtime.server.common.sessions import End
 from realtime.server.hosting.frames import to_rgb, to_video_frame, to_yuv
 from realtime.server.places.here import StudioSettings
+from realtime.server.rtc import guard
 from realtime.server.rtc.bitrate import Ladder
 from realtime.server.rtc.encoders import SteadyH264, SteadyVp8, open_h264
-from realtime.server.rtc.peer import ice_servers_for_browser, parse_ice_server
+from realtime.server.rtc.peer import RtcSettings, ice_servers_for_browser, parse_ice_server
 from realtime.server.rtc.sdp import BadOffer, Uplink, check_offer, hint_bitrate, wants
 from tests.support.peers import Client, Spot, until
 from tests.support.server import DotEngine, make_offer, make_studio, offer, portrait_picture, running
@@ -314,6 +316,17 @@ def test_any_text_is_an_offer_or_a_sentence(text):
             check_offer(candidate)
         wants(candidate, "video")
         hint_bitrate(candidate, Uplink())
+
+
+def test_an_ice_server_that_does_not_answer_keeps_nobody_out(monkeypatch):
+    monkeypatch.setattr(guard, "GATHER_S", 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        rtc = RtcSettings((f"stun:127.0.0.1:{silent.getsockname()[1]}",))
+        with running(make_studio(StudioSettings(rtc=rtc))) as server:
+            answer = httpx.post(f"{server.url}/api/sessions", json={"sdp": offer()}, timeout=30)
+    assert answer.status_code == 201, answer.text
+    assert "a=candidate:" in answer.json()["sdp"]
 
 
 def test_ice_servers():

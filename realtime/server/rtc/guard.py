@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 WAITING = 4096
 """Datagrams that wait to be read from one connection; more are dropped. Half a second of a fast uplink is 300."""
+GATHER_S = 3
+"""Seconds that STUN and TURN servers have to answer; without them a session has the addresses of this machine."""
 PEER_ADDRESSES = 64
 """Addresses that one peer may use."""
 STREAMS = 32
@@ -56,6 +58,12 @@ class GuardedConnection(ice.Connection):
         """Open the ports that were asked for."""
         self.fence = addresses.own_addresses() if addresses.ASKED.get().fenced else frozenset()
         await super().gather_candidates()
+
+    async def get_component_candidates(
+        self, component: int, addresses: list[str], timeout: int = 5
+    ) -> list[ice.Candidate]:
+        """Our own addresses, and those that STUN and TURN servers name in time."""
+        return await super().get_component_candidates(component, addresses, min(timeout, GATHER_S))
 
     def knows(self, addr: tuple[Any, ...]) -> bool:
         """This address stands in the offer or has shown the password."""

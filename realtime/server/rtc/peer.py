@@ -36,9 +36,6 @@ from realtime.server.rtc.trickle import MOST_CANDIDATES, Fragment
 
 log = logging.getLogger(__name__)
 
-GATHER_S = 5.0
-"""Longest time for finding our own addresses (a STUN server that does not answer)."""
-
 
 @dataclass(frozen=True, slots=True)
 class RtcSettings:
@@ -163,8 +160,7 @@ class Peer:
                 self._sound = self._voice.listen(self._track.delay if self._track else lambda: None)
                 self.pc.addTrack(self._sound)
             ASKED.set(listening(self.settings.host, sdp))
-            async with asyncio.timeout(GATHER_S):
-                await self.pc.setLocalDescription(await self.pc.createAnswer())
+            await self.pc.setLocalDescription(await self.pc.createAnswer())
         except Exception as error:  # aiortc raises whatever its parser meets; the text comes from a stranger
             log.debug("offer refused", exc_info=True)
             await self.close()
