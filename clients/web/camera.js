@@ -1,4 +1,6 @@
 // @ts-check
+import { jpeg } from "./uploads.js";
+
 /** @param {string} [device]  id of the camera, the default one without it */
 export async function openCamera(device) {
   if (!navigator.mediaDevices?.getUserMedia) throw new DOMException("no cameras here", "SecurityError");
@@ -27,7 +29,5 @@ export async function snapshot(video) {
   canvas.width = video.videoWidth;
   canvas.height = video.videoHeight;
   canvas.getContext("2d")?.drawImage(video, 0, 0);
-  return new Promise((resolve, reject) => {
-    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/jpeg", 0.95);
-  });
+  return jpeg(canvas);
 }

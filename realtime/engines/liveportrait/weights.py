@@ -16,6 +16,7 @@ from realtime.engines.liveportrait.networks import PARTS, Networks, load_network
 from realtime.engines.weights.reader import State, check_finite, check_names, read_content, read_state
 from realtime.errors import BadFile
 from realtime.home import user_path
+from realtime.outputs import not_written, replacing
 
 BASE = ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator")
 """Each in a file of its own."""
@@ -106,18 +107,17 @@ def _head(path: Path, content: object, name: str) -> State:
 
 
 def gather(folder: Path, target: Path) -> None:
-    """Write the released files in `folder` as one file, `target`. Raises BadFile."""
+    """Write the released files in `folder` as one file, `target`. Raises BadFile, NotWritten."""
     from safetensors.torch import save_file
 
     nets = load_networks(folder)
     state = {key: value.contiguous() for key, value in nets.parts.state_dict().items()}
-    part = target.with_suffix(".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, str(part), metadata={"format": "pt"})
-        part.replace(target)
     except OSError as error:
-        raise BadFile(target, f"cannot be written ({error.strerror})") from error
+        raise not_written(target, error) from error
+    with replacing(target) as at:
+        save_file(state, str(at), metadata={"format": "pt"})
 
 
 def check(path: Path) -> str:

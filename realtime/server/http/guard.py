@@ -210,7 +210,8 @@ class Guard:
         """The link with the token was opened: keep it in a cookie and take it out of the address."""
         rest = urlencode({name: value for name, value in query.items() if name != "token"})
         where = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else "")
-        cookie = f"{COOKIE}={quote(self.policy.token or '', safe='')}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
+        token = quote(self.policy.token or "", safe="")
+        cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
         cookie += "; Secure" if self.policy.tls else ""
         await self._answer(send, 303, [(b"location", where.encode()), (b"set-cookie", cookie.encode())], b"")
 

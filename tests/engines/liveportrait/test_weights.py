@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import nn  # noqa: E402
 from realtime import cli  # noqa: E402
 from realtime.engines.liveportrait import networks, published, weights  # noqa: E402
 from realtime.engines.weights import registry  # noqa: E402
-from realtime.errors import BadFile  # noqa: E402
+from realtime.errors import BadFile, NotWritten  # noqa: E402
 from tests.support.hub_server import HubServer  # noqa: E402
 
 
@@ -57,6 +58,18 @@ def test_the_released_folder_one_of_its_files_and_our_file_hold_the_same(tmp_pat
         assert all(torch.equal(wanted[k], found[k]) for k in wanted)
     assert weights.is_ours(one)
     assert weights.check(one) == weights.ABOUT
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_nothing_behind(tmp_path: Path, monkeypatch) -> None:
+    def fails(_state, path, **_more) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = release(tmp_path / "liveportrait")
+    monkeypatch.setattr("safetensors.torch.save_file", fails)
+    with pytest.raises(NotWritten, match="No space"):
+        weights.gather(folder, tmp_path / "models" / "all.safetensors")
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 def test_the_humans_files_are_taken_before_the_animals_and_the_later_version_before_the_first(tmp_path: Path) -> None:
