@@ -19,7 +19,7 @@ import struct
 import time
 from typing import Any
 
-from aioice import ice, stun
+from aioice import Candidate, ice, stun
 from aiortc import rtcdtlstransport, rtcicetransport, rtcpeerconnection
 from aiortc.rtcdtlstransport import RTCDtlsTransport, RtpRouter
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
@@ -61,7 +61,7 @@ class GuardedConnection(ice.Connection):
 
     async def get_component_candidates(
         self, component: int, addresses: list[str], timeout: int = 5
-    ) -> list[ice.Candidate]:
+    ) -> list[Candidate]:
         """Our own addresses, and those that STUN and TURN servers name in time."""
         return await super().get_component_candidates(component, addresses, min(timeout, GATHER_S))
 
