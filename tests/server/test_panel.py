@@ -159,3 +159,18 @@ async def test_a_portrait_is_prepared_once_and_a_bad_one_leaves_the_old():
     assert [info.id for info in player.gallery.infos("s")] == ["a", mine.id]
     pipeline.control.stop()
     await running
+
+
+def test_what_the_camera_did_is_counted_once_however_many_panels_are_open(panel):
+    http, player, _ = panel
+    until(lambda: player.rendered > 10)
+
+    def rendered() -> float:
+        lines = http.get("/metrics").text.splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith("avatar_frames_rendered_total "))
+
+    ids = [http.post("/api/sessions", json={}).json()["id"] for _ in range(2)]
+    assert 10 < rendered() <= player.rendered
+    for id in ids:
+        assert http.delete(f"/api/sessions/{id}").status_code == 204
+    assert 10 < rendered() <= player.rendered

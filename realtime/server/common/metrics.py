@@ -45,8 +45,8 @@ class PlaceMetrics:
     def collect(self) -> Iterator[Metric]:
         """Read by prometheus_client."""
         studio = self._studio
-        performers = [session.performer for session in studio.sessions.values()]
-        yield GaugeMetricFamily("avatar_sessions", "Sessions now", len(performers))
+        performers = studio.performers
+        yield GaugeMetricFamily("avatar_sessions", "Sessions now", len(studio.sessions))
         yield GaugeMetricFamily("avatar_sessions_max", "Sessions at most", studio.settings.limits.sessions)
         peers = sum(len(session.peers) for session in studio.sessions.values())
         yield GaugeMetricFamily("avatar_peers", "WebRTC connections now", peers)

@@ -152,6 +152,13 @@ class Studio:
         assert self._pool is not None, "the studio is not open"
         return self._pool
 
+    @property
+    def performers(self) -> list[Player]:
+        """All that play an avatar now; the panel's is one, however many have it open."""
+        if self._panel is not None:
+            return [self._panel]
+        return [session.performer for session in self.sessions.values()]
+
     async def open(self) -> None:
         """Start threads and clock."""
         install()
@@ -288,7 +295,8 @@ class Studio:
         await asyncio.gather(*(peer.close() for peer in session.peers), return_exceptions=True)
         session.peers.clear()
         session.guests.clear()
-        self._metrics.keep(session.performer)
+        if self._panel is None:
+            self._metrics.keep(session.performer)
         await asyncio.to_thread(session.performer.close)
 
     def _end_soon(self, id: str, why: End) -> None:
