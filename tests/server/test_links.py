@@ -88,7 +88,7 @@ async def test_a_drive_link_drives_and_does_not_control(server, keys):
         assert "nothing to calibrate on" in refused["error"]
         await socket.send(json.dumps({"type": "ping", "t": 1}))
         assert json.loads(await asyncio.wait_for(socket.recv(), 5))["type"] == "pong"
-    assert server.studio.sessions[keys["id"]].performer.source == "motion"
+    await until(lambda: server.studio.sessions[keys["id"]].performer.source == "motion")
     async with connect(motion_url(server.url, session=keys["view"]), proxy=None) as socket:
         assert json.loads(await socket.recv())["type"] == "error"
 
@@ -191,3 +191,14 @@ async def test_a_guest_with_a_control_channel_hears_nothing_of_the_session(serve
         await until(lambda: guest.last("ended"))
     await guest.close()
     assert [message["type"] for message in guest.heard] == ["ended"]  # the portraits' addresses hold the session's id
+
+
+def test_who_only_drives_cannot_use_up_the_messages_of_who_controls(http, server, keys):
+    for bucket in server.studio.sessions[keys["id"]].messages.values():
+        bucket.rate = 0.0  # on a slow machine as on a fast one
+
+    def ping(key: str) -> int:
+        return http.post(f"/api/sessions/{key}/control", json={"type": "ping", "t": 1}).status_code
+
+    assert {ping(keys["drive"]) for _ in range(121)} == {200, 429}
+    assert ping(keys["id"]) == 200

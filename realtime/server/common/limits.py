@@ -63,7 +63,8 @@ class Limits:
     message_bytes: int = 8 * 1024
     """Largest control message."""
     messages_per_s: float = 60.0
-    """Control messages of one session, on average; twice as many in a burst."""
+    """Control messages to one session, on average, of those who control it, and as many of those who only drive it;
+    twice as many in a burst."""
     packets_per_s: float = 120.0
     """Motion packets of one client, on average; twice as many in a burst."""
     requests_per_s: float = 20.0

@@ -85,7 +85,8 @@ class Session:
         self.lingers = False
         self.lines = self.streams = 0
         self.voice = Voice(lambda: performer.window_total.percentile(0.5) + ENCODING_S)
-        self.messages = Bucket(limits.messages_per_s, 2 * limits.messages_per_s)
+        rate = limits.messages_per_s
+        self.messages = {right: Bucket(rate, 2 * rate) for right in Right}  # who has a link keeps nobody else out
         self.complaints = Bucket(1.0, 3.0)
 
     @property
@@ -427,7 +428,7 @@ class Studio:
         if peer in session.guests:
             return
         now = self._clock()
-        if not session.messages.take(now):
+        if not session.messages[Right.CONTROL].take(now):
             if session.complaints.take(now):
                 peer.send(messages.Error(error="Too many messages; some were left out").model_dump_json())
             return
@@ -458,9 +459,9 @@ class Studio:
     async def control(self, key: str, command: messages.Command) -> messages.State | messages.Pong | None:
         """Follow a command; None where too many came. Raises UsageError."""
         session = self._get(key, Right.DRIVE)
-        if not session.messages.take(self._clock()):
-            return None
         right = Right.CONTROL if key == session.id else Right.DRIVE
+        if not session.messages[right].take(self._clock()):
+            return None
         return self._follow(session, command, right) or session.performer.state()
 
     async def hello(self, key: str) -> messages.Hello:
@@ -682,7 +683,7 @@ class MotionLine:
         if entry is None or entry.id != session.id:
             raise LineOver("the session has ended")
         if isinstance(data, str):
-            reply = self._studio._told(session, data, right) if session.messages.take(now) else None
+            reply = self._studio._told(session, data, right) if session.messages[right].take(now) else None
             return reply.model_dump_json() if reply else None
         try:
             driven = self._intake.take(data[: MAX_PACKET + 1], now)
