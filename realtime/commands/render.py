@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from realtime.commands import options as o
-from realtime.commands.terminal import run_to_end
+from realtime.commands.terminal import run_to_end, say
 from realtime.engines.choose import BUILTIN, engine_settings, make_engine, read_portrait
 from realtime.errors import BadFile, Interrupted
 from realtime.families import builtin
@@ -84,4 +84,7 @@ def command(
         sign(user_path(output), trained=renderer.name != builtin())
     if not quiet:
         without = f", {counts.no_face} without a face" if counts.no_face else ""
-        print(f"{output}: {counts.delivered} frames{without}, {pipeline.stats.fps():.0f} a second")
+        frames = "1 frame" if counts.delivered == 1 else f"{counts.delivered} frames"
+        print(f"{output}: {frames}{without}, {pipeline.stats.fps():.0f} a second")
+    if counts.no_face >= counts.delivered:
+        say(f"! {source.name}: no face in any frame, so the portrait only idles. Is it the clip you meant?")

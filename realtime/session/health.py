@@ -33,10 +33,12 @@ class Thresholds:
 
 
 class SignalMonitor:
-    """Judges driving pictures. Feed each one, in order; collect sentences."""
+    """Judges driving pictures. Feed each one, in order; collect sentences.
 
-    def __init__(self, name: str, limits: Thresholds | None = None) -> None:
-        self.name = name
+    still: the source gives one picture again and again on purpose."""
+
+    def __init__(self, name: str, limits: Thresholds | None = None, *, still: bool = False) -> None:
+        self.name, self._still = name, still
         self.state = "ok"
         """"ok", "black", "frozen" or "dark"."""
         self._limits = limits or Thresholds()
@@ -57,7 +59,7 @@ class SignalMonitor:
         repeated = same and float(np.abs(thumbnail - before).mean()) < self._limits.still
         if mean < self._limits.black and spread < self._limits.black:
             fault = "black"
-        elif self._frozen(repeated, now):
+        elif not self._still and self._frozen(repeated, now):
             fault = "frozen"
         elif mean < self._limits.dark:
             fault = "dark"

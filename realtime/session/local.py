@@ -73,7 +73,7 @@ class Pipeline:
             self.control.tell,
             media_time=self._lossless,
             strict=self._lossless,
-            monitor=SignalMonitor(source.name),
+            monitor=SignalMonitor(source.name, still=source.still),
         )
         count = self.stats.count
         self._driving = Driving(engine, encoding, source.reference, count=count, offline=self._lossless)

@@ -93,6 +93,8 @@ class Source(Protocol):
     kind: str | None
     """Kind of the motion codes that it gives, see `MotionCode.kind`; None where it gives driving frames. Known after
     `check`."""
+    still: bool
+    """One picture, again and again: that it never changes is no fault."""
     waiting: bool
     """It has told that it waits for its device or peer to come back."""
     reference: MotionCode | None
@@ -126,6 +128,7 @@ class SourceBase:
     frames: int | None = None
     live = False
     kind: str | None = None
+    still = False
     waiting = False
     reference: MotionCode | None = None
 

@@ -16,6 +16,8 @@ from realtime.types import Frame
 class StillSource(SourceBase):
     """The picture at `options.fps` when paced; exactly once otherwise."""
 
+    still = True
+
     def __init__(self, path: str, options: SourceOptions) -> None:
         super().__init__(options)
         self.path = user_path(path)

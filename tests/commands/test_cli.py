@@ -73,6 +73,15 @@ def when_shown(path: str, kind: str) -> list[float]:
         return [*times, float((stream.start_time + stream.duration) * stream.time_base)]
 
 
+def test_render_says_when_the_clip_never_shows_a_face(place: Path, capsys) -> None:
+    for driving, said in (("black.png", True), ("face.png", False)):
+        assert run(["render", driving, "--portrait", "face.png", "-o", "out.mp4", *FAKE]) == 0
+        output = capsys.readouterr()
+        assert "1 frame" in output.out
+        assert "1 frames" not in output.out
+        assert ("no face in any frame" in output.err) is said
+
+
 def test_render_gives_as_many_frames_at_the_same_rate(place: Path, capsys) -> None:
     assert run(["render", "clip.mp4", "--portrait", "face.png", "-o", "out.mp4", "--stats", "s.json", *FAKE]) == 0
     assert frames_in(place / "out.mp4") == frames_in(place / "clip.mp4") == (20, 25.0, pytest.approx(0.8, abs=0.01))

@@ -49,6 +49,10 @@ def test_a_short_fault_is_not_told() -> None:
     assert watch(SignalMonitor("camera 0"), frames) == []
 
 
+def test_a_still_picture_on_purpose_is_not_frozen() -> None:
+    assert watch(SignalMonitor("face.png", still=True), [noisy(120)] * 200) == []
+
+
 def test_10_fps_footage_shown_thrice_is_not_frozen() -> None:
     pictures = [picture for picture in (noisy(120) for _ in range(40)) for _ in range(3)]
     assert watch(SignalMonitor("clip"), pictures) == []
