@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 
 from realtime.engines.neural.crop import MARGIN, square_around  # noqa: E402
 from realtime.errors import BadFile, BadValue  # noqa: E402
-from realtime.training.config import PRESETS, SYSTEMS, DataConfig, TrainConfig, preset  # noqa: E402
+from realtime.families import trained  # noqa: E402
+from realtime.training.config import PRESETS, DataConfig, TrainConfig, preset  # noqa: E402
 from realtime.training.data.clips import (  # noqa: E402
     Index,
     ShardWriter,
@@ -27,7 +28,7 @@ from tests.support import made_up_frames, write_clip  # noqa: E402
 from tests.support.training import CPU, data, micro, moving_spot, one_thread  # noqa: E402, F401 (fixtures)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", trained())
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_printable_and_reads_back(system, name):
     config = preset(system, name) if (system, name) != ("lia-x", "tiny") else preset("lia-x", "small")

@@ -251,15 +251,16 @@ class Studio:
         self.sessions[entry.id] = session
         return session
 
-    def _get(self, key: str, right: Right) -> Session:
-        """The session, marked as alive. Raises UnknownSession, NotAllowed."""
+    def _get(self, key: str, right: Right, *, leaving: bool = False) -> Session:
+        """The session, marked as alive unless its caller is `leaving`. Raises UnknownSession, NotAllowed."""
         entry, may = self.book.find(key) or (None, Right.WATCH)
         session = self.sessions.get(entry.id) if entry else None
         if session is None:
             raise UnknownSession
         if may < right:
             raise NotAllowed
-        self.book.touch(session.id, self._clock())
+        if not leaving:
+            self.book.touch(session.id, self._clock())
         return session
 
     async def _replace(self, profile: str | None) -> None:
@@ -382,7 +383,7 @@ class Studio:
 
     async def hang_up(self, key: str, peer: str) -> bool:
         """Close a watcher's connection. False where there is none of that id."""
-        session = self._get(key, Right.WATCH)
+        session = self._get(key, Right.WATCH, leaving=True)
         found = next((other for other in session.peers if other.id == peer and not other.publishes), None)
         if found is not None:
             await self._drop(session, found)
