@@ -17,6 +17,9 @@ from realtime.session.driver import Drive
 
 log = logging.getLogger(__name__)
 
+_OWN = object()
+"""In place of a portrait that could not be made ready: the session's own picture is shown."""
+
 
 class OneBackground(UsageError):
     """A view asked for a background of its own where there is one picture for all."""
@@ -43,13 +46,13 @@ class Looks:
             raise OneBackground
 
     def render(self, portrait: GalleryPortrait, background: Background, drive: Drive, back: Any) -> np.ndarray | None:
-        """The portrait before that background, uint8 (H, W, 3); None while it is being made ready. back: what the
-        engine shows otherwise, set again afterwards."""
+        """The portrait before that background, uint8 (H, W, 3); None while it is being made ready; where that failed,
+        before the session's own. back: what the engine shows otherwise, set again afterwards."""
         ready = self._get(portrait, background)
         if ready is None:
             return None
         try:
-            self._engine.set_portrait(ready)
+            self._engine.set_portrait(back if ready is _OWN else ready)
             self._engine.reference = drive.reference
             return self._engine.render(drive.code)
         finally:
@@ -66,11 +69,12 @@ class Looks:
         return None
 
     def _prepare(self, portrait: GalleryPortrait, background: Background) -> None:
+        ready: Any = _OWN
         try:
             ready = portrait.ready_for(self._engine, background)
-        except AvatarError as error:
-            log.info("a view's background could not be made: %s", error)
-            return
+        except Exception as error:  # it is asked for once, so a view would wait for ever
+            said = str(error) if isinstance(error, AvatarError) else type(error).__name__
+            log.warning("a view has its session's own background, as %s could not be made: %s", background, said)
         with self._lock:
             self._ready = {key: kept for key, kept in self._ready.items() if key[0] == portrait.id}
             self._asked = {key for key in self._asked if key[0] == portrait.id}

@@ -339,8 +339,9 @@ class Studio:
             session.guests.add(peer)
         try:
             return Answered(sdp=await peer.answer(offer.sdp), peer=peer.id, etag=f'"{peer.id}"')
-        except BaseException:
+        except BaseException:  # a cancelled offer as well: its ports are closed
             self._forget(session, peer)
+            self._soon(peer.close())
             raise
 
     def _forget(self, session: Session, peer: Peer) -> None:

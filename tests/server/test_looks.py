@@ -1,0 +1,42 @@
+"""Backgrounds of a view's own: made ready aside, and what is shown where that fails."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from realtime.server.hosting.gallery import GalleryPortrait
+from realtime.server.hosting.looks import Looks
+from realtime.session.driver import Drive
+from tests.support.server import DotEngine, portrait_picture
+
+
+class Aside:
+    """Does long work at once."""
+
+    def submit(self, work, *arguments):
+        work(*arguments)
+
+
+@pytest.mark.parametrize("fault", [None, MemoryError("no room")])
+def test_a_background_that_cannot_be_made_leaves_the_sessions_own(fault, monkeypatch) -> None:
+    engine = DotEngine()
+    own = portrait_picture()
+    engine.set_portrait(own)
+    portrait = GalleryPortrait("a", "A", own)
+
+    def ready_for(_engine, background):
+        if fault is not None:
+            raise fault
+        return portrait_picture(hue=90)
+
+    monkeypatch.setattr(portrait, "ready_for", ready_for)
+    looks, drive = Looks(engine, SimpleNamespace(aside=Aside())), Drive(engine.portrait_code, engine.portrait_code)
+    assert looks.render(portrait, "green", drive, own) is None, "it is asked for first"
+    shown = looks.render(portrait, "green", drive, own)
+    engine.set_portrait(own)
+    engine.reference = drive.reference
+    same = np.array_equal(shown, engine.render(drive.code))
+    assert same is (fault is not None)
