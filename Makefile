@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 # Without remarks about root in a container or a newer pip; what fails is said all the same.
 PIP    := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q
 
-.PHONY: demo test test-slow test-all coverage docs lint clean
+.PHONY: demo test test-wheel test-slow test-all coverage docs lint clean
 
 $(VENV)/base.stamp: pyproject.toml
 	@"$(or $(PYTHON),false)" -c '$(FITS)' 2>/dev/null || \
@@ -31,6 +31,9 @@ test: lint
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 	@echo "All of it passed; what was skipped, and why, is said above. What takes minutes: make test-slow"
 	@echo "Next: make demo, or $(BIN)/avatar doctor"
+
+test-wheel: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m slow tests/packaging
 
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow
