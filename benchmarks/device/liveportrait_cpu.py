@@ -24,8 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.device.lia_cpu import smooth_noise
 from benchmarks.report.result import Result
 from realtime.engines.liveportrait import keypoints as kp
-from realtime.engines.liveportrait.networks import Networks, load_networks
+from realtime.engines.liveportrait.networks import Networks
 from realtime.engines.liveportrait.prepared import FastLivePortrait
+from realtime.engines.liveportrait.weights import load_networks
 from realtime.engines.neural.place import DTYPES, Placement
 from realtime.engines.weights.recipe import NO_TRAINED_WEIGHTS
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from realtime.engines.liveportrait.networks import Networks, load_networks
+    from realtime.engines.liveportrait.networks import Networks
+    from realtime.engines.liveportrait.weights import load_networks
 
 __all__ = ["Networks", "load_networks"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from realtime.engines.liveportrait import networks
+        from realtime.engines.liveportrait import weights
 
-        return getattr(networks, name)
+        return getattr(weights, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

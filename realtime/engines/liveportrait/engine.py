@@ -18,9 +18,10 @@ from torch import Tensor
 
 from realtime.engines.liveportrait import code as c
 from realtime.engines.liveportrait.keypoints import CLOSED_LIPS, OPEN_EYE, Rules
-from realtime.engines.liveportrait.networks import Networks, load_networks
+from realtime.engines.liveportrait.networks import Networks
 from realtime.engines.liveportrait.prepared import SIDE, FastLivePortrait, Source
 from realtime.engines.liveportrait.rate import expectation
+from realtime.engines.liveportrait.weights import load_networks
 from realtime.engines.neural.crop import Square, box_of
 from realtime.engines.neural.engine import (
     SMALLEST_FACE,

@@ -1,20 +1,18 @@
-"""LivePortrait's networks together: loaded from the released files, from one file of ours, or from a recipe."""
+"""LivePortrait's networks together; `weights.load_networks` fills them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from realtime.engines.liveportrait import heads, recipe
+from realtime.engines.liveportrait import heads
 from realtime.engines.liveportrait.appearance import AppearanceExtractor
 from realtime.engines.liveportrait.generator import Generator
 from realtime.engines.liveportrait.layers import KEYPOINTS
 from realtime.engines.liveportrait.motion import MotionExtractor
 from realtime.engines.liveportrait.warping import WarpingModule
-from realtime.engines.weights.recipe import PREFIX, parse_seed
 
 PARTS: dict[str, Callable[[], nn.Module]] = {
     "appearance_feature_extractor": AppearanceExtractor,
@@ -71,27 +69,3 @@ class Networks:
 
 def _rows(*parts: Tensor) -> Tensor:
     return torch.cat([part.flatten(1) for part in parts], 1)
-
-
-def load_networks(weights: str | Path = "recipe:1") -> Networks:
-    """The networks on the CPU, float32, ready to run.
-
-    weights: "recipe:SEED"; the folder of the released files (`base_models/*.pth`, `retargeting_models/*.pth`); or one
-    safetensors file, whose keys begin with the names of `PARTS`. Raises BadFile, BadValue.
-    """
-    with torch.device("meta"):
-        nets = Networks()
-    if str(weights).startswith(PREFIX):
-        seed = parse_seed(str(weights))
-        state = {
-            f"{name}.{key}": value
-            for name in PARTS
-            for key, value in recipe.state(name, nets.parts[name], seed).items()
-        }
-    else:
-        from realtime.engines.liveportrait.weights import read_networks
-
-        state = read_networks(Path(weights), nets.parts)
-    nets.parts.load_state_dict(state, strict=True, assign=True)
-    nets.parts.requires_grad_(False).eval()
-    return nets

@@ -12,8 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from realtime.engines.liveportrait.networks import PARTS, Networks, load_networks
+from realtime.engines.liveportrait import recipe
+from realtime.engines.liveportrait.networks import PARTS, Networks
 from realtime.engines.weights.reader import State, check_finite, check_names, read_content, read_state
+from realtime.engines.weights.recipe import PREFIX, parse_seed
 from realtime.errors import BadFile
 from realtime.home import user_path
 from realtime.outputs import not_written, replacing
@@ -126,3 +128,25 @@ def check(path: Path) -> str:
         nets = Networks()
     read_networks(path, nets.parts)
     return ABOUT
+
+
+def load_networks(weights: str | Path = "recipe:1") -> Networks:
+    """The networks on the CPU, float32, ready to run.
+
+    weights: "recipe:SEED"; the folder of the released files (`base_models/*.pth`, `retargeting_models/*.pth`); or one
+    safetensors file, whose keys begin with the names of `PARTS`. Raises BadFile, BadValue.
+    """
+    with torch.device("meta"):
+        nets = Networks()
+    if str(weights).startswith(PREFIX):
+        seed = parse_seed(str(weights))
+        state = {
+            f"{name}.{key}": value
+            for name in PARTS
+            for key, value in recipe.state(name, nets.parts[name], seed).items()
+        }
+    else:
+        state = read_networks(Path(weights), nets.parts)
+    nets.parts.load_state_dict(state, strict=True, assign=True)
+    nets.parts.requires_grad_(False).eval()
+    return nets

@@ -50,10 +50,10 @@ def test_the_released_folder_one_of_its_files_and_our_file_hold_the_same(tmp_pat
     folder = release(tmp_path / "liveportrait")
     one = tmp_path / "all.safetensors"
     weights.gather(folder, one)
-    wanted = networks.load_networks(folder).parts.state_dict()
+    wanted = weights.load_networks(folder).parts.state_dict()
     assert len(wanted) == 5 * 7
     for path in (one, folder / "base_models" / "warping_module.pth"):
-        found = networks.load_networks(path).parts.state_dict()
+        found = weights.load_networks(path).parts.state_dict()
         assert wanted.keys() == found.keys()
         assert all(torch.equal(wanted[k], found[k]) for k in wanted)
     assert weights.is_ours(one)
@@ -76,10 +76,10 @@ def test_the_humans_files_are_taken_before_the_animals_and_the_later_version_bef
     animals = release(tmp_path / "liveportrait_animals", "base_models", 1.0)
     release(animals, "base_models_v1.1", 2.0)
     key = "warping_module.weight"
-    only = networks.load_networks(animals).parts.state_dict()
+    only = weights.load_networks(animals).parts.state_dict()
     assert only[key][0] == 3.0  # a weight of 1, and 2
     release(tmp_path / "liveportrait", "base_models", 0.25)
-    assert networks.load_networks(tmp_path).parts.state_dict()[key][0] == 1.25
+    assert weights.load_networks(tmp_path).parts.state_dict()[key][0] == 1.25
 
 
 def test_animals_take_the_heads_of_the_humans_beside_them(tmp_path: Path) -> None:
@@ -117,16 +117,16 @@ def test_what_is_wrong_with_a_folder_is_one_sentence(tmp_path: Path, spoil, says
     folder = release(tmp_path / "liveportrait")
     spoil(folder)
     with pytest.raises(BadFile, match=says):
-        networks.load_networks(folder)
+        weights.load_networks(folder)
     assert "boo" not in capfd.readouterr().out
 
 
 def test_other_files_and_folders_are_refused(tmp_path: Path) -> None:
     torch.save({"dec.direction.weight": torch.ones(4, 2)}, tmp_path / "vox.pt")
     with pytest.raises(BadFile, match="holds no LivePortrait"):
-        networks.load_networks(tmp_path / "vox.pt")
+        weights.load_networks(tmp_path / "vox.pt")
     with pytest.raises(BadFile, match="is a folder without appearance_feature_extractor"):
-        networks.load_networks(tmp_path)
+        weights.load_networks(tmp_path)
 
 
 def test_pull_fetches_the_five_files_and_no_other_and_makes_one(tmp_path: Path, monkeypatch) -> None:
