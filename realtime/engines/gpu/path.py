@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,10 +31,16 @@ class Station:
     """The graphs of one network on one device. Everything here runs on the device's thread."""
 
     def __init__(
-        self, net: Network, device: torch.device, thread: GpuThread, make_device: Callable[[torch.device], Device]
+        self,
+        net: Network,
+        programs: Callable[[Any], Programs],
+        device: torch.device,
+        thread: GpuThread,
+        make_device: Callable[[torch.device], Device],
     ) -> None:
         self.thread = thread
-        self._net, self._device, self._make_device = net, device, make_device
+        self._net, self._make_programs = net, programs
+        self._device, self._make_device = device, make_device
         self._programs: Programs | None = None
         self._batchers: dict[tuple[Part, tuple[int, int]], Batcher] = {}
         self.graphs: dict[tuple[Part, tuple[int, int]], FrameGraph] = {}
@@ -50,7 +56,7 @@ class Station:
 
     def _program(self, part: Part, frame: tuple[int, int]) -> AnimatorProgram:
         if self._programs is None:
-            self._programs = self._net.programs()
+            self._programs = self._make_programs(self._net)
         return self._programs(part, frame, self._device)
 
     def portrait(self, x: Tensor) -> dict[str, Tensor]:
@@ -85,13 +91,15 @@ class GpuPath:
     """One session of a network on a GPU. Its methods block their caller until the device is done; `encode` and
     `render` may be called from two threads at once.
 
-    device: what to run on. name: for messages. make_device: for tests.
+    programs: makes the network's programs, in the form that is fastest on a GPU; called once per network and device,
+    on the device's thread. device: what to run on. name: for messages. make_device: for tests.
     Raises DeviceError where the session was shed because memory ran out.
     """
 
     def __init__(
         self,
         net: Network,
+        programs: Callable[[Any], Programs],
         device: torch.device,
         name: str = "avatar",
         make_device: Callable[[torch.device], Device] = CudaDevice,
@@ -100,7 +108,7 @@ class GpuPath:
         with _lock:
             station = _stations.get(id(net))
             if station is None:
-                station = _stations[id(net)] = Station(net, device, thread, make_device)
+                station = _stations[id(net)] = Station(net, programs, device, thread, make_device)
         self._station, self._name, self._codes = station, name, net.motion_dim
         self._render: Seat | None = None
         self._encode: tuple[tuple[int, int], Seat] | None = None

@@ -14,8 +14,8 @@ from realtime.engines.gpu.graph import Buffers, Spec
 Part = Literal["frame", "encode", "render"]
 
 
-class FrameNetwork(Protocol):
-    """A network as `AnimatorProgram` calls it. A latent may be whatever `encode` and `alpha` understand.
+class Network(Protocol):
+    """A network as an engine and `AnimatorProgram` call it. A latent may be whatever `encode` and `alpha` understand.
 
     size: side of its pictures, pixels. motion_dim: entries of a code.
     """
@@ -29,14 +29,6 @@ class FrameNetwork(Protocol):
     def move(self, code: Tensor) -> Tensor: ...
     def features(self, feats: Sequence[Tensor]) -> list[Tensor]: ...
     def decode(self, z: Tensor, feats: Sequence[Tensor]) -> Tensor: ...
-
-
-class Network(FrameNetwork, Protocol):
-    """A network as an engine holds it."""
-
-    def programs(self) -> Programs:
-        """What makes its frame programs, in the form that is fastest on a GPU. Called once per device, by the
-        device's thread."""
 
 
 class AnimatorProgram:
@@ -53,7 +45,7 @@ class AnimatorProgram:
 
     def __init__(
         self,
-        net: FrameNetwork,
+        net: Network,
         *,
         part: Part = "frame",
         frame: tuple[int, int] = (720, 1280),

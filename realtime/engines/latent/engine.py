@@ -13,6 +13,7 @@ code, a_p + e, and holds while the driver moves.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ from realtime.engines.neural.engine import EncodedPortrait, NeuralEngine
 from realtime.engines.neural.place import Placement
 from realtime.types import Direction, Group, MotionCode
 
+if TYPE_CHECKING:
+    from realtime.engines.gpu.program import Programs
+
 
 class LatentEngine(NeuralEngine):
     """Base of the two: a portrait's latent walks along the motion dictionary."""
@@ -38,6 +42,14 @@ class LatentEngine(NeuralEngine):
 
     def invent(self, seed: int, size: int, scale: int) -> LatentAnimator:
         return recipe_network(self.kind, seed, size, scale)
+
+    @staticmethod
+    def programs(net: Any) -> Programs:
+        from realtime.engines.gpu.program import AnimatorProgram
+        from realtime.engines.latent.fused import fuse
+
+        fused, dtype = fuse(net), net.place.dtype
+        return lambda part, frame, device: AnimatorProgram(fused, part=part, frame=frame, dtype=dtype, device=device)
 
     def draw(self, code: MotionCode, reference: MotionCode, shown: EncodedPortrait) -> Tensor:
         change = torch.from_numpy(np.asarray(code.values - reference.values, np.float32)[None])

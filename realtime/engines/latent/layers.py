@@ -129,7 +129,7 @@ def conv_layer(
     return nn.Sequential(*parts)
 
 
-class DownBlock(nn.Module):
+class HalvingResidual(nn.Module):
     """Residual block that halves the sides: (conv2(conv1(x)) + skip(x)) / sqrt(2).
 
     `wide_first` is LIA-X's variant: the channels change in conv1 and not in conv2.

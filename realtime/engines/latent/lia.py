@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from realtime.engines.latent.layers import (
     ConstantInput,
-    DownBlock,
     EqualConv2d,
     EqualLinear,
+    HalvingResidual,
     LatentAnimator,
     MotionDictionary,
     StyledConv,
@@ -61,7 +61,7 @@ class LiaTower(nn.Module):
         super().__init__()
         blocks: list[nn.Module] = [conv_layer(3, CHANNELS[size], 1, flat=False)]
         sides = [size >> k for k in range(int(math.log2(size)) - 2)]
-        blocks += [DownBlock(CHANNELS[s], CHANNELS[s // 2], flat=False, wide_first=False) for s in sides]
+        blocks += [HalvingResidual(CHANNELS[s], CHANNELS[s // 2], flat=False, wide_first=False) for s in sides]
         blocks.append(EqualConv2d(CHANNELS[4], STYLE, 4))
         self.convs = nn.ModuleList(blocks)
 
@@ -167,7 +167,7 @@ class FastLia(Prepared):
         super().__init__(net, place, net.enc.fc)
         first, *blocks, last = net.enc.net_app.convs
         self.first = plain_conv(place, first)
-        self.blocks = [Down(place, part(DownBlock, block)) for block in blocks]
+        self.blocks = [Down(place, part(HalvingResidual, block)) for block in blocks]
         self.last = PlainConv(place, part(EqualConv2d, last), None)
         dec = net.dec
         self.styles = Styles(place)

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from realtime.engines.latent.layers import (
     SQRT2,
     ConstantInput,
-    DownBlock,
     EqualConv2d,
     EqualLinear,
     FirUp2,
+    HalvingResidual,
     LatentAnimator,
     MotionDictionary,
     StyledConv,
@@ -73,14 +73,14 @@ class LiaXTower(nn.Module):
         c = level_widths(size, width)
 
         def down(c_in: int, c_out: int) -> nn.Sequential:
-            return nn.Sequential(DownBlock(c_in, c_out, flat=True, wide_first=True))
+            return nn.Sequential(HalvingResidual(c_in, c_out, flat=True, wide_first=True))
 
         self.block1 = conv_layer(3, c[-1], 1, flat=True)
         self.names = ["block1"]
         for k in range(len(c) - 1, 0, -1):  # from level k to the coarser one; block2 reads 512 x 512
             self.names.append(f"block{len(LEVELS) + 1 - k}")
             self.add_module(self.names[-1], down(c[k], c[k - 1]))
-        self.block_512 = DownBlock(width, width, flat=True, wide_first=True)
+        self.block_512 = HalvingResidual(width, width, flat=True, wide_first=True)
         self.block8 = EqualConv2d(width, width, 4)
 
     def stages(self) -> list[nn.Sequential]:
@@ -280,7 +280,7 @@ class FastLiaX(Prepared):
         super().__init__(net, place, net.enc.enc_r2t)
         tower, dec = net.enc.enc_2r, net.dec
         self.first = plain_conv(place, tower.block1)
-        self.blocks = [Down(place, part(DownBlock, block[0])) for block in tower.stages()[1:]]
+        self.blocks = [Down(place, part(HalvingResidual, block[0])) for block in tower.stages()[1:]]
         self.bottom = Down(place, tower.block_512)
         self.last = PlainConv(place, tower.block8, None)
         self.styles = Styles(place)

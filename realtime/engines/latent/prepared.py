@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -29,11 +29,11 @@ from torch import Tensor, nn
 from realtime.engines.latent.layers import (
     SQRT2,
     Activation,
-    DownBlock,
     EqualConv2d,
     EqualLinear,
     Fir,
     FirUp2,
+    HalvingResidual,
     LatentAnimator,
     ModulatedConv2d,
     StyledConv,
@@ -45,9 +45,6 @@ from realtime.engines.latent.layers import (
 )
 from realtime.engines.neural.place import Placement
 from realtime.errors import EngineError
-
-if TYPE_CHECKING:
-    from realtime.engines.gpu.program import Programs
 
 
 def check_filters(net: nn.Module) -> None:
@@ -117,9 +114,9 @@ def plain_conv(place: Placement, layer: nn.Module, gain: float = 1.0) -> PlainCo
 
 
 class Down:
-    """`DownBlock`: the skip's filter only computes the quarter of samples that its stride keeps."""
+    """`HalvingResidual`: the skip's filter only computes the quarter of samples that its stride keeps."""
 
-    def __init__(self, place: Placement, block: DownBlock) -> None:
+    def __init__(self, place: Placement, block: HalvingResidual) -> None:
         self.conv1 = plain_conv(place, block.conv1)
         self.conv2 = plain_conv(place, block.conv2, 1 / SQRT2)
         self.skip = plain_conv(place, block.skip, 1 / SQRT2)
@@ -304,14 +301,6 @@ class Prepared:
     def move(self, code: Tensor) -> Tensor:
         """Q code: (B, M) -> (B, D), float32."""
         return code.float() @ self.q.T
-
-    def programs(self) -> Programs:
-        """Its frames on our kernels, see `Network.programs`."""
-        from realtime.engines.gpu.program import AnimatorProgram
-        from realtime.engines.latent.fused import fuse  # it imports the networks, and they this
-
-        fused, dtype = fuse(self), self.place.dtype
-        return lambda part, frame, device: AnimatorProgram(fused, part=part, frame=frame, dtype=dtype, device=device)
 
     def input(self, x: Tensor) -> Tensor:
         """A picture (B, 3, S, S) in [-1, 1] as the tower takes it."""

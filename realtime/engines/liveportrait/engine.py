@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ from realtime.errors import BadPortrait, BadValue, EngineError
 from realtime.media.caption import stamp
 from realtime.motion.filters import OneEuro
 from realtime.types import Direction, Frame, MotionCode
+
+if TYPE_CHECKING:
+    from realtime.engines.gpu.program import Programs
 
 TURNED, VERY_TURNED = 30.0, 55.0
 """Degrees of yaw from which a portrait earns a warning, and at which it is refused."""
@@ -113,6 +116,12 @@ class LivePortraitEngine(NeuralEngine):
 
     def fold(self, net: Any, place: Placement) -> FastLivePortrait:
         return FastLivePortrait(Networks(net), place, self._side)
+
+    @staticmethod
+    def programs(net: FastLivePortrait) -> Programs:
+        from realtime.engines.liveportrait.program import PortraitProgram
+
+        return lambda part, frame, device: PortraitProgram(net, part, frame, device)
 
     # Portraits ---------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +30,6 @@ from realtime.engines.liveportrait.networks import Networks
 from realtime.engines.liveportrait.warping import WarpingModule
 from realtime.engines.neural.place import Placement
 from realtime.kernels import reference
-
-if TYPE_CHECKING:
-    from realtime.engines.gpu.program import Programs
 
 SIDE = 512
 """Side of the pictures that the published networks make, pixels."""
@@ -309,9 +306,3 @@ class FastLivePortrait:
 
     def decode(self, z: Tensor, feats: Sequence[Tensor]) -> Tensor:
         raise NotImplementedError("LivePortrait draws from two sets of keypoints, see `draw`")
-
-    def programs(self) -> Programs:
-        """Its frames on our kernels, see `Network.programs`."""
-        from realtime.engines.liveportrait.program import PortraitProgram
-
-        return lambda part, frame, device: PortraitProgram(self, part, frame, device)

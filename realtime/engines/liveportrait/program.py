@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from realtime.engines.gpu.graph import Buffers
 from realtime.engines.gpu.program import AnimatorProgram, Part
 from realtime.engines.liveportrait.keypoints import Rules
-
-if TYPE_CHECKING:
-    from realtime.engines.liveportrait.prepared import FastLivePortrait
+from realtime.engines.liveportrait.prepared import FastLivePortrait, Source
 
 
 class PortraitProgram(AnimatorProgram):
@@ -35,8 +31,6 @@ class PortraitProgram(AnimatorProgram):
         }
 
     def _draw(self, code: Tensor, inputs: Buffers, state: Buffers) -> Tensor:
-        from realtime.engines.liveportrait.prepared import Source
-
         volume, thin = (state[name].permute(0, 4, 1, 2, 3) for name in ("volume", "thin"))
         source = Source(state["source"], state["canonical"], volume, thin)
         return self.net.draw(source, code + inputs["edits"], inputs["reference"], state["rules"])

@@ -31,7 +31,7 @@ from realtime.types import Direction, Frame, MotionCode
 
 if TYPE_CHECKING:
     from realtime.engines.gpu.path import GpuPath
-    from realtime.engines.gpu.program import Network
+    from realtime.engines.gpu.program import Network, Programs
 
 T = TypeVar("T")
 CropMode = Literal["auto", "face", "centre", "none"]
@@ -61,8 +61,8 @@ class EncodedPortrait:
 class NeuralEngine(TakesCodes):
     """Base of the engines with a network; the contract is `realtime.engines.Engine`.
 
-    An engine says how its networks are made (`read`, `invent`, `fold`), what its directions are called
-    (`describe`), and how a code moves a portrait (`draw`, `flow`).
+    An engine says how its networks are made (`read`, `invent`, `fold`), what its directions are called (`describe`),
+    and how a code moves a portrait (`draw`, `flow`, and `programs` for a GPU).
 
     size: side of the rendered picture, pixels; None is the network's own. With recipe weights the network is built
     at this size where it is 64, 128 or 256.
@@ -126,7 +126,7 @@ class NeuralEngine(TakesCodes):
             return None
         from realtime.engines.gpu.path import GpuPath
 
-        return GpuPath(self.net, self._device, self.name)
+        return GpuPath(self.net, self.programs, self._device, self.name)
 
     def describe(self, motion_dim: int) -> Sequence[Direction]:
         """The motion dictionary of a network with that many directions."""
@@ -142,6 +142,11 @@ class NeuralEngine(TakesCodes):
 
     def invent(self, seed: int, size: int, scale: int) -> nn.Module:
         """A network with recipe weights."""
+        raise NotImplementedError
+
+    @staticmethod
+    def programs(net: Any) -> Programs:
+        """What makes the frames of the network as programs for a GPU, see `GpuPath`."""
         raise NotImplementedError
 
     def draw(self, code: MotionCode, reference: MotionCode, shown: EncodedPortrait) -> Tensor:

@@ -20,11 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from realtime.engines.gpu.program import Programs
 from realtime.engines.neural.engine import EncodedPortrait, NeuralEngine
 from realtime.engines.neural.place import Placement
 from realtime.engines.parts.motion import PartMotion, coordinate_grid, resize_flow
 from realtime.engines.parts.motion_transformer import MotionTransformer
-from realtime.engines.parts.prepared import PreparedAnimator, relative_motion
+from realtime.engines.parts.prepared import PartProgram, PreparedAnimator, relative_motion
 from realtime.engines.parts.views import PartViews
 from realtime.engines.parts.weights import load_animator, recipe_animator
 from realtime.errors import BadPortrait
@@ -66,6 +67,11 @@ class MotransEngine(NeuralEngine):
 
     def fold(self, net: Any, place: Placement) -> Any:
         return PreparedAnimator(net, place)
+
+    @staticmethod
+    def programs(net: Any) -> Programs:
+        dtype = net.place.dtype
+        return lambda part, frame, device: PartProgram(net, part=part, frame=frame, dtype=dtype, device=device)
 
     def _moved(
         self, code: MotionCode, reference: MotionCode, shown: EncodedPortrait

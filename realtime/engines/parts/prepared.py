@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from realtime.engines.gpu.graph import Buffers
-from realtime.engines.gpu.program import AnimatorProgram, Programs
+from realtime.engines.gpu.program import AnimatorProgram
 from realtime.engines.neural.place import Placement
 from realtime.engines.parts.animator import Animator
 from realtime.engines.parts.dense_motion import DenseMotion
@@ -114,12 +114,6 @@ class PreparedAnimator:
 
     def decode(self, z: Tensor, feats: Sequence[Tensor]) -> Tensor:
         raise NotImplementedError("a network of parts draws from two motions, see `draw`")
-
-    def programs(self) -> Programs:
-        """See `Network.programs`."""
-        return lambda part, frame, device: PartProgram(
-            self, part=part, frame=frame, dtype=self.place.dtype, device=device
-        )
 
     def dense(self, maps: list[Tensor], portrait: PartMotion, moved: PartMotion) -> DenseMotion:
         """Masks, occlusion and flow at a quarter of the size."""

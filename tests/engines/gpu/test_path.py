@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from realtime.engines.gpu import path as gpu_path  # noqa: E402
 from realtime.engines.gpu.graph import Immediate  # noqa: E402
 from realtime.engines.gpu.path import GpuPath  # noqa: E402
+from realtime.engines.latent.engine import LatentEngine  # noqa: E402
 from realtime.engines.latent.lia import FastLia, Lia  # noqa: E402
 from realtime.engines.neural.place import Placement  # noqa: E402
 from realtime.engines.weights import recipe  # noqa: E402
@@ -31,7 +32,7 @@ def net():
 
 @pytest.fixture
 def path(net):
-    path = GpuPath(net, CPU, "first", make_device=lambda device: Immediate())
+    path = GpuPath(net, LatentEngine.programs, CPU, "first", make_device=lambda device: Immediate())
     yield path
     path.close()
 
@@ -64,7 +65,13 @@ def test_a_session_encodes_and_renders_as_the_network_does(net, path):
 
 
 def test_sessions_share_graphs_and_not_portraits(net, path):
-    other = GpuPath(net, CPU, "second", make_device=lambda device: pytest.fail("the device is there already"))
+    other = GpuPath(
+        net,
+        LatentEngine.programs,
+        CPU,
+        "second",
+        make_device=lambda device: pytest.fail("the device is there already"),
+    )
     code, zero = np.full(20, 0.3, np.float32), np.zeros(20, np.float32)
     for p, seed in ((path, 1), (other, 2)):
         p.set_portrait(portrait(seed))
@@ -80,7 +87,7 @@ def test_the_memory_of_a_network_is_given_back_with_its_last_session():
     lia = Lia(size=8)
     recipe.fill(lia, 1)
     network = FastLia(lia, Placement(CPU))
-    path = GpuPath(network, CPU, make_device=lambda device: Immediate())
+    path = GpuPath(network, LatentEngine.programs, CPU, make_device=lambda device: Immediate())
     path.set_portrait(torch.zeros(1, 3, 8, 8))
     path.render(np.zeros(20, np.float32), np.zeros(20, np.float32))
     gone = weakref.ref(network)
@@ -99,7 +106,7 @@ def test_a_camera_may_change_its_size(path):
 
 def test_a_full_device_refuses_the_next_session(net, path, monkeypatch):
     path.set_portrait(portrait(1))
-    seats = [GpuPath(net, CPU, f"s{k}") for k in range(8)]
+    seats = [GpuPath(net, LatentEngine.programs, CPU, f"s{k}") for k in range(8)]
     for p in seats[:7]:
         p.set_portrait(portrait(1))
     with pytest.raises(DeviceError, match="no room for the session s7"):
@@ -133,7 +140,7 @@ def test_an_engine_gives_the_same_on_its_gpu_path_as_without():
     portrait, frame = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     options = {"weights": "recipe:1", "size": 64, "device": "cpu", "crop": "none"}
     plain, graphed = load_engine("lia", **options), load_engine("lia", **options)
-    graphed._path = GpuPath(graphed.net, CPU, "lia", make_device=lambda device: Immediate())
+    graphed._path = GpuPath(graphed.net, graphed.programs, CPU, "lia", make_device=lambda device: Immediate())
     pictures = []
     for engine in (plain, graphed):
         engine.set_portrait(portrait)

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from realtime import kernels  # noqa: E402
 from realtime.engines.latent.fused import FusedDown, fuse  # noqa: E402
-from realtime.engines.latent.layers import DownBlock, MotionDictionary  # noqa: E402
+from realtime.engines.latent.layers import HalvingResidual, MotionDictionary  # noqa: E402
 from realtime.engines.latent.lia import FastLia, Lia  # noqa: E402
 from realtime.engines.latent.lia_x import FastLiaX, LiaX  # noqa: E402
 from realtime.engines.latent.prepared import Down, Placement  # noqa: E402
@@ -90,7 +90,7 @@ def test_fused_lia_x_levels_equal_the_prepared_ones():
 
 @pytest.mark.parametrize("wide_first", [False, True], ids=["lia", "lia-x"])
 def test_a_fused_residual_block_equals_the_prepared_one(wide_first):
-    block = DownBlock(8, 16, flat=wide_first, wide_first=wide_first)
+    block = HalvingResidual(8, 16, flat=wide_first, wide_first=wide_first)
     generator = torch.Generator().manual_seed(0)
     for p in block.parameters():
         p.copy_(torch.randn(p.shape, generator=generator))

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from realtime.engines.latent.layers import DownBlock, Fir, FirUp2, ModulatedConv2d, StyledConv  # noqa: E402
+from realtime.engines.latent.layers import Fir, FirUp2, HalvingResidual, ModulatedConv2d, StyledConv  # noqa: E402
 from realtime.engines.latent.lia import FastLia, Lia  # noqa: E402
 from realtime.engines.latent.lia_x import FastLiaX, LiaX  # noqa: E402
 from realtime.engines.latent.prepared import ChannelFir, Down, Modulated, Placement, Styles, double  # noqa: E402
@@ -143,7 +143,7 @@ def test_another_filter_than_the_published_one_is_refused() -> None:
 
 @pytest.mark.parametrize("wide_first", [False, True], ids=["lia", "lia-x"])
 def test_a_prepared_residual_block_equals_the_block(wide_first: bool) -> None:
-    block = _randomise(DownBlock(6, 10, flat=wide_first, wide_first=wide_first))
+    block = _randomise(HalvingResidual(6, 10, flat=wide_first, wide_first=wide_first))
     x = torch.randn(2, 6, 16, 16)
     want = block(x)
     assert torch.allclose(Down(CPU, block)(x), want, atol=1e-4)

@@ -9,6 +9,7 @@ from realtime import load_engine  # noqa: E402
 from realtime.engines import Engine  # noqa: E402
 from realtime.engines.neural.place import Placement  # noqa: E402
 from realtime.engines.parts.animator import Animator, AnimatorConfig  # noqa: E402
+from realtime.engines.parts.engine import MotransEngine  # noqa: E402
 from realtime.engines.parts.motion import PartMotion  # noqa: E402
 from realtime.engines.parts.prepared import PreparedAnimator, relative_motion  # noqa: E402
 from realtime.engines.parts.weights import (  # noqa: E402
@@ -160,7 +161,8 @@ def test_frames_on_a_device_are_those_of_the_network():
     from realtime.engines.gpu.path import GpuPath
 
     net = PreparedAnimator(recipe_animator(1, 64), Placement(torch.device("cpu")))
-    paths = [GpuPath(net, torch.device("cpu"), name, make_device=lambda device: Immediate()) for name in "ab"]
+    cpu = torch.device("cpu")
+    paths = [GpuPath(net, MotransEngine.programs, cpu, name, lambda device: Immediate()) for name in "ab"]
     rng = np.random.default_rng(0)
     try:
         for n, path in enumerate(paths):
