@@ -1,0 +1,1 @@
+"""Films of a whole body, made offline: slow networks that need the whole clip beforehand."""
