@@ -104,7 +104,7 @@ class BadPortrait(UsageError):
         self.reason, self.path = reason, path
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}" if self.path is not None else f"portrait: {self.reason}"
+        return f"{self.path}: {self.reason}" if self.path is not None else f"It cannot be a portrait: {self.reason}"
 
 
 class UnknownName(UsageError):

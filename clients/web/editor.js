@@ -1,5 +1,6 @@
 // A picture before it becomes a portrait: which face, how it is turned and cropped, and whose it is.
 // @ts-check
+import { Refused } from "./ask.js";
 import { get } from "./elements.js";
 import { jpeg } from "./uploads.js";
 
@@ -9,6 +10,9 @@ import { jpeg } from "./uploads.js";
 /** Height of the crop for one of several faces, in heights of the face. */
 const ROOM = 2.4;
 const PREVIEW = 320;
+/** What is looked at again, after it was turned or cropped: so many pixels of the longer side, so long after. */
+const LOOKED_AT = 1280;
+const LOOK_MS = 350;
 
 const dialog = get("consent", HTMLDialogElement);
 const canvas = get("consent-picture", HTMLCanvasElement);
@@ -22,6 +26,12 @@ const [zoom, across, down] = /** @type {[HTMLInputElement, HTMLInputElement, HTM
 /** @type {HTMLCanvasElement} the whole picture, turned as it is wanted */
 let whole = document.createElement("canvas");
 let chosen = true;
+/** The part that is wanted shows one whole face. */
+let fine = false;
+/** Looks at a picture; none while the dialog is closed. @type {((picture: Blob) => Promise<Look>) | null} */
+let eyes = null;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let timer;
 
 /** The part that is wanted: all of it, or a square. @returns {{x: number, y: number, width: number, height: number}} pixels */
 function part() {
@@ -43,7 +53,62 @@ function paint(target, most) {
 function show() {
   across.disabled = down.disabled = zoom.valueAsNumber <= 1;
   paint(canvas, PREVIEW);
-  yes.disabled = !(box.checked && chosen);
+  allow();
+}
+
+function allow() { yes.disabled = !(box.checked && chosen && fine); }
+
+/** @param {string} text @param {"trouble" | "note"} [kind] */
+function tell(text, kind = "note") {
+  word.dataset.kind = kind;
+  word.textContent = text;
+}
+
+/** Another part is wanted: look at it again, in a moment. @param {boolean} [turned]  where the faces are is not known */
+function lookAgain(turned = false) {
+  clearTimeout(timer);
+  fine = false;
+  tell("Looking at the picture");
+  show();
+  timer = setTimeout(() => void seen(turned), LOOK_MS);
+}
+
+/** @param {boolean} turned */
+async function seen(turned) {
+  const [mine, looker, wanted] = [timer, eyes, part()];
+  if (!looker) return;
+  const shot = document.createElement("canvas");
+  paint(shot, LOOKED_AT);
+  /** @type {Look | null} */
+  let found = null;
+  let trouble = "";
+  try {
+    found = await looker(await jpeg(shot));
+  } catch (error) {
+    trouble = error instanceof Refused ? error.message : "";
+  }
+  if (mine !== timer || looker !== eyes) return; // it was moved since
+  const faces = found?.faces ?? [];
+  if (turned && found && !found.turned) ask(faces.map((face) => within(face, wanted)));
+  else if (faces.length === 1) chosen = true;
+  judge(found, trouble);
+}
+
+/** Where a face of a part is in the whole. @param {FaceBox} face @param {ReturnType<typeof part>} wanted @returns {FaceBox} */
+function within(face, wanted) {
+  const { width, height } = whole;
+  return {
+    ...face, x: (wanted.x + face.x * wanted.width) / width, y: (wanted.y + face.y * wanted.height) / height,
+    width: face.width * wanted.width / width, height: face.height * wanted.height / height,
+  };
+}
+
+/** Say what a look found. @param {Look | null} found  null: nobody could look; whoever is brought the picture judges @param {string} [trouble] */
+function judge(found, trouble = "") {
+  const wrong = found ? fault(found) : trouble;
+  fine = !found || wrong === "";
+  tell(wrong || (found?.turned ? "It lay on its side and is set upright." : ""), wrong ? "trouble" : "note");
+  allow();
 }
 
 /** @param {1 | -1} way */
@@ -57,7 +122,7 @@ function turn(way) {
   paper.drawImage(whole, -whole.width / 2, -whole.height / 2);
   whole = turned;
   ask([]); // where the faces were is known no longer
-  show();
+  lookAgain(true);
 }
 
 /** Which of the faces? @param {FaceBox[]} faces */
@@ -86,35 +151,36 @@ function option(face, index) {
     across.value = place(x, whole.width);
     down.value = place(y, whole.height);
     chosen = true;
-    show();
+    lookAgain();
   });
   label.append(input, picture);
   return label;
 }
 
-/** @param {Look} look */
-function sentence(look) {
-  if (look.faces.length === 0) return "No face was found in this picture. Turn it, or use another one.";
-  if (look.faces.length > 1) return "";
-  if (look.faces[0]?.cut) return "The picture's border cuts through the face; use one that shows all of it.";
-  return look.turned ? "It lay on its side and is set upright." : "";
+/** Why a picture cannot be a portrait; "" where it can. @param {Look} found */
+function fault({ faces }) {
+  if (faces.length === 0) return "No face is found here. Turn the picture, come closer, or use another one.";
+  if (faces.length === 1 && faces[0]?.cut) return "The picture's border cuts through the face; use one that shows all of it.";
+  return "";
 }
 
-for (const input of [zoom, across, down, box]) input.addEventListener("input", show);
+for (const input of [zoom, across, down]) input.addEventListener("input", () => lookAgain());
+box.addEventListener("input", allow);
 get("turn-left", HTMLButtonElement).addEventListener("click", () => turn(-1));
 get("turn-right", HTMLButtonElement).addEventListener("click", () => turn(1));
 
 /**
  * Ask what of a picture is wanted, and whose face it is.
- * @param {Promise<Look>} looked  what the server sees in it @param {boolean} consented  it was asked before
- * @returns {Promise<Blob | null>} the portrait, null where the user would not. Throws what `looked` throws.
+ * @param {Blob} picture @param {(picture: Blob) => Promise<Look>} look  what the server sees in one
+ * @param {boolean} consented  it was asked before
+ * @returns {Promise<Blob | null>} the portrait, null where the user would not. Throws what `look` throws.
  */
-export async function edit(looked, consented) {
+export async function edit(picture, look, consented) {
   whole = document.createElement("canvas");
   [zoom.value, across.value, down.value] = ["1", "0.5", "0.3"];
   box.checked = consented;
-  chosen = false;
-  word.textContent = "Looking at the picture";
+  chosen = fine = false;
+  tell("Looking at the picture");
   which.hidden = yes.disabled = true;
   canvas.hidden = true;
   dialog.setAttribute("aria-busy", "true");
@@ -122,18 +188,19 @@ export async function edit(looked, consented) {
   dialog.showModal();
   const closed = new Promise((resolve) => { dialog.addEventListener("close", resolve, { once: true }); });
   try {
-    const look = await Promise.race([looked, closed.then(() => null)]);
-    if (!look) return null;
-    const picture = new Image();
-    picture.src = look.image;
-    await picture.decode();
-    [whole.width, whole.height] = [look.width, look.height];
-    whole.getContext("2d")?.drawImage(picture, 0, 0, look.width, look.height);
-    ask(look.faces);
-    word.textContent = sentence(look);
+    const found = await Promise.race([look(picture), closed.then(() => null)]);
+    if (!found) return null;
+    const image = new Image();
+    image.src = found.image;
+    await image.decode();
+    [whole.width, whole.height] = [found.width, found.height];
+    whole.getContext("2d")?.drawImage(image, 0, 0, found.width, found.height);
+    ask(found.faces);
+    eyes = look;
     canvas.hidden = false;
     dialog.setAttribute("aria-busy", "false");
     show();
+    judge(found);
     await closed;
     if (dialog.returnValue !== "yes") return null;
     const out = document.createElement("canvas");
@@ -142,5 +209,8 @@ export async function edit(looked, consented) {
   } catch (error) {
     dialog.close();
     throw error;
+  } finally {
+    eyes = null;
+    clearTimeout(timer);
   }
 }

@@ -172,9 +172,11 @@ export class Portraits extends EventTarget {
     /** @type {Blob | null} */
     let portrait;
     try {
-      const looked = this.#looking.then(() => look(session, picture)); // the server looks at one of a session's at once
-      this.#looking = looked.catch(() => {});
-      portrait = await edit(looked, old !== undefined);
+      portrait = await edit(picture, (part) => {
+        const looked = this.#looking.then(() => look(session, part)); // the server looks at one of a session's at once
+        this.#looking = looked.catch(() => {});
+        return looked;
+      }, old !== undefined);
     } catch (error) {
       say(error instanceof Refused ? error.message : "That picture could not be used.");
       return;

@@ -21,11 +21,16 @@ export class Sliders extends EventTarget {
   /** @type {Map<string, ReturnType<typeof setTimeout>>} sliders that the user has moved just now */ #held = new Map();
   /** @type {Record<string, number>} the server's last word */ #told = {};
   /** The slider that a pointer drags. @type {HTMLInputElement | null} */ #dragged = null;
+  #none = document.createElement("p");
 
   /** @param {HTMLElement} root @param {HTMLInputElement} find */
   constructor(root, find) {
     super();
     this.root = root;
+    this.#none.className = "small-text";
+    this.#none.setAttribute("role", "status");
+    this.#none.hidden = true;
+    root.before(this.#none);
     for (const over of ["pointerup", "pointercancel"]) addEventListener(over, () => {
       if (!this.#dragged) return;
       this.#dragged = null;
@@ -138,5 +143,7 @@ export class Sliders extends EventTarget {
       box.hidden = !any;
       if (wanted !== "") box.open = any;
     }
+    this.#none.hidden = [...this.#rows.values()].some(({ row }) => !row.hidden);
+    this.#none.textContent = this.#none.hidden ? "" : `No slider matches “${wanted}”. Try mouth, brow or eye.`;
   }
 }

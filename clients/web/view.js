@@ -1,5 +1,6 @@
 // A clean view of one avatar for a streaming program. Its link stays the same when the page is opened again: until
-// then it keeps the last picture, says in small words that it waits, and comes back by itself.
+// then it keeps the last picture, says in small words that it waits, and comes back by itself. A link that was
+// withdrawn shows nothing any more, and says so.
 // @ts-check
 import { ask, Refused } from "./ask.js";
 import { get } from "./elements.js";
@@ -51,10 +52,18 @@ function took(track) {
   }
 }
 
-/** @returns {Promise<string>} why there is nothing to see, "" where there is */
-async function whatIsMissing() {
-  const { live } = await (await ask(`/api/views/${encodeURIComponent(id)}`)).json();
-  return live ? "" : "Waiting for the avatar";
+/** Nothing is shown any more, not even what was seen last. */
+function drop() {
+  copied = 0;
+  video.srcObject = sound.srcObject = null;
+  for (const seen of [video, keyed, still]) seen.hidden = true;
+  still.width = still.height = 0;
+  say("This link no longer works. Copy the new one from the avatar's page.");
+}
+
+/** What stands behind the link. @returns {Promise<{live: boolean, dead: boolean}>} */
+async function behind() {
+  return (await ask(`/api/views/${encodeURIComponent(id)}`)).json();
 }
 
 async function keep() {
@@ -64,8 +73,10 @@ async function keep() {
     /** @type {string} */
     let missing;
     try {
-      missing = await whatIsMissing();
-      if (!missing) await watch(address, took, leaving.signal);
+      const { live, dead } = await behind();
+      if (dead) { drop(); return; }
+      missing = live ? "" : "Waiting for the avatar";
+      if (live) await watch(address, took, leaving.signal);
       hold();
     } catch (error) {
       hold();

@@ -16,6 +16,9 @@ CLEARLY = 1.15
 CUT_SHARE = 0.1
 """Share of the face's outline beyond the border from which on the face counts as cut."""
 
+CUT = "the picture's border cuts through the face; use one that shows all of it"
+"""What is said of such a picture: pages refuse it, the command line warns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Looked:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from realtime.server.common.limits import Limits
-from realtime.server.http.security import Policy
+from realtime.server.http.security import HEADERS, Policy
 from realtime.server.places.here import StudioSettings
 from tests.support.server import DotEngine, make_studio, offer, portrait_picture, running
 
@@ -265,6 +265,26 @@ def test_a_token_is_demanded_and_moves_from_the_link_into_a_cookie():
         for elsewhere in ("/%2Fevil.example", "/%5Cevil.example", "/%2F%5C%2Fevil.example"):
             redirect = http.get(f"{elsewhere}?token=a-token-of-some-length").headers["location"]
             assert redirect == "/evil.example"
+
+
+def test_who_opens_a_page_without_the_token_reads_what_to_do_and_programs_get_json():
+    policy = Policy.for_host("0.0.0.0", token="a-token-of-some-length")
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    with running(make_studio(), policy) as server, httpx.Client(base_url=server.url) as http:
+        for address, says in (("/", "is private"), ("/view/x?token=wrong", "not the one")):
+            page = http.get(address, headers=browser)
+            assert page.status_code == 401
+            assert page.headers["content-type"].startswith("text/html")
+            assert says in page.text
+            assert 'name="token"' in page.text
+            assert HEADERS.items() <= {name: page.headers.get(name) for name in HEADERS}.items()
+            assert http.get(address).json()["detail"]
+        assert http.get("/api/config", headers=browser).json()["detail"]
+        assert http.post("/api/sessions", headers=browser).json()["detail"]
+        elsewhere = http.get("/", headers={**browser, "host": "evil.example"})
+        assert elsewhere.status_code == 403
+        assert "--allow-host" in elsewhere.text
+        assert "token" not in elsewhere.text
 
 
 def test_a_token_may_hold_any_characters_and_what_stands_beside_it_stays():

@@ -11,8 +11,9 @@ import pytest
 from websockets.asyncio.client import connect
 
 from realtime.clients.motion_client import MotionClient, motion_url
+from realtime.server.common import sessions
 from realtime.server.common.limits import Limits
-from realtime.server.common.sessions import Book, End, Right, link_keys
+from realtime.server.common.sessions import Behind, Book, End, Right, link_keys
 from realtime.server.places.here import StudioSettings
 from tests.server.test_api import png
 from tests.support.peers import Client, until
@@ -97,9 +98,9 @@ def test_a_link_is_the_same_after_a_reload_and_waits_meanwhile(http):
     profile = secrets.token_urlsafe(16)
     first = begin(http, profile=profile)
     assert profile not in json.dumps(first)
-    assert http.get(f"/api/views/{first['view']}").json() == {"live": True}
+    assert http.get(f"/api/views/{first['view']}").json() == {"live": True, "dead": False}
     assert http.delete(f"/api/sessions/{first['id']}").status_code == 204
-    assert http.get(f"/api/views/{first['view']}").json() == {"live": False}
+    assert http.get(f"/api/views/{first['view']}").json() == {"live": False, "dead": False}
     assert http.post(f"/whep/{first['view']}", content=offer("recvonly"), headers=SDP).status_code == 404
     second = begin(http, profile=profile)
     assert (second["view"], second["drive"]) == (first["view"], first["drive"])
@@ -112,9 +113,30 @@ def test_who_has_only_the_link_cannot_take_it_over(http):
     first = begin(http, profile=secrets.token_urlsafe(16))
     thief = begin(http, profile=first["view"])
     assert thief["view"] != first["view"]
-    assert http.get(f"/api/views/{first['view']}").json() == {"live": True}
+    assert http.get(f"/api/views/{first['view']}").json() == {"live": True, "dead": False}
     for keys in (first, thief):
         http.delete(f"/api/sessions/{keys['id']}")
+
+
+def test_the_link_of_a_session_without_a_profile_is_dead_with_it(http):
+    only = begin(http)
+    http.delete(f"/api/sessions/{only['id']}")
+    assert http.get(f"/api/views/{only['view']}").json() == {"live": False, "dead": True}
+    assert http.get(f"/api/views/{'x' * 24}").json() == {"live": False, "dead": False}
+
+
+def test_a_dead_link_comes_back_with_its_secret_and_few_are_remembered(monkeypatch):
+    monkeypatch.setattr(sessions, "DEAD_KEPT", 6)
+    book, secret = Book(Limits(sessions=100)), secrets.token_urlsafe(24)
+    entry = book.admit(0.0, secret)
+    view = entry.keys.view
+    book.renew(entry.id, secrets.token_urlsafe(24))
+    assert book.behind(view) is Behind.DEAD
+    book.renew(entry.id, secret)
+    assert book.behind(view) is Behind.LIVE
+    for _ in range(20):
+        book.renew(entry.id)
+    assert len(book.dead) == 6
 
 
 @pytest.mark.parametrize("profile", ["short", "x" * 65, "é" * 30, "a/b" * 10])
@@ -135,7 +157,8 @@ def test_links_are_renewed_and_withdrawn_and_their_viewers_leave(http, server, k
     assert http.post(f"/whep/{renewed['view']}", content=offer("recvonly"), headers=SDP).status_code == 201
     assert http.delete(url).status_code == 204
     assert session.guests == set()
-    assert http.get(f"/api/views/{renewed['view']}").json() == {"live": False}
+    for old in (keys, renewed):
+        assert http.get(f"/api/views/{old['view']}").json() == {"live": False, "dead": True}
     hello = http.get(f"/api/sessions/{keys['id']}").json()
     assert (hello["view"], hello["drive"]) == ("", "")
 

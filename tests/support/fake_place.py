@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from realtime.errors import UnknownName
 from realtime.server.common import messages
 from realtime.server.common.limits import Limits
-from realtime.server.common.sessions import Book, End, Entry, Keys, Right
+from realtime.server.common.sessions import Behind, Book, End, Entry, Keys, Right
 from realtime.server.places import (
     Answered,
     Health,
@@ -185,5 +185,5 @@ class FakePlace:
     async def withdraw(self, key: str) -> None:
         self.book.withdraw(self.entry(key, Right.CONTROL).id)
 
-    async def live(self, view: str) -> bool:
-        return self.book.find(view) is not None
+    async def behind(self, link: str) -> Behind:
+        return self.book.behind(link)

@@ -324,3 +324,10 @@ def test_without_any_network_pictures_are_shown_and_sliders_work(server, driver)
         until(lambda: only_session(server).performer.live.edits.get("smile", 0) > 0.9)
         context.close()
     until(lambda: httpx.get(f"{server.url}/api/health").json()["sessions"] == 0, 20)
+
+
+def test_a_search_for_a_slider_that_there_is_not_says_so(page):
+    page.fill("#find", "smle")
+    wait_js(page, "document.querySelector('#sliders').parentElement.innerText.includes('No slider matches “smle”')")
+    page.fill("#find", "smile")
+    wait_js(page, "!document.querySelector('#sliders').parentElement.innerText.includes('No slider')")

@@ -92,16 +92,59 @@ def test_of_two_faces_one_is_asked_for(page, server):
     assert abs(float(picture.mean()) - float(right.mean())) < 40
 
 
+def settled(page, can_be_used: bool) -> None:
+    """The dialog has looked, and says whether the picture can be used."""
+    wait_js(page, "document.querySelector('#consent-word').textContent !== 'Looking at the picture'", 20000)
+    until(lambda: page.is_enabled("#consent-yes") is can_be_used, 20)
+
+
 def test_a_face_that_the_border_cuts_is_refused_in_words(page, server):
     left, _top, width, _height = box(look(np.asarray(face())).faces[0])
     cut = face().crop((round(left + 0.25 * width), 0, SIDE, SIDE))
     choose(page, coded(cut, "PNG"), "me.png")
     assert "border cuts" in page.inner_text("#consent-word")
     page.check("#consent-box")
-    page.click("#consent-yes")
-    wait_js(page, "document.querySelector('#message').textContent.includes('border cuts')")
-    assert only_session(server).performer.portrait.consent is None
+    assert page.is_disabled("#consent-yes")
+    assert page.evaluate("parseFloat(getComputedStyle(document.querySelector('#consent-word')).fontSize)") >= 15
+    page.click("#consent button[value=no]")
     assert page.locator("#gallery [role=radio]").count() == 2, "what was refused is not kept"
+
+
+def test_a_picture_without_a_face_cannot_be_used(page):
+    choose(page, coded(Image.new("RGB", (SIDE, SIDE), (90, 110, 140)), "PNG"), "wall.png")
+    assert "No face" in page.inner_text("#consent-word")
+    page.check("#consent-box")
+    assert page.is_disabled("#consent-yes")
+    page.click("#turn-left")
+    settled(page, can_be_used=False)
+    page.click("#consent button[value=no]")
+
+
+def test_a_crop_that_cuts_the_face_cannot_be_used_until_it_shows_all_of_it(page):
+    choose(page, coded(face(), "PNG"), "me.png")
+    page.check("#consent-box")
+    settled(page, can_be_used=True)
+    page.fill("#crop-zoom", "3.5")
+    settled(page, can_be_used=False)
+    assert page.inner_text("#consent-word") not in ("", "Looking at the picture")
+    page.fill("#crop-zoom", "1")
+    settled(page, can_be_used=True)
+    assert page.inner_text("#consent-word") == ""
+    page.click("#consent button[value=no]")
+
+
+def test_what_the_server_refuses_is_said_without_a_prefix(page, server):
+    """Who is quicker than the dialog, or has another page: the server judges."""
+    session = only_session(server).id
+    said = page.evaluate(
+        """async session => { const { upload } = await import('/app/uploads.js');
+        const c = document.createElement('canvas');
+        c.width = c.height = 320;
+        const blob = await new Promise(resolve => c.toBlob(resolve));
+        return upload(session, blob, 'x').then(() => '', error => error.message); }""",
+        session,
+    )
+    assert said.startswith("It cannot be a portrait: no human face")
     page.troubles.clear()  # the browser notes the refused request
 
 

@@ -114,8 +114,20 @@ def test_a_link_that_was_renewed_shows_nothing_any_more(page, server, view):
     old = page.locator("#open-view").get_attribute("href")
     page.click("#renew-view")
     until(lambda: page.locator("#open-view").get_attribute("href") != old)
-    wait_js(shown, "document.querySelector('#word').textContent === 'Waiting for the avatar'", 10000)
+    wait_js(shown, "document.querySelector('#word').textContent.startsWith('This link no longer works')", 10000)
+    assert shown.is_visible("#word")
+    for picture in ("#avatar", "#keyed", "#still"):
+        assert shown.is_hidden(picture), "the last picture is still there"
+    assert shown.evaluate("document.querySelector('#avatar').srcObject") is None
     moves(view())
+
+
+def test_a_link_that_may_come_to_life_waits(chrome, server):
+    context = chrome.new_context()
+    shown = context.new_page()
+    shown.goto(f"{server.url}/view/{'x' * 24}")
+    wait_js(shown, "document.querySelector('#word').textContent === 'Waiting for the avatar'", 10000)
+    context.close()
 
 
 def test_a_views_background_is_its_own(page, server, view):

@@ -14,6 +14,7 @@ from realtime.errors import BadFile, BadPortrait, BadValue
 from realtime.face.face_model import CHIN, FOREHEAD, OVAL, load_face_model
 from realtime.face.landmarks import find_faces
 from realtime.face.pose import HeadPose, angles, fit_pose
+from realtime.face.upright import CUT, is_cut
 
 SMALLEST_SIZE, LARGEST_SIZE = 64, 2160
 """Limits of the output picture's sides, pixels."""
@@ -129,7 +130,8 @@ def frame_portrait(image: np.ndarray, size: int | tuple[int, int] = 512) -> Fram
     place = np.append((pose.translation[:2] + 0.5) / scale + box[:2] - 0.5, pose.translation[2] / scale)
     given = HeadPose(pose.scale / scale, pose.rotation, place)
     values = code_values(pose.to_face(framed), given, image.shape[1], image.shape[0])
-    return FramedPortrait(picture, canvas, margin, real, framed.astype(np.float32), pose, values, _warnings(pose))
+    warnings = _warnings(pose, is_cut(landmarks, image))
+    return FramedPortrait(picture, canvas, margin, real, framed.astype(np.float32), pose, values, warnings)
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -170,11 +172,10 @@ def _face_height(face: np.ndarray) -> float:
     return float(np.linalg.norm(face[FOREHEAD] - face[CHIN]))
 
 
-def _warnings(pose: HeadPose) -> tuple[str, ...]:
+def _warnings(pose: HeadPose, cut: bool) -> tuple[str, ...]:
     yaw, _, _ = angles(pose.rotation)
-    if abs(yaw) > TURNED:
-        return (f"the face is turned by {abs(yaw):.0f} degrees; a portrait that looks into the camera moves better",)
-    return ()
+    turned = f"the face is turned by {abs(yaw):.0f} degrees; a portrait that looks into the camera moves better"
+    return (turned,) * (abs(yaw) > TURNED) + (CUT,) * cut
 
 
 def choose_frame(landmarks: np.ndarray, picture: tuple[int, int], aspect: float) -> tuple[float, float, float, float]:

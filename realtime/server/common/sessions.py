@@ -46,6 +46,21 @@ def link_keys(profile: str | None) -> tuple[str, str]:
     return key("view"), key("drive")
 
 
+class Behind(StrEnum):
+    """What stands behind a link."""
+
+    LIVE = "live"
+    """A session."""
+    NOTHING = "nothing"
+    """No session, but one may come: whoever opened the last one can open another that has the same link."""
+    DEAD = "dead"
+    """No session, and none will come: the link was withdrawn, or its session has ended and was its only one."""
+
+
+DEAD_KEPT = 4096
+"""Links of which it is remembered that they are dead."""
+
+
 class ServerFull(AvatarError):
     """All sessions are taken; the next try makes sense in `retry_after` seconds."""
 
@@ -82,6 +97,8 @@ class Entry:
     """A peer has connected at least once."""
     peers: int = 0
     """Connections that are up now."""
+    lasting: bool = False
+    """Its links come from a client's secret: they may lead to a later session too."""
     left: float | None = None
     """When its last peer went away; None where one is connected, or somebody has asked for the session since."""
 
@@ -99,6 +116,8 @@ class Book:
     entries: dict[str, Entry] = field(default_factory=dict)
     links: dict[str, tuple[str, Right]] = field(default_factory=dict)
     """Keys for links, with the session that each leads to now and what it opens."""
+    dead: dict[str, None] = field(default_factory=dict)
+    """Keys of links that will lead nowhere any more; the oldest first."""
     ended: dict[End, int] = field(default_factory=dict)
     refused: int = 0
 
@@ -121,20 +140,36 @@ class Book:
         entry = self.entries.get(id)
         return (entry, right) if entry else None
 
+    def behind(self, key: str) -> Behind:
+        """What stands behind a link."""
+        if self.find(key) is not None:
+            return Behind.LIVE
+        return Behind.DEAD if key in self.dead else Behind.NOTHING
+
     def renew(self, id: str, profile: str | None = None) -> Keys:
         """New links in place of the old ones."""
         self.withdraw(id)
         view, drive = link_keys(profile)
-        self.links |= {view: (id, Right.WATCH), drive: (id, Right.DRIVE)}
-        self.entries[id].keys = Keys(id=id, view=view, drive=drive)
-        return self.entries[id].keys
+        for key, right in ((view, Right.WATCH), (drive, Right.DRIVE)):
+            self.links[key] = (id, right)
+            self.dead.pop(key, None)
+        entry = self.entries[id]
+        entry.keys, entry.lasting = Keys(id=id, view=view, drive=drive), profile is not None
+        return entry.keys
 
     def withdraw(self, id: str) -> None:
         """The session's links lead nowhere any more; those that a newer session has taken over stay."""
+        self._unlink(id, for_good=True)
+
+    def _unlink(self, id: str, for_good: bool) -> None:
         keys = self.entries[id].keys
         for key in (keys.view, keys.drive):
             if key in self.links and self.links[key][0] == id:
                 del self.links[key]
+                if for_good:
+                    self.dead[key] = None
+        while len(self.dead) > DEAD_KEPT:
+            del self.dead[next(iter(self.dead))]
         self.entries[id].keys = Keys(id=id, view="", drive="")
 
     def _retry_after(self, now: float) -> int:
@@ -185,7 +220,7 @@ class Book:
         """Forget a session. False where it is unknown (ended before)."""
         if id not in self.entries:
             return False
-        self.withdraw(id)
+        self._unlink(id, for_good=not self.entries[id].lasting)
         del self.entries[id]
         self.ended[why] = self.ended.get(why, 0) + 1
         return True

@@ -17,7 +17,7 @@ from realtime import clients
 from realtime.errors import AvatarError, UnknownName, UsageError
 from realtime.server.common import messages
 from realtime.server.common.metrics import CONTENT_TYPE
-from realtime.server.common.sessions import End, ServerFull
+from realtime.server.common.sessions import Behind, End, ServerFull
 from realtime.server.http import motion_socket, pages, whip
 from realtime.server.http.door import Door, client_of, knock
 from realtime.server.http.guard import Guard
@@ -94,6 +94,7 @@ class View(BaseModel):
     """What is behind a view's link."""
 
     live: bool = Field(description="A session stands behind it now; otherwise the view waits")
+    dead: bool = Field(description="No session will stand behind it any more: it was withdrawn, or its session ended")
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -275,7 +276,8 @@ def _add_api(app: FastAPI, door: Door) -> None:
     @app.get("/api/views/{view}", tags=["links"], responses=problems())
     async def view_state(view: Annotated[str, Path(max_length=64)]) -> View:
         """Does anything drive this view now? A view that waits may ask each second."""
-        return View(live=await place.live(view))
+        behind = await place.behind(view)
+        return View(live=behind is Behind.LIVE, dead=behind is Behind.DEAD)
 
     @app.post("/api/sessions/{id}/control", tags=["control"], responses=problems(404, 429))
     async def control(id: str, command: messages.Command) -> messages.State | messages.Pong:

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from realtime.server.common.limits import Attempts, Bucket, Limits
+from realtime.server.http import refusals
 from realtime.server.http.security import COOKIE, HEADERS, Policy, Verdict
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Guard:
             self._complain(scope, error)
             if scope["type"] == "http" and not began:
                 verdict = Verdict(500, "unforeseen", "Something went wrong here; it is in the server's log")
-                await self._refuse(verdict, send)
+                await self._refuse(verdict, scope, headers, send)
             elif scope["type"] == "websocket":
                 with contextlib.suppress(RuntimeError):  # it may be closed already
                     await send({"type": "websocket.close", "code": 1011})
@@ -105,9 +106,9 @@ class Guard:
         if verdict is not None:
             if verdict.status == 413:
                 await self._discard(receive)
-            await self._refuse(verdict, send)
+            await self._refuse(verdict, scope, headers, send)
             return
-        await self._serve(scope, receive, send)
+        await self._serve(scope, headers, receive, send)
 
     def _judge(self, scope: Scope, headers: dict[str, str], query: dict[str, str]) -> Verdict | None:
         policy, host, origin = self.policy, headers.get("host"), headers.get("origin")
@@ -155,7 +156,7 @@ class Guard:
                     if not message.get("more_body", False):
                         return
 
-    async def _serve(self, scope: Scope, receive: Any, send: Any) -> None:
+    async def _serve(self, scope: Scope, headers: dict[str, str], receive: Any, send: Any) -> None:
         """Hand on, counting the body and adding the headers."""
         loop = asyncio.get_running_loop()
         deadline, most, read, finished, started = loop.time() + self.limits.body_s, self._most(scope), 0, False, False
@@ -194,17 +195,19 @@ class Guard:
         if refusal is not None and not started:
             if refusal.status == 413 and not finished:
                 await self._discard(receive)
-            await self._refuse(refusal, send)
+            await self._refuse(refusal, scope, headers, send)
 
-    async def _refuse(self, verdict: Verdict, send: Any) -> None:
+    async def _refuse(self, verdict: Verdict, scope: Scope, headers: dict[str, str], send: Any) -> None:
         self.refused(verdict.rule)
-        body = json.dumps({"detail": verdict.reason}).encode()
+        kind, body = b"application/json", json.dumps({"detail": verdict.reason}).encode()
+        if refusals.wants_page(scope["method"], scope["path"], headers):
+            kind, body = b"text/html; charset=utf-8", refusals.page(verdict)
         extra = [(b"www-authenticate", b"Bearer")] if verdict.status == 401 else []
         if verdict.status == 429:
             extra.append((b"retry-after", str(math.ceil(Attempts.SLOW_S)).encode()))
         if verdict.status in {408, 413}:
             extra.append((b"connection", b"close"))
-        await self._answer(send, verdict.status, [(b"content-type", b"application/json"), *extra], body)
+        await self._answer(send, verdict.status, [(b"content-type", kind), *extra], body)
 
     async def _keep_token(self, scope: Scope, query: dict[str, str], send: Any) -> None:
         """The link with the token was opened: keep it in a cookie and take it out of the address."""

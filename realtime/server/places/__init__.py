@@ -19,7 +19,7 @@ from realtime.errors import AvatarError, UsageError
 from realtime.media.backgrounds import Background
 from realtime.server.common import messages
 from realtime.server.common.limits import Limits
-from realtime.server.common.sessions import End, Keys
+from realtime.server.common.sessions import Behind, End, Keys
 
 Profile = Annotated[str, Field(min_length=22, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 """A secret of the client's own making (128 bits or more): its links stay the same from session to session."""
@@ -217,5 +217,5 @@ class Place(Protocol):
     async def withdraw(self, key: str) -> None:
         """No links any more; who came by them is hung up on."""
 
-    async def live(self, view: str) -> bool:
-        """Does a session stand behind this link now?"""
+    async def behind(self, link: str) -> Behind:
+        """What stands behind a link now."""

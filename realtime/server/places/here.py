@@ -16,7 +16,7 @@ from pydantic import BaseModel
 import realtime
 from realtime.engines import Engine
 from realtime.errors import BadPortrait, UsageError
-from realtime.face.upright import Looked, box, is_cut, look
+from realtime.face.upright import CUT, Looked, box, is_cut, look
 from realtime.flow.mailbox import Closed
 from realtime.flow.pacing import Cadence
 from realtime.flow.threads import cores
@@ -26,7 +26,7 @@ from realtime.motion.wire import MAX_PACKET, BadPacket
 from realtime.server.common import messages
 from realtime.server.common.limits import Bucket, Limits, Places, Vitals
 from realtime.server.common.metrics import PlaceMetrics
-from realtime.server.common.sessions import Book, End, Entry, Keys, Right, link_keys
+from realtime.server.common.sessions import Behind, Book, End, Entry, Keys, Right, link_keys
 from realtime.server.hosting.gallery import Gallery, GalleryPortrait
 from realtime.server.hosting.hosted import Performer
 from realtime.server.hosting.player import Player
@@ -416,9 +416,9 @@ class Studio:
         await asyncio.gather(*(self._drop(session, peer) for peer in list(session.guests)))
         self.tell(session, self._hello(session, session.id))
 
-    async def live(self, view: str) -> bool:
-        """Does a session stand behind this link now?"""
-        return self.book.find(view) is not None
+    async def behind(self, link: str) -> Behind:
+        """What stands behind a link now."""
+        return self.book.behind(link)
 
     # --- control
 
@@ -500,7 +500,7 @@ class Studio:
         with self._upload(session):
             seen = await self._looked(data)
             if seen.faces and is_cut(seen.faces[0], seen.image):
-                raise BadPortrait("the picture's border cuts through the face; use one that shows all of it")
+                raise BadPortrait(CUT)
             portrait = await session.performer.try_portrait(seen.image, title)
         infos = self._tell_portraits(session)
         return next(info for info in infos if info.id == portrait.id)

@@ -10,7 +10,9 @@ from realtime.engines.mesh import framing
 from realtime.engines.mesh.framing import choose_frame, frame_portrait, load_picture, output_size
 from realtime.errors import BadFile, BadPortrait, BadValue, UnknownName
 from realtime.face.face_model import CHIN, FOREHEAD, OVAL, load_face_model
+from realtime.face.landmarks import find_faces
 from realtime.face.pose import rotation_matrix
+from realtime.face.upright import CUT, box
 from realtime.media.portraits import builtin_portrait, builtin_portraits
 from tests.support import test_data
 
@@ -218,9 +220,16 @@ def test_paintings_cartoons_and_statues_work(name):
 
 def test_a_turned_face_earns_a_warning():
     pose = framing.fit_pose(load_face_model().mean, face_at(0, 0, 100))
-    assert framing._warnings(pose) == ()
+    assert framing._warnings(pose, False) == ()
     turned = framing.HeadPose(1.0, rotation_matrix(38, 0, 0), pose.translation)
-    assert "38 degrees" in framing._warnings(turned)[0]
+    assert "38 degrees" in framing._warnings(turned, False)[0]
+
+
+def test_a_face_that_the_border_cuts_earns_a_warning():
+    picture = builtin_portrait()
+    left, _top, width, _height = box(find_faces(picture)[0])
+    cut = np.ascontiguousarray(picture[:, round(left + 0.25 * width) :])
+    assert frame_portrait(cut, 128).warnings == (CUT,)
 
 
 def test_builtin_portraits_are_usable():
