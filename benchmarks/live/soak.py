@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import itertools
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -94,6 +95,11 @@ def run(options: argparse.Namespace) -> Result:
         if process.poll() is not None:
             raise DeviceError("avatar serve", f"ended with exit code {process.returncode}")
     figures(result, meter.rows, list(caller.seconds), crowd.counts, left)
+    load = [float(np.percentile(meter.loads, q)) for q in (5, 50, 95)]
+    result.notes.append(
+        "load average of the machine during the run, 5th, 50th and 95th percentile: "
+        + ", ".join(f"{each:.1f}" for each in load)
+    )
     return result
 
 
@@ -128,7 +134,7 @@ async def left_behind(address: str, staying: int) -> int:
 
 
 class Meter:
-    """Reads what a process holds. rows: (time, MiB, threads, descriptors)."""
+    """Reads what a process holds. rows: (time, MiB, threads, descriptors). loads: the machine's load average."""
 
     def __init__(self, pid: int) -> None:
         import psutil
@@ -136,6 +142,7 @@ class Meter:
         self._gone = psutil.NoSuchProcess
         self._process = psutil.Process(pid)
         self.rows: list[tuple[float, float, int, int]] = []
+        self.loads: list[float] = []
 
     def read(self, now: float) -> bool:
         """False where the process is gone."""
@@ -145,6 +152,7 @@ class Meter:
                 self.rows.append((now, memory, self._process.num_threads(), self._process.num_fds()))
         except self._gone:
             return False
+        self.loads.append(os.getloadavg()[0])
         return True
 
 
@@ -224,7 +232,9 @@ def figures(
     """What was read, as figures and curves. held: rows of `Meter`. seconds: of the caller who stayed."""
     begun, ended = held[0][0], held[-1][0]
     settled = begun + min(300.0, 0.2 * (ended - begun))
-    result.settings["left out at the start"] = f"{settled - begun:.0f} s, in which caches fill"
+    result.settings["warm-up"] = (
+        f"{settled - begun:.0f} s, in which caches fill: a figure of its own, no part of the growth"
+    )
     judged = ended - begun >= 60 * LONG_ENOUGH - 5
     inside = [s for s in seconds if begun <= s.at <= ended]
     curves = {name: ([r[0] for r in held], [r[k] for r in held]) for k, name in enumerate(BOUNDS, 1) if k < 4}
@@ -240,6 +250,11 @@ def figures(
         result.add(f"{name}.growth at least", low, unit, better="lower", target=bound.most if judged else None,
                    about="lower end of the 95 % interval")  # fmt: skip
         result.add(f"{name}.growth at most", high, unit, about="upper end of the 95 % interval")
+        warming = [v for t, v in zip(times, values, strict=True) if t < settled]
+        if warming and of:
+            about = f"from the first reading to the median of the first tenth after the first {settled - begun:.0f} s"
+            rise = float(np.median(of[: max(1, len(of) // 10)])) - warming[0]
+            result.add(f"{name}.warm-up", rise, bound.unit, about=about)
         for when, part in (("begin", of[: max(1, len(of) // 10)]), ("end", of[-max(1, len(of) // 10) :])):
             value = float(np.median(part)) if part else None
             result.add(f"{name}.{when}", value, bound.unit, about="median of a tenth of the run")
@@ -270,7 +285,7 @@ def passed(result: Result) -> bool:
 def show(result: Result, console: Console) -> None:
     """What grows, one row each, and what else happened."""
     title = f"{result.settings['minutes']:g} minutes"
-    table = Table("", "begin", "end", "growth an hour", "95 %", "at most", "", title=title)
+    table = Table("", "warm-up", "begin", "end", "growth an hour", "95 %", "at most", "", title=title)
     for name, bound in BOUNDS.items():
         begin, end, slope, low, high = (
             result.get(f"{name}.{part}")
@@ -279,7 +294,8 @@ def show(result: Result, console: Console) -> None:
         verdict = {True: "[green]holds[/]", False: "[red]grows[/]", None: "not judged"}[low.met]
         span = f"{number(low.value)} to {number(high.value)}"
         title = f"{name}, {bound.unit}" if bound.unit else name
-        values = (number(begin.value), number(end.value), number(slope.value))
+        warm = result.get(f"{name}.warm-up")
+        values = tuple(number(each.value) if each else "" for each in (warm, begin, end, slope))
         table.add_row(title, *values, span, number(bound.most), verdict)
     console.print(table)
     for figure in result.figures:

@@ -18,6 +18,7 @@ from realtime.commands import options as o
 from realtime.commands.terminal import say
 from realtime.engines.choose import PortraitFile, engine_settings, make_engine, read_portrait
 from realtime.errors import BadValue, MissingExtra
+from realtime.flow.memory import few_arenas, settle
 from realtime.flow.threads import cores
 from realtime.settings import EngineSettings
 
@@ -155,6 +156,7 @@ def open_studio(
     engine: EngineSettings, portraits: list[GalleryPortrait], settings: object = None
 ) -> Iterator[Studio]:
     """A studio whose first engine is made and warm. Raises what making an engine raises."""
+    few_arenas()
     from realtime.server.places.here import Studio, StudioSettings
     from realtime.server.serving import Spare
     from realtime.session.core import Rendering, warm_encoder
@@ -235,6 +237,7 @@ def serve(
                 webbrowser.open(link)
 
     threading.Thread(target=tell, daemon=True).start()
+    settle()
     try:
         server.run(sockets=[sock])
     except KeyboardInterrupt:

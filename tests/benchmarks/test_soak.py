@@ -45,6 +45,15 @@ def test_a_leak_is_told_from_a_process_that_wanders(seed):
     assert grows.get("threads.growth").value == 0
 
 
+def test_what_the_warm_up_adds_is_told_apart_from_growth():
+    held = [(t, m + min(0.0, t - 200), *rest) for t, m, *rest in readings(2.0)]  # 200 MiB in the first 200 s
+    result = judged(held)
+    assert soak.passed(result)
+    assert result.get("memory.warm-up").value == pytest.approx(200, abs=15)
+    assert abs(result.get("memory.growth").value) < 10
+    assert result.get("threads.warm-up").value == 0
+
+
 def test_a_short_run_judges_no_growth():
     assert soak.passed(judged(readings(0.1, leak=5000.0)))
 

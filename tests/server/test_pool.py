@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -40,6 +42,19 @@ def pool():
     pool = Pool(threads=4)
     yield pool
     pool.close()
+
+
+def test_one_that_has_ended_is_not_held_by_the_thread_that_served_it(pool):
+    walker = Walker()
+    pool.wake(walker)
+    walker.wait()
+    assert pool.forget(walker)
+    gone = weakref.ref(walker)
+    del walker
+    until = time.monotonic() + 10
+    while gone() is not None and time.monotonic() < until:
+        time.sleep(0.01)
+    assert gone() is None
 
 
 def test_one_thread_is_woken_for_one_worker(pool, monkeypatch):

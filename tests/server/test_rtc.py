@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import re
 import socket
+import weakref
 from fractions import Fraction
 
 import av
@@ -20,11 +22,12 @@ from realtime.server.common import messages
 from realtime.server.common.limits import Limits
 from realtime.server.common.sessions import End
 from realtime.server.hosting.frames import to_rgb, to_video_frame, to_yuv
+from realtime.server.places import here
 from realtime.server.places.here import StudioSettings
 from realtime.server.rtc import guard
 from realtime.server.rtc.bitrate import Ladder
 from realtime.server.rtc.encoders import SteadyH264, SteadyVp8, open_h264
-from realtime.server.rtc.peer import RtcSettings, ice_servers_for_browser, parse_ice_server
+from realtime.server.rtc.peer import Peer, RtcSettings, ice_servers_for_browser, parse_ice_server
 from realtime.server.rtc.sdp import BadOffer, Uplink, check_offer, hint_bitrate, wants
 from tests.support.peers import Client, Spot, until
 from tests.support.server import DotEngine, make_offer, make_studio, offer, portrait_picture, running
@@ -208,6 +211,31 @@ async def test_everything_is_freed(server):
         tasks = server.call(lambda: len(asyncio.all_tasks()))
         assert tasks < 12
         assert httpx.get(f"{server.url}/metrics").text.count("avatar_peers 0.0") == 1
+
+
+async def test_the_connections_of_ended_sessions_are_not_left_in_circles(server, monkeypatch):
+    monkeypatch.setattr(here, "TIDY_S", 1.0)
+    made: list[weakref.ref] = []
+
+    def make(*arguments, **options) -> Peer:
+        peer = Peer(*arguments, **options)
+        made.append(weakref.ref(peer.pc))
+        return peer
+
+    monkeypatch.setattr(here, "Peer", make)
+    gc.collect()
+    gc.disable()
+    try:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            client = Client(Spot())
+            id = await client.open(http)
+            await until(lambda: client.count > 2)
+            await http.delete(f"/api/sessions/{id}")
+            await client.close()
+        assert len(made) == 1
+        await until(lambda: made[0]() is None)
+    finally:
+        gc.enable()
 
 
 # --- codecs

@@ -95,6 +95,7 @@ class Pool:
                         self._again.discard(worker)
                         self._waiting[worker] = None
                     self._stepped.notify_all()
+            del worker  # one that has ended is not held until the next one comes
 
     def close(self) -> None:
         """Stop all threads after the step they are in. Safe to call twice."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -18,6 +19,7 @@ from realtime.engines import Engine
 from realtime.errors import BadPortrait, UsageError
 from realtime.face.upright import CUT, Looked, box, is_cut, look
 from realtime.flow.mailbox import Closed
+from realtime.flow.memory import give_back
 from realtime.flow.pacing import Cadence
 from realtime.flow.threads import cores
 from realtime.media.decoding import DecodeLimits, Decoder
@@ -55,6 +57,10 @@ log = logging.getLogger(__name__)
 
 ENCODING_S = 0.01
 """What the video encoder takes beside the way that is measured; sound is held back by both."""
+
+TIDY_S = 15.0
+"""Seconds from a session's end until what it left behind is looked for: its connections are over then. aiortc's hold
+themselves in circles, and with them encoders and decoders: megabytes that Python's count of objects does not see."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,7 @@ class Studio:
         self._pool: Pool | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._littered: float | None = None
         self._panel = panel
         self._places = Places(limits.half_open, limits.half_open_each)
         self._half_open: dict[Peer, _HalfOpen] = {}
@@ -300,6 +307,7 @@ class Studio:
         if self._panel is None:
             self._metrics.keep(session.performer)
         await asyncio.to_thread(session.performer.close)
+        self._littered = self._littered or self._clock()
 
     def _end_soon(self, id: str, why: End) -> None:
         self._soon(self._end(id, why))
@@ -666,6 +674,10 @@ class Studio:
                         self._soon(self._drop(waiting.session, peer))
                 for id, why in self.book.due(now):
                     self._end_soon(id, why)
+            if self._littered is not None and now - self._littered >= TIDY_S:
+                self._littered = None
+                gc.collect()  # a few ms: what was there before the first session is left out, see `settle`
+                loop.run_in_executor(None, give_back)
 
 
 class MotionLine:
