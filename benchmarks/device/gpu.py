@@ -1,4 +1,4 @@
-"""A whole frame of LIA and LIA-X on a GPU: upload to download, four ways, one to eight sessions."""
+"""A whole frame of LIA, LIA-X and LivePortrait on a GPU: upload to download, four ways, one to eight sessions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,91 +21,25 @@ from benchmarks.device.device import (
     copy_bandwidth,
     matmul_rate,
     note_device,
+    seconds_each,
 )
+from benchmarks.device.subjects import DRY, SUBJECTS, Frame, Subject
 from benchmarks.report.result import Result
 from benchmarks.report.show import cell, show_notes
 from benchmarks.report.statistics import percentiles
 from realtime.engines.gpu.graph import BATCHES, CudaDevice, FrameGraph, Immediate
-from realtime.engines.gpu.program import AnimatorProgram, Part
-from realtime.engines.latent.fused import fuse
-from realtime.engines.latent.layers import LatentAnimator
-from realtime.engines.latent.lia import FastLia, Lia
-from realtime.engines.latent.lia_x import FastLiaX, LiaX
-from realtime.engines.latent.prepared import Prepared
+from realtime.engines.gpu.program import Part, Programs
 from realtime.engines.neural.place import Placement
-from realtime.engines.weights import recipe
 from realtime.errors import UnknownName
 from realtime.measures.sheets import number
-
-Frame = Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A network that is measured. target_ms: p50 of one frame on an H200. encodes_source: the authors' loop encodes
-    the portrait again for every frame."""
-
-    make: Callable[[], LatentAnimator]
-    prepare: Callable[[Any, Placement], Prepared]
-    target_ms: float
-    encodes_source: bool
-
-
-SUBJECTS = {
-    "lia-256": Subject(lambda: Lia(256), FastLia, 1.5, True),
-    "lia-x-1": Subject(lambda: LiaX(scale=1), FastLiaX, 5.0, False),
-    "lia-x-2": Subject(lambda: LiaX(scale=2), FastLiaX, 18.0, False),
-}
-DRY = Subject(lambda: Lia(8), FastLia, 1.5, True)
-
-
-class AuthorsLoop:
-    """The frame loop of the published scripts, from its definition: float32, eager, nothing prepared.
-
-    Per frame: upload, normalise; LIA encodes the portrait again, LIA-X encodes it once per clip; the dictionary is
-    orthonormalised for each of its three uses; every weight is scaled and modulated when it is used; clamp, download.
-    """
-
-    def __init__(self, net: LatentAnimator, portrait: Tensor, device: torch.device, encodes_source: bool) -> None:
-        self.net, self.device, self.encodes_source = net.to(device), device, encodes_source
-        self.portrait = portrait.to(device)
-        self.start = torch.zeros(1, net.motion_dim, device=device)  # as in the other ways, so that all draw the same
-        with torch.inference_mode():
-            self.source = self.net.encode(self.portrait)
-
-    def direction(self, code: Tensor) -> Tensor:
-        q, _ = torch.linalg.qr(self.net.dictionary().weight + 1e-8)
-        return (torch.diag_embed(code) @ q.T).sum(1)
-
-    @torch.inference_mode()
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(frame).to(self.device).permute(2, 0, 1)[None].float().div(255).sub(0.5).mul(2)
-        if self.encodes_source:
-            self.source = self.net.encode(self.portrait)
-        z, feats = self.source
-        target, source = self.net.alpha(self.net.encode(x)[0]), self.net.alpha(z)
-        moved = z + (self.direction(target) - self.direction(self.start)) + self.direction(source)
-        rgb = self.net.decode(moved, feats)  # type: ignore[operator]
-        return rgb[0].clamp(-1, 1).add(1).mul(127.5).byte().permute(1, 2, 0).cpu().numpy()
 
 
 class CompiledFrame:
     """`torch.compile` in half precision, of the network with everything already folded: the strongest form of this
     baseline. Preprocessing, navigation and postprocessing are inside the compiled function."""
 
-    def __init__(self, net: Prepared, portrait: Tensor, device: torch.device) -> None:
+    def __init__(self, whole: Callable[[Tensor], Tensor], device: torch.device) -> None:
         self.device = device
-        with torch.inference_mode():
-            z, feats = net.encode(portrait.to(device))
-            feats, source = net.features(feats), net.alpha(z)
-        reference = torch.zeros_like(source)
-
-        def whole(frame: Tensor) -> Tensor:
-            x = frame.permute(2, 0, 1)[None].float() / 127.5 - 1
-            code = net.alpha(net.latent(x))
-            rgb = net.decode(z + net.move(code - reference + source), feats)
-            return (rgb[0] * 127.5 + 127.5).round().clamp(0, 255).byte().permute(1, 2, 0)
-
         torch._dynamo.reset()
         if device.type == "cpu":
             self._whole = torch.compile(whole, backend="eager")
@@ -122,18 +55,18 @@ class OwnFrame:
     """Our frame: captured, or eager with the same kernels."""
 
     def __init__(
-        self, net: Any, portrait: Tensor, device: torch.device, *, eager: str = "", batch: int = 1,
+        self, programs: Programs, portrait: Tensor, device: torch.device, *, eager: str = "", batch: int = 1,
         part: Part = "frame",
     ) -> None:  # fmt: skip
-        side = net.size
-        program = AnimatorProgram(net, part=part, frame=(side, side), dtype=net.place.dtype, device=device)
+        side = portrait.shape[-1]
+        program = programs(part, (side, side), device)
         runner = Immediate() if device.type == "cpu" else CudaDevice(device)
         self.graph = FrameGraph(program, runner, batches=(batch,), eager=eager)
         if program.state:
             state = program.portrait(portrait.to(device))
             for row in range(batch):
                 self.graph.set_state(row, **state)
-        zeros = np.zeros(net.motion_dim, np.float32)
+        zeros = np.zeros(program.net.motion_dim, np.float32)
         box = np.array([0, 0, side, side], np.float32)
         every = {"box": box, "reference": zeros, "edits": zeros, "code": zeros}
         self.fixed = {name: every[name] for name in program.inputs if name != "frame"}
@@ -147,19 +80,6 @@ class OwnFrame:
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         return self.submit(frame).results()[0][self.result]
-
-
-def count_flops(net: LatentAnimator, device: torch.device) -> dict[str, float]:
-    """Floating-point operations (2 per multiplication and addition) of one encoding and one decoding."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    x = torch.zeros(1, 3, net.size, net.size, device=device)
-    with torch.no_grad():
-        with FlopCounterMode(display=False) as encoder:
-            z, feats = net.encode(x)
-        with FlopCounterMode(display=False) as decoder:
-            net.decode(z, feats)  # type: ignore[operator]
-    return {"encoder": float(encoder.get_total_flops()), "decoder": float(decoder.get_total_flops())}
 
 
 def frame_times(frame: Frame, frames: list[np.ndarray], count: int) -> list[float]:
@@ -189,7 +109,9 @@ def pipelined_rate(own: OwnFrame, frames: list[np.ndarray], count: int) -> float
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_device_options(parser)
     parser.add_argument(
-        "--engines", default=",".join(SUBJECTS), help=f"comma-separated, of {', '.join(SUBJECTS)} (default: all)"
+        "--engines",
+        help=f"comma-separated, of {', '.join(SUBJECTS)} (default: all); in a dry run of {', '.join(DRY)} "
+        f"(default: {next(iter(DRY))})",
     )
     parser.add_argument("--frames", type=int, default=500, help="measured frames per way (default 500)")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes minutes")
@@ -197,18 +119,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Result:
-    names = [name.strip() for name in options.engines.split(",") if name.strip()]
+    subjects = DRY if options.dry else SUBJECTS
+    every = next(iter(DRY)) if options.dry else ",".join(SUBJECTS)
+    names = [name.strip() for name in (options.engines or every).split(",") if name.strip()]
     for name in names:
-        if name not in SUBJECTS:
-            raise UnknownName("engine", name, SUBJECTS)
+        if name not in subjects:
+            raise UnknownName("engine", name, subjects)
     device = chosen_device(options.dry)
     result = Result("gpu", settings={"engines": names, "frames": options.frames, "dry": options.dry})
     note_device(result, device)
     roof = matmul_rate(device, torch.float32 if options.dry else torch.float16)
     result.add("matmul rate", roof / 1e12, "TFLOP/s", about="8192 x 8192 x 8192, half precision, random numbers")
     result.add("copy bandwidth", copy_bandwidth(device) / 1e9, "GB/s")
-    for name, subject in {"lia-8": DRY}.items() if options.dry else [(n, SUBJECTS[n]) for n in names]:
-        _measure(result, name, subject, device, roof, options)
+    for name in names:
+        _measure(result, name, subjects[name], device, roof, options)
     return result
 
 
@@ -216,21 +140,20 @@ def _measure(
     result: Result, name: str, subject: Subject, device: torch.device, roof: float, options: argparse.Namespace
 ) -> None:
     count = 4 if options.dry else max(20, options.frames // (5 if options.quick else 1))
-    net = subject.make().requires_grad_(False)
-    recipe.fill(net, 1)
-    side = net.size
+    net = subject.define()
+    work_of = subject.work(net, device)
+    for part, value in work_of.items():
+        result.add(f"{name}.gflop.{part}", value / 1e9, "GFLOP")
+    work = sum(work_of.values())
+    side = subject.reads(net)
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(4)]
     portrait = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
-    flops = count_flops(net.to(device), device)
-    for part, value in flops.items():
-        result.add(f"{name}.gflop.{part}", value / 1e9, "GFLOP")
-    work = sum(flops.values())
     medians: dict[str, float] = {}
     wanted: np.ndarray | None = None
     if not options.no_authors:
-        loop = AuthorsLoop(net, portrait, device, subject.encodes_source)
+        loop = subject.authors(net, portrait, device)
         wanted = loop(frames[0]).astype(np.float32) + 0.5  # it cuts off, the others round
         medians["authors fp32"] = _one_way(result, name, "authors fp32", loop, frames, max(4, count // 5), work, roof)
         del loop
@@ -238,34 +161,36 @@ def _measure(
     place = Placement(device, torch.float32 if options.dry else torch.float16)
     with torch.inference_mode():
         fast = subject.prepare(net, place)
-        net.cpu()
-        fused = fuse(fast)
+        programs = subject.programs(fast)
     del net
     _free(device)
     if not options.no_compile:
         try:
-            compiled = CompiledFrame(fast, portrait, device)
+            compiled = CompiledFrame(subject.whole(fast, portrait.to(device)), device)
             medians["compile fp16"] = _one_way(result, name, "compile fp16", compiled, frames, count, work, roof)
             del compiled
         except Exception as error:  # a baseline; where it fails the rest still counts
             result.notes.append(f"{name}: torch.compile fails ({type(error).__name__}: {str(error)[:160]})")
         _free(device)
 
-    eager = OwnFrame(fused, portrait, device, eager="asked for")
+    for stage, call in subject.stages(fast, portrait.to(device)).items():
+        spent = statistics.median(seconds_each([call], device))
+        result.add(f"{name}.stage {stage}", 1e3 * spent, "ms", better="lower", about="device time")
+    eager = OwnFrame(programs, portrait, device, eager="asked for")
     medians["eager fp16"] = _one_way(result, name, "eager fp16", eager, frames, count, work, roof)
     if device.type == "cuda":
         result.series[f"{name}.profile"] = _profile(eager, frames)
     del eager
     _free(device)
-    _captured(result, name, subject, fused, portrait, frames, count, work, roof, device, medians, wanted)
+    _captured(result, name, subject, programs, portrait, frames, count, work, roof, device, medians, wanted)
 
 
 def _captured(
-    result: Result, name: str, subject: Subject, fused: Any, portrait: Tensor, frames: list[np.ndarray], count: int,
-    work: float, roof: float, device: torch.device, medians: dict[str, float], wanted: np.ndarray | None,
+    result: Result, name: str, subject: Subject, programs: Programs, portrait: Tensor, frames: list[np.ndarray],
+    count: int, work: float, roof: float, device: torch.device, medians: dict[str, float], wanted: np.ndarray | None,
 ) -> None:  # fmt: skip
     started = time.perf_counter()
-    own = OwnFrame(fused, portrait, device)
+    own = OwnFrame(programs, portrait, device)
     picture = own(frames[0])
     result.add(f"{name}.graph.first frame", time.perf_counter() - started, "s", better="lower", target=10.0)
     if wanted is not None:
@@ -282,14 +207,15 @@ def _captured(
     del own
     for part in ("encode", "render"):
         _free(device)
-        own = OwnFrame(fused, portrait, device, part=part)
+        own = OwnFrame(programs, portrait, device, part=part)
         times = frame_times(own, frames, max(4, count // 2))[2:]
         result.add(f"{name}.graph.{part} p50", statistics.median(times), "ms", better="lower")
         del own
+    best = 0.0
     for batch in BATCHES[:2] if device.type == "cpu" else BATCHES:
         _free(device)
         try:
-            own = OwnFrame(fused, portrait, device, batch=batch)
+            own = OwnFrame(programs, portrait, device, batch=batch)
             times = frame_times(own, frames, max(4, count // 5))[2:]
             rate = pipelined_rate(own, frames, max(4, count // 5))
         except torch.OutOfMemoryError:
@@ -297,8 +223,10 @@ def _captured(
             break
         result.add(f"{name}.batch {batch}.p50", statistics.median(times), "ms", better="lower")
         result.add(f"{name}.batch {batch}.rate", rate, "frames/s", better="higher", about="two batches under way")
+        best = max(best, rate)
         result.add(f"{name}.batch {batch}.memory", _memory(device), "GiB", better="lower")
         del own
+    result.add(f"{name}.sessions at 30 fps", best // 30, "", better="higher", about="by the best batch")
 
 
 def _one_way(
@@ -351,6 +279,10 @@ def _free(device: torch.device) -> None:
 WAYS = ("authors fp32", "compile fp16", "eager fp16", "graph")
 
 
+SHOWN = (" over ", "batch", "first frame", "encode p50", "render p50", ".stage ", "sessions at")
+"""Parts of the names of what the second table shows."""
+
+
 def show(result: Result, console: Console) -> None:
     table = Table(title=f"one frame, upload to download, on {result.settings.get('device')}")
     keys = {"p50": "p50 ms", "p95": "p95 ms", "p99": "p99 ms", "rate": "TFLOP/s", "of matmul": "of matmul"}
@@ -365,9 +297,7 @@ def show(result: Result, console: Console) -> None:
     console.print(table)
     more = Table("figure", "value", "unit", "target", title="sessions, stages and ratios")
     for figure in result.figures:
-        if any(
-            part in figure.name for part in (" over ", "batch", "first frame", "encode p50", "render p50", "roof")
-        ):
+        if any(part in figure.name for part in SHOWN):
             sense = "" if figure.target is None else ("≤ " if figure.better == "lower" else "≥ ")
             target = sense + (number(figure.target) if figure.target is not None else "")
             more.add_row(figure.name, cell(figure), figure.unit, target)

@@ -13,6 +13,7 @@ from benchmarks.__main__ import main  # noqa: E402
 from benchmarks.device import gpu as gpu_benchmark  # noqa: E402
 from benchmarks.device import kernels as kernel_benchmark  # noqa: E402
 from benchmarks.device.device import seconds_each  # noqa: E402
+from benchmarks.device.subjects import DRY, SUBJECTS  # noqa: E402
 from realtime import kernels  # noqa: E402
 from realtime.kernels import host  # noqa: E402
 
@@ -67,23 +68,48 @@ def test_a_dry_run_of_the_frames_gives_all_figures(tmp_path):
     assert len(data["series"]["lia-8.graph"]["ms"]) >= 4
 
 
+@pytest.mark.slow
+def test_a_dry_run_takes_liveportrait_apart(tmp_path):
+    path = tmp_path / "g.json"
+    arguments = ["gpu", "--dry", "--quick", "--no-compile", "--engines", "liveportrait-256", "--json", str(path)]
+    assert main(arguments) == 0
+    figures = {
+        f["name"].removeprefix("liveportrait-256."): f["value"] for f in json.loads(path.read_text())["figures"]
+    }
+    stages = ["stage M", "stage keypoints", "stage W", "stage G", "graph.encode p50", "graph.render p50"]
+    for name in (*stages, "authors fp32.p50", "eager fp16.p50", "graph.p50", "batch 2.rate"):
+        assert figures[name] > 0
+    assert figures["graph.apart"] < 2
+    assert figures["sessions at 30 fps"] == 0  # on a CPU
+
+
+def test_the_work_of_a_frame_of_liveportrait_is_known():
+    work = SUBJECTS["liveportrait"].work(None, CPU)
+    assert sum(work.values()) == pytest.approx(1245.28e9, rel=1e-4)
+
+
 def test_an_unknown_engine_is_refused(capsys):
     assert main(["gpu", "--dry", "--engines", "lia-x-9"]) == 2
     assert "lia-x-9" in capsys.readouterr().err
 
 
-def test_the_compiled_frame_is_one_graph_and_draws_the_same():
-    net = gpu_benchmark.DRY.make().requires_grad_(False)
+@pytest.mark.parametrize("name", ["lia-8", pytest.param("liveportrait-256", marks=pytest.mark.slow)])
+def test_the_compiled_frame_and_ours_draw_what_the_authors_do(name):
     from realtime.engines.neural.place import Placement
-    from realtime.engines.weights import recipe
 
-    recipe.fill(net, 1)
-    fast = gpu_benchmark.DRY.prepare(net, Placement(CPU))
-    portrait = torch.rand(1, 3, 8, 8) * 2 - 1
-    frame = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    compiled = gpu_benchmark.CompiledFrame(fast, portrait, CPU)(frame)
-    authors = gpu_benchmark.AuthorsLoop(net, portrait, CPU, True)(frame)
-    assert np.abs(compiled.astype(int) - authors).max() <= 2
+    subject = DRY[name]
+    net = subject.define()
+    side = subject.reads(net)
+    portrait = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    frame = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        fast = subject.prepare(net, Placement(CPU))
+    authors = subject.authors(net, portrait, CPU)(frame).astype(int)
+    compiled = gpu_benchmark.CompiledFrame(subject.whole(fast, portrait), CPU)(frame)
+    ours = gpu_benchmark.OwnFrame(subject.programs(fast), portrait, CPU)(frame)
+    assert authors.std() > 10
+    assert np.abs(compiled - authors).max() <= 2
+    assert np.abs(ours - authors).max() <= 2
 
 
 def test_bytes_are_each_input_and_output_once():
