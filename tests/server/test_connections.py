@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -14,8 +15,11 @@ from hypothesis import strategies as st
 from websockets.sync.client import connect
 
 from realtime.errors import BadValue
-from realtime.server.common.limits import Limits
+from realtime.server.common.limits import Limits, caller_of
 from realtime.server.http.connections import ConnectionBook, Sparing
+from realtime.server.http.door import client_of
+from realtime.server.http.guard import Guard
+from realtime.server.http.security import Policy
 from realtime.server.places.here import StudioSettings
 from realtime.server.serving import allow_many_files, server_config
 from tests.support.fake_place import FakePlace
@@ -222,6 +226,71 @@ def test_the_longest_idle_of_the_greediest_goes_first():
     assert book.admit(10, "d", 10.0) == (False, None)
 
 
+@pytest.mark.parametrize(
+    ("address", "caller"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::5%eth0", "fe80::5%eth0"),  # neighbours on one cable
+        ("", ""),
+    ],
+)
+def test_one_network_of_ipv6_is_one_caller(address, caller):
+    assert caller_of(address) == caller
+
+
+def test_who_has_a_network_of_ipv6_holds_the_share_of_one():
+    book = ConnectionBook(most=10, each=3)
+    answers = [book.admit(n, f"2001:db8::{n:x}", float(n)) for n in range(5)]
+    assert answers == [(True, None)] * 3 + [(True, 0), (True, 1)]
+    assert book.admit(5, "2001:db8:0:1::1", 5.0) == (True, None)  # a neighbour
+
+
+async def test_all_limits_of_one_address_see_one_network():
+    """Attempts with wrong tokens, offers, uploads: what is counted is what `client_of` and the guard make of it."""
+    answered = []
+
+    async def ask(number: int, path: bytes = b"") -> int:
+        scope = {
+            "type": "http", "method": "GET", "path": "/metrics", "raw_path": b"/metrics", "query_string": path,
+            "headers": [(b"host", b"127.0.0.1")], "client": (f"2001:db8::{number:x}", 5), "scheme": "http",
+        }  # fmt: skip
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                answered.append(message["status"])
+
+        await guard(scope, None, send)
+        return answered[-1]
+
+    guard = Guard(None, Policy.for_host("0.0.0.0", token="a-token-of-some-length"), Limits())
+    for n in range(20):
+        await ask(n, b"token=wrong")
+    assert answered[0] == 401
+    assert answered[-1] == 429
+    assert client_of(SimpleNamespace(client=SimpleNamespace(host="2001:db8::99"))) == "2001:db8::/64"
+
+
+def test_who_is_refused_costs_one_look_at_each():
+    class Counted(dict):
+        looks = 0
+
+        def items(self):
+            for pair in super().items():
+                Counted.looks += 1
+                yield pair
+
+    book = ConnectionBook(most=300, each=9)
+    book._of = Counted()
+    for n in range(300):
+        book.admit(n, f"192.0.2.{n % 100}", float(n))
+        book.busy(n)
+    assert book.admit(300, "192.0.2.200", 300.0) == (False, None)
+    assert Counted.looks <= 300
+
+
 def test_a_proxy_is_exempt_from_the_share_of_an_address():
     book = ConnectionBook(most=10, each=2, exempt=lambda address: address == "proxy")
     assert [book.admit(n, "proxy", 0.0) for n in range(5)] == [(True, None)] * 5
@@ -236,6 +305,17 @@ def test_only_a_named_proxy_is_believed():
                 forged["x-forwarded-for"] = f"203.0.113.{n}"
                 last = http.post("/api/sessions", json={"sdp": "nonsense"}, headers=forged)
             assert last.status_code in codes, proxies
+
+
+@pytest.mark.parametrize(("proxies", "secure"), [((), False), (("127.0.0.1",), True)])
+def test_the_cookie_is_for_https_alone_where_a_named_proxy_says_so(proxies, secure):
+    policy = Policy.for_host("0.0.0.0", token="a-token-of-some-length")
+    with running(FakePlace(), policy, proxies=proxies) as server:
+        opened = httpx.get(
+            f"{server.url}/", params={"token": policy.token}, headers={"x-forwarded-proto": "https"}
+        )  # fmt: skip
+        assert opened.status_code == 303
+        assert ("; Secure" in opened.headers["set-cookie"]) is secure
 
 
 def test_a_proxy_is_an_address():

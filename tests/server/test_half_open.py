@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 
 import httpx
@@ -11,10 +12,12 @@ from websockets.asyncio.client import connect
 
 from realtime.clients.motion_client import motion_url
 from realtime.server.common.limits import Attempts, Limits
+from realtime.server.common.sessions import Book, End
 from realtime.server.http.security import Policy
+from realtime.server.places import TooManyViewers, Wish
 from realtime.server.places.here import StudioSettings
 from tests.support.fake_place import FakePlace
-from tests.support.peers import Client, until
+from tests.support.peers import Client, Spot, until
 from tests.support.server import make_studio, offer, running
 
 pytestmark = pytest.mark.hostile
@@ -53,13 +56,67 @@ async def test_silent_offers_take_no_viewers_place():
 async def test_half_open_peers_are_given_up_and_their_places_come_back():
     with running(limited(half_open_each=3, half_open_s=0.3, connect_s=60)) as server:
         async with httpx.AsyncClient(base_url=server.url) as http:
-            begun = (await http.post("/api/sessions", json={"sdp": SILENT})).json()
+            begun = (await http.post("/api/sessions", json={})).json()
             url, sent = f"/whep/{begun['view']}", {"content": WATCH, "headers": SDP}
-            assert [(await http.post(url, **sent)).status_code for _ in range(3)] == [201, 201, 503]
+            assert [(await http.post(url, **sent)).status_code for _ in range(4)] == [201, 201, 201, 503]
             session = server.studio.sessions[begun["id"]]
             await until(lambda: not session.peers)
             await until(lambda: session.performer.viewers == 0)  # nothing is rendered for them
             assert (await http.post(url, **sent)).status_code == 201
+
+
+async def test_sessions_that_nobody_connects_to_keep_nobody_out():
+    with running(limited(sessions=3, half_open_each=9, half_open_s=60, connect_s=60, unmet_s=0.3)) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            silent = [(await http.post("/api/sessions", json={"sdp": SILENT})).json()["id"] for _ in range(3)]
+            server.wait(0.35)
+            elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+            async with httpx.AsyncClient(base_url=server.url, transport=elsewhere) as other:
+                honest = Client(Spot())
+                id = await honest.open(other)
+                await until(lambda: honest.count > 2)
+            assert list(server.studio.sessions) == [*silent[1:], id]
+            for _ in range(4):  # the silent one's own next ones take the places of his own
+                server.wait(0.35)
+                assert (await http.post("/api/sessions", json={"sdp": SILENT})).status_code == 201
+            assert id in server.studio.sessions
+            assert server.studio.book.ended[End.NEVER_CONNECTED] == 5
+            await honest.close()
+
+
+async def test_a_silent_offers_session_ends_with_it():
+    with running(limited(half_open_s=0.3, connect_s=60)) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            await http.post("/api/sessions", json={"sdp": SILENT})
+            await until(lambda: not server.studio.sessions)
+
+
+def test_the_greediest_makes_room_first():
+    book = Book(Limits(sessions=9, unmet_s=3.0))
+    ids = [book.admit(float(n), client=client).id for n, client in enumerate("abbb")]
+    book.attach(ids[1], 1.0)  # somebody has connected
+    assert book.unmet(2.5) is None
+    assert book.unmet(6.0) == ids[2]
+    book.end(ids[2], End.CLIENT)
+    assert book.unmet(6.0) == ids[0]  # one each: the oldest
+    book.touch(ids[0], 5.0)
+    assert book.unmet(6.0) == ids[3]
+
+
+async def test_many_at_once_get_no_more_than_the_viewers_places():
+    studio = limited(viewers=3)
+    await studio.open()
+    session = (await studio.begin(Wish())).keys.id
+    opened = await asyncio.gather(*(studio.pictures(session) for _ in range(9)), return_exceptions=True)
+    streams = [each for each in opened if not isinstance(each, Exception)]
+    assert len(streams) == 3
+    assert all(isinstance(each, TooManyViewers) for each in opened if each not in streams)
+    assert studio.sessions[session].watchers == 3
+    opened.clear()
+    streams.clear()  # whoever asked has gone before the first picture: nobody reads, nobody closes
+    gc.collect()
+    await until(lambda: studio.sessions[session].watchers == 0)
+    await studio.close()
 
 
 async def test_who_connects_too_late_for_the_last_place_is_hung_up_on():

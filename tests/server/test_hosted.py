@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +18,7 @@ from realtime.server.hosting import gallery as galleries
 from realtime.server.hosting.frames import Driven, to_video_frame, to_yuv
 from realtime.server.hosting.gallery import Gallery, GalleryPortrait, PortraitLate
 from realtime.server.hosting.hosted import Performer
+from realtime.server.hosting.pool import Pool
 from realtime.server.places import Wish
 from realtime.types import Frame
 from tests.support import FakeClock, Watching
@@ -74,6 +78,74 @@ async def test_an_engine_whose_session_cannot_begin_is_freed():
     assert (DotEngine.made - made, DotEngine.closed - closed) == (1, 1)
     assert studio.book.entries == {}
     await studio.close()
+
+
+class Slow(DotEngine):
+    """It takes until it is told to be made."""
+
+    go = threading.Event()
+
+    def __init__(self) -> None:
+        self.go.wait(10)
+        super().__init__()
+
+
+async def test_an_engine_that_nobody_waits_for_any_more_is_freed():
+    Slow.go.clear()
+    studio = make_studio(engine=Slow)
+    await studio.open()
+    made, closed = Slow.made, Slow.closed
+    beginning = asyncio.create_task(studio.begin(Wish()))
+    await asyncio.sleep(0.05)
+    beginning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await beginning
+    Slow.go.set()
+    await studio.close()
+    assert (Slow.made - made, Slow.closed - closed) == (1, 1)
+    assert studio.book.entries == {}
+
+
+def test_an_engine_that_hangs_is_freed_when_it_answers_and_not_before():
+    hangs, answers = threading.Event(), threading.Event()
+    pool = Pool(1)
+    pool.forget = functools.partial(_impatient, pool)
+
+    class Hanging(DotEngine):
+        def encode(self, frame):
+            hangs.set()
+            answers.wait(10)
+            return super().encode(frame)
+
+    engine = Hanging()
+    performer = Performer(engine, Gallery(gallery()), pool, source="camera")
+    closed = Hanging.closed
+    performer.offer(Driven(time.monotonic(), 0.0, frame=to_video_frame(to_yuv(spot()), 0)))
+    assert hangs.wait(10)
+    performer.close()
+    assert Hanging.closed == closed
+    answers.set()
+    until = time.monotonic() + 10
+    while Hanging.closed == closed and time.monotonic() < until:
+        time.sleep(0.01)
+    assert Hanging.closed == closed + 1
+    pool.close()
+
+
+def _impatient(pool: Pool, worker: Any, timeout: float | None = 0.05) -> bool:
+    return Pool.forget(pool, worker, timeout)
+
+
+def test_what_comes_after_the_end_does_not_reach_the_engine():
+    stage = Stage()
+    stage.performer.command(messages.ChoosePortrait(type="portrait", id="second"))  # it is being prepared
+    stage.performer.close()
+    stage.prepare()
+    stage.performer.change(mirror=True)
+    stage.performer.tick(stage.clock.now + 1)
+    stage.offer(0.0)
+    assert not stage.engine.frames
+    assert not stage.performer._changes
 
 
 # --- time

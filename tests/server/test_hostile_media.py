@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import struct
+import threading
 from types import SimpleNamespace
 
 import httpx
@@ -16,15 +17,17 @@ from aioice import ice, stun
 from aiortc import rtp
 from aiortc.rtp import RtcpByePacket, RtcpPsfbPacket, RtcpRtpfbPacket
 
+from realtime.errors import DeviceError
+from realtime.server.places import Offered, Wish
 from realtime.server.places.here import StudioSettings
 from realtime.server.rtc import guard
-from realtime.server.rtc.addresses import ASKED, HostAddresses, Listening, can_listen, listening
+from realtime.server.rtc.addresses import ASKED, HostAddresses, Listening, can_listen, listening, resolved
 from realtime.server.rtc.encoders import KEYS_AT_ONCE, KEYS_PER_S, SteadyVp8
 from realtime.server.rtc.guard import STREAMS, GuardedConnection
 from realtime.server.rtc.peer import RtcSettings
 from tests.server.test_rtc import picture
 from tests.support.peers import Client, Spot, until
-from tests.support.server import make_studio, offer, running
+from tests.support.server import make_offer, make_studio, offer, running
 
 pytestmark = pytest.mark.hostile
 
@@ -225,7 +228,35 @@ def test_a_flood_of_requests_gives_few_key_frames_and_the_last_one_is_answered(m
 def test_media_listens_where_the_server_does(host, expected):
     if host == "localhost":
         expected = Listening((socket.getaddrinfo("localhost", 0, type=socket.SOCK_DGRAM)[0][4][0],))
-    assert listening(host, offer() + "a=candidate:1 1 udp 1 127.0.0.1 5 typ host\r\n") == expected
+    assert listening(resolved(host), offer() + "a=candidate:1 1 udp 1 127.0.0.1 5 typ host\r\n") == expected
+
+
+async def test_a_name_is_asked_for_once_when_the_server_starts_and_not_for_each_offer(monkeypatch):
+    asked, loop = [], asyncio.get_running_loop()
+    original = socket.getaddrinfo
+
+    def getaddrinfo(host, *rest, **more):
+        if host == "avatar.example":
+            asked.append(threading.current_thread())
+            return original("127.0.0.1", *rest, **more)
+        return original(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    studio = make_studio(StudioSettings(rtc=RtcSettings(host="avatar.example")))
+    await studio.open()
+    for _ in range(3):
+        await studio.begin(Wish(), Offered(sdp=await make_offer(), publishes=True, watches=True))
+    assert len(asked) == 1
+    assert asked[0] is not threading.current_thread()  # the loop that serves everybody waits for no name server
+    assert loop.is_running()
+    await studio.close()
+
+
+async def test_a_name_without_an_address_is_said_when_the_server_starts():
+    studio = make_studio(StudioSettings(rtc=RtcSettings(host="no.such.name.invalid")))
+    with pytest.raises(DeviceError, match=r"no\.such\.name\.invalid"):
+        await studio.open()
+    await studio.close()
 
 
 def test_who_cannot_use_loopback_gets_the_other_addresses_behind_a_fence():

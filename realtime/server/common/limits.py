@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -36,6 +37,8 @@ class Limits:
     """A session ends after this long, whatever it does."""
     connect_s: float = 20.0
     """A session whose peer never connected ends after this long."""
+    unmet_s: float = 3.0
+    """While all sessions are taken, one that nobody has connected to for so long makes room for a new one."""
     grace_s: float = 10.0
     """A session whose last connection was closed or lost ends after this long; time enough to come back to it."""
     idle_s: float = 30.0
@@ -69,6 +72,22 @@ class Limits:
     """Motion packets of one client, on average; twice as many in a burst."""
     requests_per_s: float = 20.0
     """Requests that open a session or bring a portrait, from one address, on average; thrice as many in a burst."""
+
+
+def caller_of(address: str) -> str:
+    """Who is counted as one by all limits "of one address": an IPv4 address, or the 64 bits of an IPv6 address that
+    name a network, for who has one of its addresses has all of them. What is no address stays as it is."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if ip.version == 4:
+        return str(ip)
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    if ip.is_link_local:  # neighbours on one cable, all of one network
+        return str(ip)
+    return str(ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))
 
 
 def suitable_sessions(cores: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
@@ -90,6 +91,8 @@ class Entry:
     """What the book knows of one session. Times in seconds of the clock that is passed in."""
 
     keys: Keys
+    client: str
+    """Who opened it: see `caller_of`."""
     opened: float
     seen: float
     """When it last showed life."""
@@ -121,7 +124,7 @@ class Book:
     ended: dict[End, int] = field(default_factory=dict)
     refused: int = 0
 
-    def admit(self, now: float, profile: str | None = None) -> Entry:
+    def admit(self, now: float, profile: str | None = None, client: str = "") -> Entry:
         """Open a session. Its id is a capability: 128 random bits, not to be guessed. Links of the same profile lead
         to the newest session.
 
@@ -130,9 +133,17 @@ class Book:
             self.refused += 1
             raise ServerFull(self.limits.sessions, self._retry_after(now))
         id = secrets.token_urlsafe(16)
-        entry = self.entries[id] = Entry(Keys(id=id, view="", drive=""), now, now)
+        entry = self.entries[id] = Entry(Keys(id=id, view="", drive=""), client, now, now)
         self.renew(id, profile)
         return entry
+
+    def unmet(self, now: float) -> str | None:
+        """The session that makes room where all are taken: of those that nobody has connected to for `unmet_s`, the
+        oldest of the client that has most sessions which nobody has connected to. None where there is none."""
+        waiting = [entry for entry in self.entries.values() if not entry.connected]
+        held = Counter(entry.client for entry in waiting)
+        late = [entry for entry in waiting if now - entry.seen >= self.limits.unmet_s]
+        return min(late, key=lambda entry: (-held[entry.client], entry.seen)).id if late else None
 
     def find(self, key: str) -> tuple[Entry, Right] | None:
         """The session that a key opens, and what the key may."""

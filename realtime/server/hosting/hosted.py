@@ -111,6 +111,8 @@ class Performer:
 
     def _put(self, driven: Driven) -> None:
         with self._lock:
+            if self._closed:
+                return
             self._slot.put(driven)
         self.pool.wake(self)
 
@@ -213,6 +215,8 @@ class Performer:
 
     def _change(self, act: Callable[[], None], **live: Any) -> None:
         with self._lock:
+            if self._closed:
+                return
             self.live = replace(self.live, **live)
             self._changes.append(act)
         self.pool.wake(self)
@@ -231,7 +235,9 @@ class Performer:
     # --- called by one pool thread at a time
 
     def step(self) -> None:
-        """Apply what was changed, then make one picture."""
+        """Apply what was changed, then make one picture; nothing where it is closed."""
+        if self._closed:
+            return
         now = self._clock()
         changed = bool(self._changes)
         while self._changes:
@@ -323,16 +329,24 @@ class Performer:
             self._last_driven = float("-inf")
 
     def close(self) -> None:
-        """Stop and free the engine. Safe to call twice. Blocks until the step it is in is over."""
-        if self._closed:
-            return
-        self._closed = True
-        self.pool.forget(self)
+        """Stop and free the engine. Safe to call twice. Blocks until the step it is in is over, ten seconds at most:
+        a longer one keeps the engine until it ends."""
         with self._lock:
+            if self._closed:
+                return
+            self._closed = True
             self._slot.take()
             self._changes.clear()
         self._viewers.close()
         self.gallery.clear()
+        if self.pool.forget(self):
+            self.engine.close()
+        else:
+            log.warning("a session has ended while its engine hangs: the engine is freed when it answers")
+            threading.Thread(target=self._close_late, name="avatar-late", daemon=True).start()
+
+    def _close_late(self) -> None:
+        self.pool.forget(self, None)
         self.engine.close()
 
 

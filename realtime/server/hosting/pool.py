@@ -67,8 +67,9 @@ class Pool:
                 self._waiting[worker] = None
                 self._due.notify()
 
-    def forget(self, worker: Worker, timeout: float = 10.0) -> bool:
-        """Take `worker` out, waiting for the step it is in. False where that step did not end in time."""
+    def forget(self, worker: Worker, timeout: float | None = 10.0) -> bool:
+        """Take `worker` out, waiting for the step it is in, `timeout` seconds or for ever. False where that step did
+        not end in time."""
         with self._stepped:
             self._waiting.pop(worker, None)
             self._again.discard(worker)

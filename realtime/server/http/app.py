@@ -234,9 +234,10 @@ def _add_api(app: FastAPI, door: Door) -> None:
 
         A camera in the offer drives the avatar; without one the built-in sample does."""
         source = offer.source or ("camera" if offer.sdp and wants(offer.sdp, "video")[0] else "sample")
+        client = client_of(request)
         opened = await place.begin(
-            Wish(source=source, portrait=offer.portrait, profile=offer.profile),
-            Offered(sdp=offer.sdp, publishes=True, watches=True, client=client_of(request)) if offer.sdp else None,
+            Wish(source=source, portrait=offer.portrait, profile=offer.profile, client=client),
+            Offered(sdp=offer.sdp, publishes=True, watches=True, client=client) if offer.sdp else None,
         )
         response.headers["Location"] = f"/api/sessions/{opened.keys.id}"
         return Answer(sdp=opened.answer.sdp if opened.answer else None, **opened.keys.model_dump())

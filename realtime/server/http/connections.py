@@ -16,7 +16,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from realtime.server.common.limits import Bucket, Limits
+from realtime.server.common.limits import Bucket, Limits, caller_of
 from realtime.server.http.security import HEADERS
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Entry:
-    address: str
+    caller: str
     idle_since: float | None
 
 
@@ -42,31 +42,32 @@ class ConnectionBook:
     def admit(self, key: Any, address: str, now: float) -> tuple[bool, Any]:
         """(it may stay, the connection that has to go for it or None). Where its address has too many the longest
         idle one of them goes; where all are taken, the longest idle one of the address that holds most."""
-        shed = None
-        if self._held[address] >= self.each and not self.exempt(address):
-            shed = self._idle(address)
+        shed, caller = None, caller_of(address)
+        if self._held[caller] >= self.each and not self.exempt(address):
+            shed = self._idle(caller)
         elif len(self._of) >= self.most:
-            shed = next(filter(None, map(self._idle, [a for a, _ in self._held.most_common()])), None)
+            shed = self._idle()
         else:
-            self._enter(key, address, now)
+            self._enter(key, caller, now)
             return True, None
         if shed is None:
             return False, None
         self.leave(shed)
-        self._enter(key, address, now)
+        self._enter(key, caller, now)
         return True, shed
 
-    def _enter(self, key: Any, address: str, now: float) -> None:
-        self._of[key] = _Entry(address, now)
-        self._held[address] += 1
+    def _enter(self, key: Any, caller: str, now: float) -> None:
+        self._of[key] = _Entry(caller, now)
+        self._held[caller] += 1
 
-    def _idle(self, address: str) -> Any:
+    def _idle(self, caller: str | None = None) -> Any:
+        """The longest idle one of `caller`, or of whoever holds most, in one look at each."""
         idle = [
-            (entry.idle_since, order, key)
+            (-self._held[entry.caller], entry.idle_since, order, key)
             for order, (key, entry) in enumerate(self._of.items())
-            if entry.address == address and entry.idle_since is not None
+            if entry.idle_since is not None and caller in (None, entry.caller)
         ]
-        return min(idle)[2] if idle else None
+        return min(idle)[3] if idle else None
 
     def busy(self, key: Any) -> None:
         """A whole request has come, and is not yet answered."""
@@ -81,9 +82,9 @@ class ConnectionBook:
     def leave(self, key: Any) -> None:
         """It is gone. Safe to call twice."""
         if entry := self._of.pop(key, None):
-            self._held[entry.address] -= 1
-            if not self._held[entry.address]:
-                del self._held[entry.address]
+            self._held[entry.caller] -= 1
+            if not self._held[entry.caller]:
+                del self._held[entry.caller]
 
     def __len__(self) -> int:
         return len(self._of)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fastapi import HTTPException, Request
 from fastapi.requests import HTTPConnection
 
-from realtime.server.common.limits import Buckets, Limits, Places
+from realtime.server.common.limits import Buckets, Limits, Places, caller_of
 from realtime.server.common.metrics import DoorMetrics
 from realtime.server.http.security import Policy
 from realtime.server.places import Place
@@ -41,8 +41,8 @@ class Door:
 
 
 def client_of(request: HTTPConnection) -> str:
-    """The caller's address."""
-    return request.client.host if request.client else ""
+    """Who calls, as limits count: see `caller_of`."""
+    return caller_of(request.client.host) if request.client else ""
 
 
 async def knock(request: Request) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from realtime.server.common.limits import Attempts, Bucket, Limits
+from realtime.server.common.limits import Attempts, Bucket, Limits, caller_of
 from realtime.server.http import refusals
 from realtime.server.http.security import COOKIE, HEADERS, Policy, Verdict
 
@@ -121,7 +121,7 @@ class Guard:
         return verdict
 
     def _judge_token(self, scope: Scope, headers: dict[str, str], query: dict[str, str]) -> Verdict | None:
-        address, now = (scope.get("client") or ("",))[0], time.monotonic()
+        address, now = caller_of((scope.get("client") or ("",))[0]), time.monotonic()
         if self._attempts.wait(address, now):
             return Verdict(429, "wrong-token", "Too many wrong tokens; slow down")
         verdict = self.policy.check_token(headers, _cookie(headers), query.get("token"))
@@ -215,7 +215,7 @@ class Guard:
         where = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else "")
         token = quote(self.policy.token or "", safe="")
         cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
-        cookie += "; Secure" if self.policy.tls else ""
+        cookie += "; Secure" if self.policy.tls or scope.get("scheme") == "https" else ""  # a trusted proxy's word
         await self._answer(send, 303, [(b"location", where.encode()), (b"set-cookie", cookie.encode())], b"")
 
     async def _answer(self, send: Any, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:

@@ -49,7 +49,9 @@ async def _key(door: Door, socket: WebSocket) -> str:
     wanted = socket.query_params.get("session")
     if wanted is not None:
         return wanted
-    opened = await door.place.begin(Wish(source="motion", portrait=socket.query_params.get("portrait")))
+    opened = await door.place.begin(
+        Wish(source="motion", portrait=socket.query_params.get("portrait"), client=client_of(socket))
+    )
     door.announce(opened.keys.view, "motion")
     return opened.keys.id
 

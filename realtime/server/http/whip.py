@@ -90,7 +90,7 @@ async def publish(
     sdp = await _text(request, door.limits, SDP)
     if not wants(sdp, "video")[0]:
         raise BadOffer("The offer sends no video")
-    wish = Wish(source="camera", portrait=portrait, profile=profile)
+    wish = Wish(source="camera", portrait=portrait, profile=profile, client=client_of(request))
     opened = await door.place.begin(wish, Offered(sdp=sdp, publishes=True, client=client_of(request)))
     assert opened.answer is not None  # an offer came with the wish
     door.announce(opened.keys.view, "WHIP")

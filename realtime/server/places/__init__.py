@@ -30,16 +30,17 @@ class _Plain(BaseModel):
 
 
 class Wish(_Plain):
-    """How a session shall begin."""
+    """How a session shall begin. client: whose wish it is, see `caller_of`."""
 
     source: messages.Source = "sample"
     portrait: str | None = None
     profile: Profile | None = None
+    client: str = ""
 
 
 class Offered(_Plain):
     """A peer's offer. publishes: its camera may drive. watches: it gets the avatar, before a background of its own
-    where one is given. client: its address."""
+    where one is given. client: who made it, see `caller_of`."""
 
     sdp: str
     publishes: bool = False

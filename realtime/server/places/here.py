@@ -9,14 +9,14 @@ import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel
 
 import realtime
 from realtime.engines import Engine
-from realtime.errors import BadPortrait, UsageError
+from realtime.errors import BadPortrait, DeviceError, UsageError
 from realtime.face.upright import CUT, Looked, box, is_cut, look
 from realtime.flow.mailbox import Closed
 from realtime.flow.memory import give_back
@@ -49,6 +49,7 @@ from realtime.server.places import (
     Wish,
 )
 from realtime.server.places.intake import MotionIntake
+from realtime.server.rtc.addresses import resolved
 from realtime.server.rtc.peer import Peer, RtcSettings, ice_servers_for_browser, install
 from realtime.server.rtc.sound import Voice
 from realtime.server.rtc.trickle import parse_fragment
@@ -131,6 +132,7 @@ class Studio:
         self.sessions: dict[str, Session] = {}
         self._metrics = PlaceMetrics(self)
         limits = self.settings.limits
+        self._rtc = self.settings.rtc
         self._pool: Pool | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -168,8 +170,12 @@ class Studio:
         return [session.performer for session in self.sessions.values()]
 
     async def open(self) -> None:
-        """Start threads and clock."""
+        """Start threads and clock. Raises DeviceError where media's host has no address."""
         install()
+        try:
+            self._rtc = replace(self._rtc, host=await asyncio.to_thread(resolved, self._rtc.host))
+        except OSError as error:
+            raise DeviceError(f"host {self._rtc.host}", f"has no address: {error.strerror}") from error
         self._pool = Pool(self.settings.threads)
         self._ticker = asyncio.create_task(self._run())
 
@@ -219,7 +225,7 @@ class Studio:
         gallery = Gallery(self.portraits, self.settings.limits.portraits)
         chosen = gallery.get(wish.portrait) if wish.portrait and self._panel is None else None
         await self._replace(wish.profile)
-        entry = self.book.admit(self._clock(), wish.profile)
+        entry = self.book.admit(self._clock(), wish.profile, wish.client)
         try:
             loop = asyncio.get_running_loop()
 
@@ -245,9 +251,11 @@ class Studio:
                     engine.close()
                     raise
 
-            performer = await asyncio.to_thread(make)
+            making = asyncio.create_task(asyncio.to_thread(make))
+            performer = await asyncio.shield(making)
         except BaseException:
             self.book.end(entry.id, End.FAILED)
+            self._soon(self._unmake(making))
             raise
         if chosen is not None:
             performer.command(messages.ChoosePortrait(type="portrait", id=chosen.id))
@@ -257,6 +265,13 @@ class Studio:
             raise UnknownSession
         self.sessions[entry.id] = session
         return session
+
+    async def _unmake(self, making: asyncio.Task[Player]) -> None:
+        """Free what was made for a session that nobody waits for any more."""
+        with contextlib.suppress(Exception):  # it was told to who waited
+            performer = await making
+            if performer is not self._panel:
+                await asyncio.to_thread(performer.close)
 
     def _get(self, key: str, right: Right, *, leaving: bool = False) -> Session:
         """The session, marked as alive unless its caller is `leaving`. Raises UnknownSession, NotAllowed."""
@@ -272,13 +287,15 @@ class Studio:
 
     async def _replace(self, profile: str | None) -> None:
         """A session that only lingers gives way to a newer one of its profile, whose link its guests come back to;
-        where all places are taken, any such session gives way."""
+        where all places are taken, any such session gives way, and then one that nobody has connected to."""
         found = self.book.find(link_keys(profile)[0]) if profile else None
         full = len(self.sessions) >= self.settings.limits.sessions
         for old in [session for session in self.sessions.values() if session.lingers]:
             if full or (found is not None and found[0].id == old.id):
                 await self._end(old.id, End.CLIENT)
                 full = False
+        if full and (unmet := self.book.unmet(self._clock())):
+            await self._end(unmet, End.NEVER_CONNECTED)
 
     async def end(self, key: str, why: End, linger: bool = False) -> None:
         """End a session and free all it held, at once or when nobody watches it any more."""
@@ -331,7 +348,7 @@ class Studio:
             raise Busy("Too many connections are being made")
         peer = Peer(
             session.performer,
-            self.settings.rtc,
+            self._rtc,
             publishes=offer.publishes,
             watches=offer.watches,
             background=offer.background,
@@ -404,6 +421,12 @@ class Studio:
             if peer.connected:
                 self.book.detach(session.id, self._clock())
             await peer.close()
+
+    async def _give_up(self, session: Session, peer: Peer) -> None:
+        """It has not connected in time; a session that was opened for it and has nobody else ends with it."""
+        await self._drop(session, peer)
+        if peer.publishes and not session.peers and not session.entry.connected:
+            await self._end(session.id, End.NEVER_CONNECTED)
 
     # --- links
 
@@ -563,13 +586,17 @@ class Studio:
         session = self._get(key, Right.WATCH)
         if session.watchers >= self.settings.limits.viewers:
             raise TooManyViewers
-        return self._pictures(session, key)
+        pictures = self._pictures(session, key)
+        await anext(pictures)  # takes the place, before anybody else runs; asyncio closes a stream that is let go of
+        return pictures
 
     async def _pictures(self, session: Session, key: str) -> AsyncIterator[bytes]:
+        """An empty one first, once its place is taken."""
         session.streams += 1
         box = session.performer.watch()
         self.book.attach(session.id, self._clock())
         try:
+            yield b""
             while self.book.find(key) is not None:
                 shown = await box.aget(10.0)
                 if shown is None:
@@ -671,7 +698,7 @@ class Studio:
                 self._probe(now)
                 for peer, waiting in list(self._half_open.items()):
                     if now >= waiting.until:
-                        self._soon(self._drop(waiting.session, peer))
+                        self._soon(self._give_up(waiting.session, peer))
                 for id, why in self.book.due(now):
                     self._end_soon(id, why)
             if self._littered is not None and now - self._littered >= TIDY_S:

@@ -29,7 +29,7 @@ ASKED: ContextVar[Listening] = ContextVar("ASKED", default=EVERY)
 
 
 def listening(host: str, offer: str) -> Listening:
-    """What a server bound to `host` opens for this offer.
+    """What a server bound to `host`, an address (see `resolved`), opens for this offer.
 
     Chromium, FFmpeg and all that is made of libwebrtc name 127.0.0.1 in their offers and can use it. Firefox and
     libnice (GStreamer) pair a loopback address with a loopback address alone, and have none themselves: for offers
@@ -37,10 +37,9 @@ def listening(host: str, offer: str) -> Listening:
     elsewhere."""
     if host in EVERYWHERE:
         return EVERY
-    hosts = _resolved(host)
-    if all(ipaddress.ip_address(h).is_loopback for h in hosts) and not re.search(r"(?m)[ :](127\.\d|::1\b)", offer):
+    if ipaddress.ip_address(host).is_loopback and not re.search(r"(?m)[ :](127\.\d|::1\b)", offer):
         return Listening(fenced=True)
-    return Listening(hosts)
+    return Listening((host,))
 
 
 def can_listen(host: str) -> bool:
@@ -48,7 +47,7 @@ def can_listen(host: str) -> bool:
     if host in EVERYWHERE:
         return True
     try:
-        (address,) = _resolved(host)
+        address = resolved(host)
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind((address, 0))
     except (OSError, UnicodeError):
@@ -56,12 +55,16 @@ def can_listen(host: str) -> bool:
     return True
 
 
-def _resolved(host: str) -> tuple[str, ...]:
+def resolved(host: str) -> str:
+    """The address that a name stands for; one of `EVERYWHERE`, or an address, is itself. Blocks while a name server
+    is asked: a server does so once, when it starts, as the listening socket of HTTP does. Raises OSError."""
+    if host in EVERYWHERE:
+        return host
     try:
-        return (str(ipaddress.ip_address(host.strip("[]"))),)
+        return str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
-        return (str(found[0][4][0]),)  # the first, as the listening socket of HTTP takes it
+        return str(found[0][4][0])  # the first, as the listening socket of HTTP takes it
 
 
 class HostAddresses:
