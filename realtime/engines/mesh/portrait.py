@@ -13,7 +13,7 @@ from realtime.engines.mesh.framing import FramedPortrait
 from realtime.engines.mesh.inpaint import fill_smooth
 from realtime.engines.mesh.layers import person_mask, split_layers
 from realtime.engines.mesh.mouth import Mouth, prepare_mouth
-from realtime.engines.mesh.outer import OuterMesh, Shoulders, build_outer_mesh
+from realtime.engines.mesh.outer import OuterMesh, Outline, Shoulders, build_outer_mesh
 from realtime.engines.mesh.topology import face_triangles
 from realtime.face.face_model import LIPS_INNER, OVAL
 from realtime.face.pose import HeadPose
@@ -72,7 +72,8 @@ def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
 
     inner = (slice(margin, margin + height), slice(margin, margin + width))
     shoulders = Shoulders.find(layers.matte[inner], landmarks[list(OVAL), :2], pose)
-    outer = build_outer_mesh(landmarks, pose, (width, height), margin, shoulders)
+    outline = Outline.find(layers.matte, landmarks[list(OVAL), :2], pose, margin)
+    outer = build_outer_mesh(landmarks, pose, (width, height), margin, shoulders, outline)
     points = np.concatenate([landmarks[:, :2], outer.points])
     uv = np.ascontiguousarray((points + margin) * ZOOM, dtype=np.float32)
     return PreparedPortrait(

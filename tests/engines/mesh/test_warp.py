@@ -65,7 +65,7 @@ def test_it_draws_what_the_cpu_draws(engine, kernel_warp, motion):
     # OpenCV's remap knows 32 steps between two texels; single pixels on an edge may be decided otherwise
     assert apart.mean() < 0.6
     assert np.quantile(apart, 0.99) <= 4
-    assert np.quantile(apart, 0.999) <= 12
+    assert np.quantile(apart, 0.999) <= 16
     assert (apart > 40).mean() < 0.0005
 
 
