@@ -208,7 +208,7 @@ def serve(
     import uvicorn
 
     from realtime.server.http.app import create_app
-    from realtime.server.serving import advice, allow_many_files, listen, reachable_name, server_config
+    from realtime.server.serving import advice, allow_many_files, listen, reachable_name, server_config, threshold
 
     sock = listen(address)
     port = sock.getsockname()[1]
@@ -221,7 +221,7 @@ def serve(
     sys.setswitchinterval(0.001)  # seconds: the event loop waits at most this long for a busy worker thread
     allow_many_files()
     config = server_config(create_app(studio, policy, announce), studio.settings.limits, tls, proxies)
-    server = uvicorn.Server(config)
+    server, sock = uvicorn.Server(config), threshold(sock, config)
 
     def tell() -> None:
         while not server.started and not server.should_exit:

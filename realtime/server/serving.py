@@ -20,7 +20,8 @@ import uvicorn
 from realtime.engines import Engine
 from realtime.errors import BadFile, BadValue, DeviceError
 from realtime.server.common.limits import Limits
-from realtime.server.http.connections import Sparing, protocols
+from realtime.server.http.connections import BoundedHttp, Sparing, protocols
+from realtime.server.http.handshakes import Threshold
 from realtime.server.http.security import Policy, is_loopback
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ def server_config(app: Any, limits: Limits, tls: Tls | None = None, proxies: Seq
         uvicorns.addFilter(Sparing(1.0, 10.0))
     return uvicorn.Config(
         app,
+        loop="asyncio",  # uvloop accepts without asking `Threshold`
         http=http,
         ws=ws,
         log_level="warning",
@@ -137,6 +139,15 @@ def server_config(app: Any, limits: Limits, tls: Tls | None = None, proxies: Seq
         ssl_certfile=tls.cert if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
+
+
+def threshold(listening: socket.socket, config: uvicorn.Config) -> socket.socket:
+    """What the server listens on in place of this socket, which is used up: where it speaks TLS, one that bounds the
+    handshakes."""
+    http = config.http
+    if not config.ssl_certfile or not (isinstance(http, type) and issubclass(http, BoundedHttp)):
+        return listening
+    return Threshold(listening, http)
 
 
 def allow_many_files(wanted: int = 4096) -> None:

@@ -21,7 +21,7 @@ from realtime.server.http.door import client_of
 from realtime.server.http.guard import Guard
 from realtime.server.http.security import Policy
 from realtime.server.places.here import StudioSettings
-from realtime.server.serving import allow_many_files, server_config
+from realtime.server.serving import allow_many_files, self_signed, server_config
 from tests.support.fake_place import FakePlace
 from tests.support.server import make_studio, running
 
@@ -224,6 +224,36 @@ def test_the_longest_idle_of_the_greediest_goes_first():
     for key in (1, 3, 9):
         book.busy(key)
     assert book.admit(10, "d", 10.0) == (False, None)
+
+
+def test_tls_handshakes_that_never_end_keep_nobody_out():
+    with (
+        self_signed("127.0.0.1") as tls,
+        running(FakePlace(Limits(head_s=60)), tls=tls) as server,
+        sockets(server.port, 200) as silent,
+    ):
+        with httpx.Client(base_url=server.url, verify=False) as http:
+            assert all(http.get("/api/health").status_code == 200 for _ in range(3))
+        silent[0].settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            assert silent[0].recv(1) == b""  # the oldest one made room
+        silent[-1].settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            silent[-1].recv(1)
+        assert len(server._socket._book) <= 64
+
+
+@pytest.mark.parametrize("first", [b"", bytes.fromhex("1603010100")])
+def test_a_tls_handshake_has_a_deadline(first):
+    with self_signed("127.0.0.1") as tls, running(FakePlace(FEW), tls=tls) as server:
+        with sockets(server.port, 1, first) as (sock,):
+            assert answer_of(sock) == b""
+        with httpx.Client(base_url=server.url, verify=False) as http:
+            for _ in range(4):
+                assert http.get("/api/health").status_code == 200
+                server.wait(0.2)  # longer than a handshake may take, all in all
+        server.wait(0.1)
+        assert len(server._socket._book) == 0
 
 
 @pytest.mark.parametrize(

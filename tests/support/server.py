@@ -21,7 +21,7 @@ from realtime.server.http.app import create_app
 from realtime.server.http.security import Policy
 from realtime.server.places import Place
 from realtime.server.places.here import Studio, StudioSettings
-from realtime.server.serving import server_config
+from realtime.server.serving import Tls, server_config, threshold
 from realtime.types import Direction, Frame, MotionCode
 
 
@@ -107,15 +107,22 @@ class Running:
     """A server in a thread, on a free port of the loopback interface."""
 
     def __init__(
-        self, studio: Place, policy: Policy | None = None, port: int = 0, proxies: tuple[str, ...] = (), **more: Any
+        self,
+        studio: Place,
+        policy: Policy | None = None,
+        port: int = 0,
+        proxies: tuple[str, ...] = (),
+        tls: Tls | None = None,
+        **more: Any,
     ) -> None:
         self.studio: Any = studio
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio: no delay
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self.port = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        config = server_config(create_app(studio, policy, **more), studio.terms.limits, proxies=proxies)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        config = server_config(create_app(studio, policy, **more), studio.terms.limits, tls, proxies)
+        self._socket = threshold(self._socket, config)
         config.timeout_graceful_shutdown = 1
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -150,7 +157,7 @@ class Running:
 def running(
     studio: Place | None = None, policy: Policy | None = None, port: int = 0, **more: Any
 ) -> Iterator[Running]:
-    """proxies: see `server_config`. more: goes to `create_app`."""
+    """proxies, tls: see `server_config`. more: goes to `create_app`."""
     server = Running(studio or make_studio(), policy, port, **more)
     try:
         yield server

@@ -103,11 +103,13 @@ BROKEN = _answer("400 Bad Request", "This is not HTTP")
 
 
 class _Turned:
-    """What all connections of one server share. turned: those that are being told that there is no place."""
+    """What all connections of one server share. turned: those that are being told that there is no place. arrived:
+    called with the socket of each new one."""
 
     def __init__(self, book: ConnectionBook, limits: Limits) -> None:
         self.book, self.limits = book, limits
         self.turned = 0
+        self.arrived: Callable[[Any], object] = lambda sock: None
         self.complaints = Bucket(0.1, 3.0)
 
     def complain(self, what: str, now: float) -> None:
@@ -128,6 +130,7 @@ class BoundedHttp(H11Protocol):
         """A new connection: it gets a place, another one's place, or none."""
         super().connection_made(transport)
         shared, now = self.shared, self.loop.time()
+        shared.arrived(transport.get_extra_info("socket"))
         stays, shed = shared.book.admit(transport, self.client[0] if self.client else "", now)
         if shed is not None:
             shared.complain("too many connections: idle ones make room", now)
