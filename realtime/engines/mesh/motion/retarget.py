@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtime.engines.mesh.motion import code as mc
-from realtime.engines.mesh.motion.composites import composite_tables
-from realtime.engines.mesh.motion.dictionary import HUNDREDTHS, load_dictionary
+from realtime.engines.mesh.motion.composites import SIDES, composite_tables
+from realtime.engines.mesh.motion.dictionary import HUNDREDTHS, INDEX, load_dictionary
 from realtime.face import face_model as fm
 from realtime.face.pose import HeadPose, angles, fit_pose, rotation_matrix
 from realtime.motion.filters import smoothstep, soft_limit
@@ -37,9 +37,35 @@ SHIFT_LIMITS, ZOOM_LIMITS = (np.array([0.15, 0.08]), np.array([0.4, 0.22])), (0.
 ABSOLUTE_SHIFT_LIMITS, ABSOLUTE_ZOOM_LIMITS = (3.0, 5.0), (1.2, 1.6)
 EXPRESSION_ROOM = 1.5
 """How far past the fitted range an expression value may go, as a factor of the range."""
+SMILE_PARTS = ("corner_out", "corner_up", "corner_back")
+SMILE = tuple(INDEX[f"{name}_{side}"] for name in SMILE_PARTS for side in SIDES)
+"""The expression values that a smile consists of."""
+SMILING = (2.0, 6.0)
+"""Hundredths of the face height by which the corners of a portrait's mouth lie above the mean face's: up to the first
+that is its shape, from the second on it is a smile."""
+FROWN = 3.0
+"""Hundredths of the face height by which the driver's corners drop where nothing is left of the portrait's smile."""
+SMILE_ROOM = 0.7
+"""Where a smile on a smiling portrait begins to be bent, and half of what it may pass that by, as a share of the
+range: a smile cannot be smiled twice."""
+
+LEAST_PHILTRUM = 0.45
+"""Least height of the skin between nose and upper lip, as a share of the portrait's."""
+THINNEST_LIP = 0.5
+"""Least thickness of a lip, as a share of the portrait's."""
 
 _UPPER_LIDS, _LOWER_LIDS = np.array(fm.UPPER_LIDS), np.array(fm.LOWER_LIDS)  # (2 eyes, 7)
 _UPPER_LIP, _LOWER_LIP = np.array(fm.UPPER_INNER_LIP), np.array(fm.LOWER_INNER_LIP)  # (9,)
+_UPPER_EDGE, _LOWER_EDGE = np.array(fm.UPPER_OUTER_LIP), np.array(fm.LOWER_OUTER_LIP)  # (9,)
+_UNDER_NOSE = slice(3, 6)
+_PHILTRUM = np.array((167, 164, 393))  # above those
+_UPPER_LIP_ROWS = np.array((  # from the edge to the opening
+    fm.UPPER_OUTER_LIP,
+    (184, 74, 73, 72, 11, 302, 303, 304, 408),
+    (183, 42, 41, 38, 12, 268, 271, 272, 407),
+    fm.UPPER_INNER_LIP,
+))  # fmt: skip
+_UPPER_LIP_SHARE = 1.0 - (np.arange(-4, 5) / 5.0) ** 2
 _CORNERS = np.array(fm.EYE_CORNERS)  # (2 eyes, outer and inner)
 _IRISES = np.array(fm.IRISES)  # (2 eyes, 5)
 
@@ -85,6 +111,7 @@ class _Base:
     absolute: bool
     face: np.ndarray
     stretch: np.ndarray  # (478, 1): how much larger the portrait's motion is than the driver's
+    smile: np.ndarray  # (K,): how far the portrait smiles itself, on which a driver's smile comes; 0 elsewhere
     rotation: np.ndarray  # R_ref^T R_portrait
 
 
@@ -106,9 +133,11 @@ class Retargeter:
         base = self._prepare(self.portrait.values if reference is None else reference)
         moved = values - base.reference
         composites = moved[mc.COMPOSITE]
-        amounts = self._limited(moved[mc.EXPRESSION] + self._composites.expression(composites), base.absolute)
+        amounts = self._limited(moved[mc.EXPRESSION] + self._composites.expression(composites), base)
         face = base.face + base.stretch * self._dictionary.displacement(amounts)
         self._close_lips(face)
+        if not base.absolute:
+            self._keep_lips(face)
         self._set_lids(face, values[mc.EYE_OPEN], base, self._composites.opening(composites))
         self._set_gaze(face, values, base)
         return Target(face, self._pose(values, moved, base))
@@ -121,12 +150,14 @@ class Retargeter:
         portrait = self.portrait
         absolute = np.array_equal(reference, portrait.values)
         face, stretch = portrait.face, np.ones((fm.LANDMARKS, 1))
+        smile = np.zeros(len(portrait.values[mc.EXPRESSION]))
         if not absolute:
-            ratio = _mouth_ratio(portrait.face, reference)
+            smile = own_smile(portrait.values)
+            ratio = _mouth_ratio(portrait.face, smile, reference)
             stretch = 1 + (ratio - 1) * _near_mouth()[:, None]
             face = self._like_reference_lips(reference, ratio)
         turn = rotation_matrix(*reference[mc.YAW : mc.ROLL + 1]).T @ portrait.pose.rotation
-        self._base = _Base(reference, absolute, face, stretch, turn)
+        self._base = _Base(reference, absolute, face, stretch, smile, turn)
         return self._base
 
     def _like_reference_lips(self, reference: np.ndarray, ratio: float) -> np.ndarray:
@@ -148,11 +179,20 @@ class Retargeter:
         amounts = spread @ np.linalg.solve(gap_of @ spread + 1e-2 * np.eye(3), change)
         return self.portrait.face + self._dictionary.displacement(amounts)
 
-    def _limited(self, amounts: np.ndarray, absolute: bool) -> np.ndarray:
-        room = EXPRESSION_ROOM * (1.5 if absolute else 1.0)
+    def _limited(self, amounts: np.ndarray, base: _Base) -> np.ndarray:
+        room = EXPRESSION_ROOM * (1.5 if base.absolute else 1.0)
         knee = np.where(amounts > 0, self._dictionary.hi, -self._dictionary.lo)
-        knee = np.maximum(knee * (1.2 if absolute else 1.0), 0.5)
-        return soft_limit(amounts, knee, room * knee)
+        knee = np.maximum(knee * (1.2 if base.absolute else 1.0), 0.5)
+        limited = soft_limit(amounts, knee, room * knee)
+        more = (base.smile > 0) & (amounts > 0)
+        if more.any():
+            own, knee = base.smile[more], SMILE_ROOM * knee[more]
+            limited[more] = soft_limit(own + limited[more], knee, 1.5 * knee) - soft_limit(own, knee, 1.5 * knee)
+        for side in SIDES:  # whose corners of the mouth drop does not smile
+            dropped = smoothstep(0.0, FROWN, -float(limited[INDEX[f"corner_up_{side}"]]))
+            mine = [INDEX[f"{name}_{side}"] for name in SMILE_PARTS]
+            limited[mine] -= dropped * base.smile[mine]
+        return limited
 
     @staticmethod
     def _close_lips(face: np.ndarray) -> None:
@@ -160,6 +200,16 @@ class Retargeter:
         crossed = np.minimum(face[_LOWER_LIP, 1] - face[_UPPER_LIP, 1], 0.0) / 2
         face[_LOWER_LIP, 1] -= crossed
         face[_UPPER_LIP, 1] += crossed
+
+    def _keep_lips(self, face: np.ndarray) -> None:
+        """Lips that are drawn or pressed become thinner, their edges never cross; none rises into the nose."""
+        own = self.portrait.face
+        room = own[_UPPER_EDGE[_UNDER_NOSE], 1] - own[_PHILTRUM, 1]
+        left = face[_UPPER_EDGE[_UNDER_NOSE], 1] - face[_PHILTRUM, 1]
+        face[_UPPER_LIP_ROWS, 1] += float(np.max(LEAST_PHILTRUM * room - left, initial=0.0)) * _UPPER_LIP_SHARE
+        for edge, inner, up in ((_UPPER_EDGE, _UPPER_LIP, -1.0), (_LOWER_EDGE, _LOWER_LIP, 1.0)):
+            least = THINNEST_LIP * np.maximum(up * (own[edge, 1] - own[inner, 1]), 0.0)
+            face[edge, 1] += up * np.maximum(least - up * (face[edge, 1] - face[inner, 1]), 0.0)
 
     def _set_lids(self, face: np.ndarray, opening: np.ndarray, base: _Base, factor: np.ndarray) -> None:
         """Openings in proportion to the driver's: the upper lid comes to lie above the lower one."""
@@ -233,12 +283,24 @@ def _gaze_bias(gaze: np.ndarray) -> np.ndarray:
     return np.clip(gaze - USUAL_GAZE, -GAZE_TOLERANCE, GAZE_TOLERANCE)
 
 
-def _mouth_ratio(portrait: np.ndarray, reference: np.ndarray) -> float:
-    """Width of the portrait's mouth over the driver's, which is decoded from his reference code."""
+def own_smile(values: np.ndarray) -> np.ndarray:
+    """How far a portrait with the code `values` smiles: expression values (K,) beyond what is the shape of a face, of
+    the measurements in `SMILE`; 0 elsewhere."""
+    own = np.asarray(values[mc.EXPRESSION], np.float64)
+    raised = own[[INDEX["corner_up_right"], INDEX["corner_up_left"]]].mean()
+    smile = np.zeros_like(own)
+    smile[list(SMILE)] = smoothstep(*SMILING, raised) * np.maximum(own[list(SMILE)] - SMILING[0], 0.0)
+    return smile
+
+
+def _mouth_ratio(portrait: np.ndarray, smile: np.ndarray, reference: np.ndarray) -> float:
+    """Width of the portrait's mouth, less what its `smile` (K,) widens it by, over the driver's, decoded from his
+    reference code."""
     driver = fm.load_face_model().mean + load_dictionary().displacement(reference[mc.EXPRESSION])
     right, left = fm.MOUTH_CORNERS
-    ratio = np.linalg.norm(portrait[right] - portrait[left]) / np.linalg.norm(driver[right] - driver[left])
-    return float(np.clip(ratio, 0.7, 1.4))
+    wider = HUNDREDTHS * (smile[INDEX["corner_out_right"]] + smile[INDEX["corner_out_left"]])
+    width = np.linalg.norm(portrait[right] - portrait[left]) - wider
+    return float(np.clip(width / np.linalg.norm(driver[right] - driver[left]), 0.7, 1.4))
 
 
 def _near_mouth() -> np.ndarray:
