@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 
 TURNED, VERY_TURNED = 30.0, 55.0
 """Degrees of yaw from which a portrait earns a warning, and at which it is refused."""
-CUT, VERY_CUT = 0.02, 0.12
-"""Share of the face beyond the picture's border from which a portrait earns a warning, and at which it is refused."""
+VERY_CUT = 0.12
+"""Share of the face's box beyond the picture's border at which a portrait is refused; `is_cut` says which earns a
+warning."""
+NO_FACE = "no human face was found in it; the middle of the picture is moved"
 SMALL_SIZES = (64, 128, 256)
 """Sizes at which recipe weights run on pictures of 128 pixels, a quarter of the work."""
 _UNITS = np.ones(c.LENGTH)
@@ -93,8 +95,7 @@ class LivePortraitEngine(NeuralEngine):
         for option, value in flags.items():
             if not isinstance(value, bool):
                 raise BadValue(option, value, "on or off")
-        small = str(weights or "").startswith(recipe.PREFIX) and size in SMALL_SIZES
-        self._side = SIDE // 2 if small else SIDE
+        self._side = self.recipe_side(size) if str(weights or "").startswith(recipe.PREFIX) else SIDE
         super().__init__(size, device, weights, dtype, crop, keep_position, keep_scale, paste_back)
         self._rules = Rules(stitch, retarget_eyes, retarget_lips, close_lips).tensor(self._device)
         self._filter = OneEuro(cutoff=1.5, beta=6.0, speed_cutoff=3.0, rest=0.3) if smooth else None
@@ -114,6 +115,9 @@ class LivePortraitEngine(NeuralEngine):
     def invent(self, seed: int, size: int, scale: int) -> Any:
         return load_networks(f"{recipe.PREFIX}{seed}").parts
 
+    def recipe_side(self, size: int | None) -> int:
+        return SIDE // 2 if size in SMALL_SIZES else SIDE
+
     def fold(self, net: Any, place: Placement) -> FastLivePortrait:
         return FastLivePortrait(Networks(net), place, self._side)
 
@@ -130,14 +134,15 @@ class LivePortraitEngine(NeuralEngine):
         self.check_open()
         image = checked_portrait(image)
         face = self._face_of(image)
-        warnings = () if face is None else _judged(face, image)
         if face is None:
+            warnings: tuple[str, ...] = (NO_FACE,) if self._crop == "auto" else ()
             square = self._portrait_square(image)
             transform = _upright(square, image, self.net.size)
             seen = np.array([OPEN_EYE, OPEN_EYE, CLOSED_LIPS], np.float32)
         else:
             from realtime.engines.liveportrait.crop import openings, portrait_transform
 
+            warnings = _judged(face, image)
             transform, seen = portrait_transform(face, self.net.size), openings(face)
         x = self._input_of(image, transform)
         code, feats = self._on_device(lambda: self._encoded_with(x, seen))
@@ -271,6 +276,7 @@ def _judged(face: np.ndarray, image: np.ndarray) -> tuple[str, ...]:
     """Warnings about a portrait. Raises BadPortrait for one that cannot serve."""
     from realtime.face.face_model import load_face_model
     from realtime.face.pose import angles, fit_pose
+    from realtime.face.upright import CUT, is_cut
 
     left, top, right, bottom = box_of(face)
     if bottom - top < SMALLEST_FACE:
@@ -285,6 +291,6 @@ def _judged(face: np.ndarray, image: np.ndarray) -> tuple[str, ...]:
     said = []
     if abs(yaw) > TURNED:
         said.append(f"the face is turned by {abs(yaw):.0f} degrees; one that looks into the camera moves better")
-    if max(cut) > CUT:
-        said.append("the face touches the picture's border; one with room around the head moves better")
+    if is_cut(face, image):
+        said.append(CUT)
     return tuple(said)

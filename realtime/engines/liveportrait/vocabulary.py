@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from realtime.motion.vocabulary import Gaze, Idle, Neutral, Vocabulary
 
-LENGTH, LIPS = 84, 10
-"""Entries of a code, and the one that says how far the lips are open; see `code`, which needs torch."""
+YAW, ROLL, X, GAZE_X, EYE_RIGHT, EYE_LEFT, LIPS = 0, 2, 3, 6, 8, 9, 10
+LENGTH = 84
+"""Entries of a code by name, and their number; see `code`, which needs torch."""
+
+
+def mirror(values: np.ndarray) -> np.ndarray:
+    """The code of the flipped driving picture, as far as it can be known: head, place, gaze and the eyes' openings.
+
+    Which of the 21 learned keypoints stands for which on the other side was never published, so that the rest of the
+    expression stays as it is: a crooked smile stays on its side of the picture.
+    """
+    out = np.array(values)
+    out[[YAW, ROLL, X, GAZE_X]] *= -1
+    out[[EYE_RIGHT, EYE_LEFT]] = out[[EYE_LEFT, EYE_RIGHT]]
+    return out
+
 
 VOCABULARY = Vocabulary(
     length=LENGTH,
+    mirror=mirror,
     neutral=Neutral(straight={"yaw": 20.0, "pitch": 25.0, "roll": 25.0}, shut=((LIPS,), 0.15)),
     gaze=Gaze(
         x="gaze_x", y="gaze_y", camera=(0.0, 0.0), yaw="yaw", pitch="pitch", per_degree=0.006, farthest=0.2

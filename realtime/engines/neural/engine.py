@@ -149,6 +149,10 @@ class NeuralEngine(TakesCodes):
         """What makes the frames of the network as programs for a GPU, see `GpuPath`."""
         raise NotImplementedError
 
+    def recipe_side(self, size: int | None) -> int:
+        """At which side a network with recipe weights is built for pictures of `size`."""
+        return size if size in (64, 128, 256) else 256
+
     def draw(self, code: MotionCode, reference: MotionCode, shown: EncodedPortrait) -> Tensor:
         """The portrait moved by `code` minus `reference`: (1, 3, S, S) in [-1, 1]."""
         raise NotImplementedError
@@ -257,7 +261,7 @@ class NeuralEngine(TakesCodes):
                 return self.read(path)
         else:
             seed = recipe.parse_seed(str(weights))
-            side = size if size in (64, 128, 256) else 256
+            side = self.recipe_side(size)
             key = (self.kind, seed, side, scale)
 
             def load() -> nn.Module:

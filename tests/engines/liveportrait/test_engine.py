@@ -16,6 +16,7 @@ from realtime.engines.liveportrait import crop  # noqa: E402
 from realtime.engines.liveportrait import engine as module  # noqa: E402
 from realtime.engines.neural.crop import CropFollower  # noqa: E402
 from realtime.errors import BadPortrait, BadValue, EngineError  # noqa: E402
+from realtime.face.upright import CUT  # noqa: E402
 from realtime.media.portraits import builtin_portrait  # noqa: E402
 from realtime.types import Frame, MotionCode  # noqa: E402
 from tests.support.golden import reference  # noqa: E402
@@ -72,6 +73,50 @@ def test_the_portraits_openings_are_measured_on_its_face(engine, drawn) -> None:
     assert engine.warnings == ()
 
 
+def test_a_picture_without_a_human_face_is_taken_by_its_middle_and_said_so(engine, drawn) -> None:
+    empty = np.full((200, 300, 3), 90, np.uint8)
+    empty[:, 150:] = 200
+    engine.set_portrait(empty)
+    assert engine.warnings == (module.NO_FACE,)
+    assert abs(float(drawn.seen[..., :60].mean() + 1) * 127.5 - 90) < 2  # the edge between both lies in the middle
+    engine.set_portrait(builtin_portrait())
+    assert engine.warnings == ()
+    strict = engine_with(size=256, crop="face")
+    with pytest.raises(BadPortrait, match="no human face found"):
+        strict.set_portrait(empty)
+
+
+def test_pictures_that_cannot_serve_are_refused_and_the_portrait_stays(engine, drawn) -> None:
+    """The whole way from a picture: a face half beyond the border."""
+    from realtime.face.landmarks import find_faces
+
+    image = builtin_portrait()
+    engine.set_portrait(image)
+    left, _, right, _ = module.box_of(find_faces(image, 1)[0])
+    half = np.ascontiguousarray(image[:, round(left + 0.4 * (right - left)) :])
+    if not find_faces(half, 1):
+        pytest.skip("MediaPipe finds no face in half of one")
+    with pytest.raises(BadPortrait, match="cut by the picture's border"):
+        engine.set_portrait(half)
+    drawn.picture = torch.ones(1, 3, 256, 256)
+    assert engine.render(engine.portrait_code).shape == (256, 256, 3)
+
+
+def test_a_small_and_a_large_network_of_the_recipe_are_two(monkeypatch) -> None:
+    """At 256 pixels it reads a quarter of what it reads at 512: engines of both sizes do not share one."""
+
+    def folded(self: module.LivePortraitEngine, net: object, place: object) -> Drawn:
+        made = Drawn()
+        made.size, made.input_side = self._side, self._side // 2
+        return made
+
+    monkeypatch.setattr(module.LivePortraitEngine, "invent", lambda *_: torch.nn.Linear(1, 1))
+    monkeypatch.setattr(module.LivePortraitEngine, "fold", folded)
+    small, large, tiny = engine_with(size=256), engine_with(size=512), engine_with(size=64)
+    assert (small.net.input_side, large.net.input_side) == (128, 256)
+    assert tiny.net is small.net
+
+
 def test_a_face_cut_by_the_border_is_refused_and_one_that_touches_it_warned_of(engine) -> None:
     from realtime.face.landmarks import find_faces
 
@@ -81,7 +126,7 @@ def test_a_face_cut_by_the_border_is_refused_and_one_that_touches_it_warned_of(e
     face, wide = found - (left, 0, 0), right - left
     with pytest.raises(BadPortrait, match="cut by the picture's border"):
         module._judged(face - (0.2 * wide, 0, 0), image)
-    assert "touches the picture's border" in module._judged(face - (0.05 * wide, 0, 0), image)[0]
+    assert module._judged(face - (0.1 * wide, 0, 0), image) == (CUT,)
     assert module._judged(face - (-0.05 * wide, 0, 0), image) == ()
     with pytest.raises(BadPortrait, match="pixels high; 32 are needed"):
         module._judged(face * 0.1, image)

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 
 from realtime.engines.liveportrait import code as c  # noqa: E402
 from realtime.engines.liveportrait import keypoints as kp  # noqa: E402
+from realtime.engines.liveportrait import vocabulary  # noqa: E402
 from realtime.engines.liveportrait.vocabulary import VOCABULARY  # noqa: E402
 from realtime.motion.wire import MAX_VALUES  # noqa: E402
 from tests.support.golden import reference  # noqa: E402
@@ -160,8 +161,29 @@ def test_zoom_works_in_absolute_motion_too(golden: Set) -> None:
     torch.testing.assert_close(after - at, (before - at) * float(np.exp(0.1)), rtol=1e-4, atol=1e-5)
 
 
+def test_a_mirrored_code_moves_a_mirrored_face_the_mirrored_way(golden: Set) -> None:
+    """Exact for head, place and size; what stays is the expression."""
+    assert VOCABULARY.mirror is not None
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+    code = golden.codes["drive"].clone()
+    code[:, c.EXPRESSION] = 0
+    code[:, c.GAZE_X] = 0
+    canonical = golden.tensor("motion.drive.kp").view(1, 21, 3)
+    other = torch.from_numpy(VOCABULARY.mirror(code[0].numpy()))[None]
+    want = kp.Motion.of(code).place(canonical) * flip
+    torch.testing.assert_close(kp.Motion.of(other).place(canonical * flip), want, rtol=0, atol=1e-5)
+    values = golden.codes["drive"][0].numpy()
+    once = VOCABULARY.mirror(values)
+    assert once[c.GAZE_X] == -values[c.GAZE_X]
+    assert (once[c.EYE_RIGHT], once[c.EYE_LEFT]) == (values[c.EYE_LEFT], values[c.EYE_RIGHT])
+    np.testing.assert_array_equal(once[c.EXPRESSION], values[c.EXPRESSION])
+    np.testing.assert_array_equal(VOCABULARY.mirror(once), values)
+
+
 def test_codes_fit_the_wire_and_the_vocabulary() -> None:
     assert VOCABULARY.length == c.LENGTH <= MAX_VALUES
+    for name in ("YAW", "ROLL", "X", "GAZE_X", "EYE_RIGHT", "EYE_LEFT", "LIPS", "LENGTH"):
+        assert getattr(vocabulary, name) == getattr(c, name)
     assert VOCABULARY.neutral.shut[0] == (c.LIPS,)
     names = [d.name for d in c.DIRECTIONS]
     assert len(set(names)) == len(names)
