@@ -28,6 +28,7 @@ class Family:
     trains: what `avatar train --system` calls the networks of this family, where they can be trained.
     rate: says for people what rate to expect on a device ("cpu", "cuda"), where that needs saying; imports torch.
     oblong: it makes pictures of any width and height, not squares alone.
+    live: the engine takes the option `live`: a portrait is shown at once and gets better soon after.
     about: a few words for lists.
     """
 
@@ -39,6 +40,7 @@ class Family:
     trains: tuple[str, ...] = ()
     rate: str = ""
     oblong: bool = False
+    live: bool = False
     about: str = ""
 
 
@@ -70,6 +72,7 @@ FAMILIES: dict[str, Family] = {
         1,
         f"{_MESH}.motion.vocabulary:VOCABULARY",
         oblong=True,
+        live=True,
         about="no GPU, no weights",
     ),
 }

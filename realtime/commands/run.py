@@ -78,7 +78,7 @@ def command(
     pictures = [read_portrait(item) for item in portrait or [BUILTIN]]  # first: what the user named, then devices
     sinks = [open_sink(item, SinkOptions(fps=fps, mark=mark)) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
-    renderer = make_engine(wanted, pictures[0])
+    renderer = make_engine(wanted, pictures[0], live=True)
     with contextlib.ExitStack() as stack:
         stack.callback(renderer.close)
         panel = stack.enter_context(_panel(renderer, pictures, fps, ui_port, mark)) if ui else None

@@ -169,7 +169,7 @@ def open_studio(
         rendering.swap(shared[0].ready_for(made, "original"))
         warm_encoder(made, rendering.still)
 
-    spare = Spare(lambda: make_engine(engine), warm)
+    spare = Spare(lambda: make_engine(engine, live=True), warm)
     spare.fill()
     try:
         yield Studio(spare, shared, settings)

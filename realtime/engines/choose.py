@@ -39,12 +39,19 @@ def read_portrait(spec: str) -> PortraitFile:
     return PortraitFile(read_picture(spec), spec)
 
 
-def make_engine(settings: EngineSettings, portrait: PortraitFile | None = None) -> Engine:
-    """Load the engine and give it the portrait. Raises UnknownName, BadValue, BadPortrait, EngineError, ..."""
-    options: dict[str, object] = {"size": settings.size, "device": settings.device, **settings.options}
+def make_engine(settings: EngineSettings, portrait: PortraitFile | None = None, *, live: bool = False) -> Engine:
+    """Load the engine and give it the portrait. Raises UnknownName, BadValue, BadPortrait, EngineError, ...
+
+    live: nobody shall wait for a portrait to be as good as it gets, where the engine has to choose.
+    """
+    name = choose_engine(settings)
+    options: dict[str, object] = {"size": settings.size, "device": settings.device}
+    if live and FAMILIES[name].live:
+        options["live"] = True
+    options |= settings.options
     if settings.weights is not None:
         options["weights"] = settings.weights
-    engine = load_engine(choose_engine(settings), **options)
+    engine = load_engine(name, **options)
     try:
         if portrait is not None:
             engine.set_portrait(portrait.image)

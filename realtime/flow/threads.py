@@ -1,9 +1,12 @@
-"""How many threads the numeric libraries use while a session runs."""
+"""How many threads the numeric libraries use while a session runs; work beside it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -11,6 +14,10 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 SWITCH_SECONDS = 0.001
 """How long one Python thread may keep the others waiting; Python's own 5 ms would show in the latency."""
+
+
+GIVES_WAY = 10
+"""Niceness of work that can wait."""
 
 
 def cores(quota: Path = QUOTA) -> int:
@@ -43,3 +50,18 @@ def one_core_per_stage() -> None:
         if take_over:
             take_over(force=True)
         pool.set_num_threads(1)
+
+
+def aside(work: Callable[[], object], name: str) -> threading.Thread:
+    """Do `work` in a thread of its own that gives way to the stages of a session (on Linux), and that nothing waits
+    for when the program ends."""
+
+    def begin() -> None:
+        if sys.platform == "linux":  # there a thread has a priority of its own
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVES_WAY)
+        work()
+
+    thread = threading.Thread(target=begin, name=name, daemon=True)
+    thread.start()
+    return thread

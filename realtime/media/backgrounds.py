@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
+
+from realtime.media.matte import quick_matte
 
 Background = Literal["original", "green", "blur"]
 """What lies behind the portrait."""
@@ -15,24 +15,13 @@ GREEN = (0, 177, 64)
 """RGB of chroma key green. The view page keys on it."""
 SURE = 0.85
 """From this much person on a pixel's colour is not looked upon as mixed; it is his alone at 1."""
-_lock = threading.Lock()
-
-
-@lru_cache(maxsize=1)
-def _segmenter() -> Any:
-    """MediaPipe's selfie segmentation; its model is inside the wheel."""
-    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-
-    return SelfieSegmentation(model_selection=0)
 
 
 def person_mask(image: np.ndarray) -> np.ndarray:
     """How much of each pixel is the person: float32 (H, W), 0 to 1. image: uint8 (H, W, 3) RGB."""
-    with _lock:
-        rough = _segmenter().process(np.ascontiguousarray(image)).segmentation_mask
     guide = image.astype(np.float32) / 255.0
     radius = max(4, min(image.shape[:2]) // 60)
-    mask = cv2.ximgproc.guidedFilter(guide, rough.astype(np.float32), radius, 1e-4)
+    mask = cv2.ximgproc.guidedFilter(guide, quick_matte(image), radius, 1e-4)
     return np.clip((mask - 0.15) / 0.7, 0.0, 1.0)
 
 

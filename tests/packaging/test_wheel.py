@@ -19,6 +19,12 @@ import pytest
 import realtime
 
 ROOT = Path(__file__).resolve().parents[2]
+CODE, PAGE, DATA = (
+    {".py", ".cu", ".cuh", ".h"},
+    {".js", ".css", ".html", ".svg"},
+    {".npz", ".onnx", ".motion", ".png", ".jpg"},
+)
+SHIPPED = CODE | PAGE | DATA
 LEFT_OUT = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "node_modules", "__pycache__", "results")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -61,7 +67,7 @@ def test_the_wheel_holds_all_that_runs_and_nothing_else(built):
         inside = folder if folder == "realtime" else f"realtime/{folder}"
         for path in (ROOT / folder).rglob("*"):
             relative = path.relative_to(ROOT / folder)
-            if path.suffix in {".py", ".cu", ".cuh", ".h", ".js", ".css", ".html", ".svg", ".npz", ".motion", ".png"}:
+            if path.suffix in SHIPPED:
                 assert f"{inside}/{relative}" in names, relative
     assert not [name for name in names if "results" in name or "test" in Path(name).name]
     with tarfile.open(source) as archive:

@@ -14,7 +14,7 @@ from realtime.engines.mesh.motion.code import DIRECTIONS, KIND, LENGTH
 from realtime.engines.mesh.motion.encoder import MeshEncoder
 from realtime.engines.mesh.motion.limits import within_reach
 from realtime.engines.mesh.motion.retarget import PortraitGeometry, Retargeter
-from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
+from realtime.engines.mesh.portrait import ImprovingPortrait, PreparedPortrait, prepare_portrait
 from realtime.engines.mesh.renderer import MeshRenderer
 from realtime.engines.mesh.warp import warp_on
 from realtime.errors import BadPortrait, BadValue, EngineError
@@ -32,6 +32,8 @@ class MeshEngine(TakesCodes):
     "cuda:N" the mesh is warped by the kernels on a GPU (raises NoDevice where there is none), landmarks, eyes and
     mouth stay on the CPU.
     smooth: whether the driver's landmarks are filtered against trembling.
+    live: show a portrait within half a second and let its fine layers take the place of quick ones when they are
+    ready. Without it to prepare a portrait takes a second or two, and a code always gives the same picture.
     """
 
     name = "mesh"
@@ -44,6 +46,7 @@ class MeshEngine(TakesCodes):
         device: str = "auto",
         weights: str | Path | None = None,
         smooth: bool = True,
+        live: bool = False,
     ) -> None:
         if weights is not None:
             raise BadValue("weights", weights, "the mesh engine needs none")
@@ -55,44 +58,49 @@ class MeshEngine(TakesCodes):
         self._encoder = MeshEncoder(smooth=smooth)
         self._encoding = threading.Lock()
         self._renderer = MeshRenderer(warp)
-        self._portrait: PreparedPortrait | None = None
+        self._live = live
+        self._portrait: PreparedPortrait | ImprovingPortrait | None = None
         self._retargeter: Retargeter | None = None
 
-    def prepare(self, image: np.ndarray | str | Path) -> PreparedPortrait:
-        """Make a portrait ready for `set_portrait`, from any thread: some tenths of a second.
+    def prepare(self, image: np.ndarray | str | Path) -> PreparedPortrait | ImprovingPortrait:
+        """Make a portrait ready for `set_portrait`, from any thread: a second or two, some tenths where `live`.
 
         image: uint8 (H, W, 3) RGB of any size, or the path of a picture file. The face is found, cropped and framed.
         Raises BadPortrait and, for a path, BadFile.
         """
+        size = self.width, self.height
         if isinstance(image, str | Path):
             try:
-                return prepare_portrait(frame_portrait(load_picture(image), (self.width, self.height)))
+                framed = frame_portrait(load_picture(image), size)
             except BadPortrait as error:
                 raise BadPortrait(error.reason, image) from None
-        return prepare_portrait(frame_portrait(image, (self.width, self.height)))
+        else:
+            framed = frame_portrait(image, size)
+        return ImprovingPortrait(framed) if self._live else prepare_portrait(framed)
 
-    def set_portrait(self, image: np.ndarray | str | Path | PreparedPortrait) -> None:
+    def set_portrait(self, image: np.ndarray | str | Path | PreparedPortrait | ImprovingPortrait) -> None:
         """Show another portrait from the next `render` on. One that `prepare` made takes no time."""
         self.check_open()
-        portrait = image if isinstance(image, PreparedPortrait) else self.prepare(image)
+        prepared = image if isinstance(image, PreparedPortrait | ImprovingPortrait) else self.prepare(image)
+        portrait = prepared.now
         if (portrait.width, portrait.height) != (self.width, self.height):
             expected = f"it was prepared for another size than {self.width}x{self.height}"
             raise BadValue("portrait", f"{portrait.width}x{portrait.height}", expected)
         was_absolute = self._retargeter is not None and self._is_own(self.reference)
         self._retargeter = Retargeter(PortraitGeometry(portrait.shape, portrait.pose, portrait.values))
-        self._portrait = portrait
+        self._portrait = prepared
         if was_absolute:
             self.reference = self.portrait_code
 
     @property
     def portrait(self) -> PreparedPortrait | None:
         """The portrait shown, as prepared; None before there is one."""
-        return self._portrait
+        return self._portrait.now if self._portrait is not None else None
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences about the portrait that a user should know, none where all is well."""
-        return self._portrait.warnings if self._portrait is not None else ()
+        return self._portrait.now.warnings if self._portrait is not None else ()
 
     @property
     def portrait_code(self) -> MotionCode:
@@ -115,7 +123,7 @@ class MeshEngine(TakesCodes):
         An entry that is not a finite number counts as unmoved: the reference's is taken.
         Raises EngineError without a portrait or once closed, and BadValue for a code of another engine.
         """
-        retargeter, portrait = self._moving(), self._portrait
+        retargeter, portrait = self._moving(), self.portrait
         assert portrait is not None
         self.check_code(code)
         code = _sound(code, self.reference.values if self.reference is not None else retargeter.portrait.values)

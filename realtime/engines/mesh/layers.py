@@ -6,10 +6,7 @@ warped, matte and all, and the background B stands still.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,23 +26,6 @@ CLEAR, HAIR = 0.004, 0.25
 """Matte below which a pixel is background, and above which its neighbours may hold something of the person."""
 PLAIN_TO_ROUGH = (0.02, 0.07)
 """Roughness (see `_roughness`) of a plain and of a structured background."""
-
-_segmentation_lock = threading.Lock()
-
-
-@lru_cache(maxsize=1)
-def _segmentation() -> Any:
-    """The selfie segmentation network of the mediapipe wheel. Not thread-safe: use under `_segmentation_lock`."""
-    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-
-    return SelfieSegmentation(model_selection=0)
-
-
-def person_mask(image: np.ndarray) -> np.ndarray:
-    """float32 (H, W) in 0..1: how surely each pixel of `image` (uint8 (H, W, 3) RGB) is a person."""
-    with _segmentation_lock:
-        mask = _segmentation().process(np.ascontiguousarray(image)).segmentation_mask
-    return np.array(mask, np.float32)
 
 
 @dataclass(frozen=True, slots=True)

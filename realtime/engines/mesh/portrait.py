@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -11,12 +14,16 @@ from realtime.engines.mesh.curves import opening
 from realtime.engines.mesh.eyes import EYE_RINGS, ZOOM, Eye, coverage, magnify, prepare_eyes
 from realtime.engines.mesh.framing import FramedPortrait
 from realtime.engines.mesh.inpaint import fill_smooth
-from realtime.engines.mesh.layers import person_mask, split_layers
+from realtime.engines.mesh.layers import split_layers
 from realtime.engines.mesh.mouth import Mouth, prepare_mouth
 from realtime.engines.mesh.outer import OuterMesh, Outline, Shoulders, build_outer_mesh
 from realtime.engines.mesh.topology import face_triangles
 from realtime.face.face_model import LIPS_INNER, OVAL
 from realtime.face.pose import HeadPose
+from realtime.flow.threads import aside
+from realtime.media.matte import fine_matte, quick_matte
+
+log = logging.getLogger(__name__)
 
 HEAD_RADIUS = 0.62
 """Radius of a head with its hair, in face heights."""
@@ -48,6 +55,11 @@ class PreparedPortrait:
     warnings: tuple[str, ...] = ()
 
     @property
+    def now(self) -> PreparedPortrait:
+        """Itself: as good as it gets."""
+        return self
+
+    @property
     def width(self) -> int:
         return int(self.picture.shape[1])
 
@@ -56,15 +68,39 @@ class PreparedPortrait:
         return int(self.picture.shape[0])
 
 
-def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
-    """Take a framed portrait apart. Deterministic; some tenths of a second."""
+class ImprovingPortrait:
+    """A portrait that can be shown at once, its layers split by the quick matte; the fine ones take their place when
+    they are ready. The face and its motion are the same, and so is the picture at rest."""
+
+    def __init__(self, framed: FramedPortrait) -> None:
+        self.now = prepare_portrait(framed, quick=True)
+        self._ready = threading.Event()
+        aside(lambda: self._improve(framed), "fine matte")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until `now` is as good as it gets. Returns whether it is."""
+        return self._ready.wait(timeout)
+
+    def _improve(self, framed: FramedPortrait) -> None:
+        try:
+            self.now = prepare_portrait(framed)
+        except Exception:  # what is shown is good enough to go on
+            log.warning("the portrait keeps its quick matte", exc_info=True)
+        self._ready.set()
+
+
+def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPortrait:
+    """Take a framed portrait apart. Deterministic; a second or two.
+
+    quick: some tenths of a second, by the quick matte.
+    """
     margin = framed.margin
     height, width = framed.picture.shape[:2]
     landmarks, pose = framed.landmarks.astype(np.float64), framed.pose
     shape = pose.to_face(landmarks)
     on_canvas = landmarks + np.array([margin, margin, 0.0])
 
-    mask, canvas = _beyond_the_picture(framed)
+    mask, canvas = _beyond_the_picture(framed, quick_matte if quick else fine_matte)
     layers = split_layers(canvas, mask, _inside_face(on_canvas, canvas.shape[:2], pose.scale), pose.scale)
     person = _behind_openings(layers.person, canvas, on_canvas, pose.scale)
     texture = np.dstack([person, 255.0 * layers.matte])
@@ -93,7 +129,9 @@ def prepare_portrait(framed: FramedPortrait) -> PreparedPortrait:
     )
 
 
-def _beyond_the_picture(framed: FramedPortrait) -> tuple[np.ndarray, np.ndarray]:
+def _beyond_the_picture(
+    framed: FramedPortrait, matte: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """The person's mask on the canvas, and the canvas with a crown for a head that the picture's top cuts off.
 
     To the sides and below the mask is mirrored as the canvas itself is. Above, hair is continued as a round head
@@ -101,7 +139,7 @@ def _beyond_the_picture(framed: FramedPortrait) -> tuple[np.ndarray, np.ndarray]
     """
     x0, y0, x1, y1 = framed.real
     height, width = framed.canvas.shape[:2]
-    real = person_mask(framed.canvas[y0:y1, x0:x1])
+    real = matte(framed.canvas[y0:y1, x0:x1])
     pads = (y0, height - y1, x0, width - x1)
     room = (real.shape[0] - 1, real.shape[0] - 1, real.shape[1] - 1, real.shape[1] - 1)
     if any(pad > most for pad, most in zip(pads, room, strict=True)):

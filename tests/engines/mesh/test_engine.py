@@ -11,6 +11,7 @@ import pytest
 
 from realtime import load_engine
 from realtime.engines import Engine
+from realtime.engines.mesh import portrait as portrait_module
 from realtime.engines.mesh.engine import MeshEngine
 from realtime.engines.mesh.eyes import ZOOM, magnify, prepare_eyes
 from realtime.engines.mesh.inpaint import fill_smooth, fill_textured
@@ -29,6 +30,7 @@ from realtime.face.face_model import (
 )
 from realtime.face.landmarks import find_faces
 from realtime.face.pose import HeadPose
+from realtime.media.matte import fine_matte
 from realtime.media.portraits import builtin_portrait
 from realtime.types import MotionCode
 
@@ -300,6 +302,43 @@ def test_portraits_are_switched_between_two_frames(astronaut):
     assert psnr(engine.render(engine.portrait_code), painting.picture) > 40, "absolute motion follows the portrait"
     with pytest.raises(BadValue, match="192x192"):
         engine.set_portrait(MeshEngine(128).prepare(astronaut))
+    engine.close()
+
+
+def test_a_live_portrait_is_shown_at_once_and_ends_as_good_as_any(astronaut, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(portrait_module, "fine_matte", lambda image: go_on.wait(60) and fine_matte(image))
+    live = MeshEngine(192, live=True)
+    prepared = live.prepare(astronaut)
+    live.set_portrait(prepared)
+    first = live.portrait
+    live.reference = live.portrait_code
+    at_rest = live.render(live.portrait_code)
+    assert psnr(at_rest, first.picture) > 40
+    go_on.set()
+    assert prepared.wait(60)
+    assert live.portrait is not first
+    assert psnr(live.render(live.portrait_code), at_rest) > 40, "nothing jumps"
+    patient = MeshEngine(192)
+    patient.set_portrait(astronaut)
+    assert (live.portrait.texture == patient.portrait.texture).all()
+    assert (live.portrait.texture != first.texture).any()
+    live.close()
+    patient.close()
+
+
+def test_a_portrait_whose_fine_matte_fails_stays_as_it_is(astronaut, monkeypatch, caplog):
+    def fail(image):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(portrait_module, "fine_matte", fail)
+    engine = MeshEngine(192, live=True)
+    prepared = engine.prepare(astronaut)
+    engine.set_portrait(prepared)
+    assert prepared.wait(60)
+    assert "quick matte" in caplog.text
+    engine.reference = engine.portrait_code
+    assert psnr(engine.render(engine.portrait_code), engine.portrait.picture) > 40
     engine.close()
 
 
