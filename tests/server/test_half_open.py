@@ -132,7 +132,7 @@ async def test_who_connects_too_late_for_the_last_place_is_hung_up_on():
             assert [answer.status_code for answer in answers] == [201, 201]
             for viewer, answer in zip(viewers, answers, strict=True):
                 await viewer.accept(answer.text)
-            await until(lambda: len(server.studio._half_open) == 1)  # the session's own, which is silent
+            await until(lambda: len(session.half_open) == 1)  # the session's own, which is silent
             await until(lambda: session.watchers == 1)
             assert len(session.guests) == 1
             third = await http.post(f"/whep/{begun['view']}", content=WATCH, headers=SDP)

@@ -22,7 +22,7 @@ from realtime.server.common import messages
 from realtime.server.common.limits import Limits
 from realtime.server.common.sessions import End
 from realtime.server.hosting.frames import to_rgb, to_video_frame, to_yuv
-from realtime.server.places import here
+from realtime.server.places import connections, house
 from realtime.server.places.here import StudioSettings
 from realtime.server.rtc import guard
 from realtime.server.rtc.bitrate import Ladder
@@ -214,7 +214,7 @@ async def test_everything_is_freed(server):
 
 
 async def test_the_connections_of_ended_sessions_are_not_left_in_circles(server, monkeypatch):
-    monkeypatch.setattr(here, "TIDY_S", 1.0)
+    monkeypatch.setattr(house, "TIDY_S", 1.0)
     made: list[weakref.ref] = []
 
     def make(*arguments, **options) -> Peer:
@@ -222,7 +222,7 @@ async def test_the_connections_of_ended_sessions_are_not_left_in_circles(server,
         made.append(weakref.ref(peer.pc))
         return peer
 
-    monkeypatch.setattr(here, "Peer", make)
+    monkeypatch.setattr(connections, "Peer", make)
     gc.collect()
     gc.disable()
     try:

@@ -2,17 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-if TYPE_CHECKING:
-    from realtime.server.hosting.player import Player
-    from realtime.server.places.here import Studio
+from realtime.flow.metrics import Window
+from realtime.server.common.limits import Limits
+from realtime.server.common.sessions import Book
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Counts(Protocol):
+    """What is counted of one avatar."""
+
+    received: int
+    rendered: int
+    no_face: int
+    window_encode: Window
+    window_render: Window
+    window_total: Window
+
+    @property
+    def dropped(self) -> int:
+        """Driving frames and codes that gave way to newer ones."""
+
+    @property
+    def failures(self) -> int:
+        """What the engine failed at."""
+
+
+class Counted(Protocol):
+    """A place whose counts are read."""
+
+    limits: Limits
+    book: Book
+
+    @property
+    def sessions(self) -> Mapping[str, object]:
+        """Those that there are now."""
+
+    @property
+    def performers(self) -> Sequence[Counts]:
+        """All that play an avatar now."""
+
+    @property
+    def peers(self) -> int:
+        """WebRTC connections now."""
 
 
 class DoorMetrics:
@@ -31,28 +69,27 @@ class DoorMetrics:
 class PlaceMetrics:
     """One registry per place, so that several can live in one process."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, place: Counted) -> None:
+        self._place = place
         self.registry = CollectorRegistry()
         self._gone = dict.fromkeys(("received", "rendered", "dropped", "no_face", "failures"), 0)
         self.registry.register(self)
 
-    def keep(self, performer: Player) -> None:
+    def keep(self, performer: Counts) -> None:
         """Take over the counts of a session that ends, so that the sums never fall."""
         for name in self._gone:
             self._gone[name] += getattr(performer, name)
 
     def collect(self) -> Iterator[Metric]:
         """Read by prometheus_client."""
-        studio = self._studio
-        performers = studio.performers
-        yield GaugeMetricFamily("avatar_sessions", "Sessions now", len(studio.sessions))
-        yield GaugeMetricFamily("avatar_sessions_max", "Sessions at most", studio.settings.limits.sessions)
-        peers = sum(len(session.peers) for session in studio.sessions.values())
-        yield GaugeMetricFamily("avatar_peers", "WebRTC connections now", peers)
-        yield CounterMetricFamily("avatar_sessions_refused", "Sessions refused: server full", studio.book.refused)
+        place = self._place
+        performers = place.performers
+        yield GaugeMetricFamily("avatar_sessions", "Sessions now", len(place.sessions))
+        yield GaugeMetricFamily("avatar_sessions_max", "Sessions at most", place.limits.sessions)
+        yield GaugeMetricFamily("avatar_peers", "WebRTC connections now", place.peers)
+        yield CounterMetricFamily("avatar_sessions_refused", "Sessions refused: server full", place.book.refused)
         ended = CounterMetricFamily("avatar_sessions_ended", "Sessions ended, by why", labels=["reason"])
-        for why, count in list(studio.book.ended.items()):
+        for why, count in list(place.book.ended.items()):
             ended.add_metric([why.value], count)
         yield ended
         for name, about in (

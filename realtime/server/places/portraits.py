@@ -1,0 +1,83 @@
+"""Pictures that clients bring: decoded elsewhere, looked at, shown and kept, few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import Iterator
+
+from realtime.errors import BadPortrait
+from realtime.face.upright import CUT, Looked, box, is_cut, look
+from realtime.media.decoding import DecodeLimits, Decoder
+from realtime.media.uploads import encode_jpeg
+from realtime.server.common import messages
+from realtime.server.common.limits import Places
+from realtime.server.common.sessions import Right
+from realtime.server.places import Busy
+from realtime.server.places.house import House
+from realtime.server.places.session import Session
+
+
+class Portraits:
+    """The portraits of all sessions of a house, with the process that decodes them."""
+
+    def __init__(self, house: House) -> None:
+        self._house, limits = house, house.limits
+        self._uploads = Places(limits.uploads, 1)
+        self._decoder = Decoder(
+            DecodeLimits(limits.portrait_pixels, limits.upload_cpu_s, limits.upload_s, limits.upload_memory_bytes)
+        )
+
+    async def add(self, key: str, data: bytes, title: str) -> messages.PortraitInfo:
+        """Decode, show and keep a picture. Raises BadPortrait, PortraitLate, Busy."""
+        session = self._house.get(key, Right.CONTROL)
+        with self._upload(session):
+            seen = await self._looked(data)
+            if seen.faces and is_cut(seen.faces[0], seen.image):
+                raise BadPortrait(CUT)
+            portrait = await session.performer.try_portrait(seen.image, title)
+        infos = session.tell_portraits()
+        return next(info for info in infos if info.id == portrait.id)
+
+    async def look(self, key: str, data: bytes) -> messages.Look:
+        """Decode a picture and find its faces; nothing is kept. Raises BadPortrait, Busy."""
+        with self._upload(self._house.get(key, Right.CONTROL)):
+            seen = await self._looked(data)
+            jpeg = await asyncio.to_thread(encode_jpeg, seen.image, None, 92)
+        height, width = seen.image.shape[:2]
+        faces = []
+        for face in seen.faces:
+            x, y, w, h = box(face)
+            cut = is_cut(face, seen.image)
+            faces.append(messages.FaceInfo(x=x / width, y=y / height, width=w / width, height=h / height, cut=cut))
+        address = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+        return messages.Look(image=address, width=width, height=height, turned=seen.turns != 0, faces=faces)
+
+    async def _looked(self, data: bytes) -> Looked:
+        """A stranger's picture, decoded, upright, with its faces."""
+        return await asyncio.to_thread(look, await self._decoder.decode(data))
+
+    @contextlib.contextmanager
+    def _upload(self, session: Session) -> Iterator[None]:
+        """One of the few pictures that are worked on at once. Raises Busy."""
+        if not self._uploads.take(session.id):
+            raise Busy("Other portraits are being prepared")
+        try:
+            yield
+        finally:
+            self._uploads.leave(session.id)
+
+    def remove(self, key: str, portrait: str) -> None:
+        """Forget a picture. Raises UnknownName."""
+        session = self._house.get(key, Right.CONTROL)
+        session.performer.forget_portrait(portrait)
+        session.tell_portraits()
+
+    def small(self, key: str, portrait: str) -> bytes:
+        """The gallery's small picture, JPEG. Raises UnknownName."""
+        return self._house.get(key, Right.CONTROL).performer.gallery.get(portrait).small
+
+    async def close(self) -> None:
+        """End the process that decodes."""
+        await asyncio.to_thread(self._decoder.close)
