@@ -17,17 +17,56 @@ from realtime.types import MotionCode
 
 
 @dataclass(frozen=True)
+class Worn:
+    """An expression that a face may wear for long, such as a smile, and how it is told from looks that are a person's
+    own. Its amount in a code is ``weights @ values - usual``: 0 for most people at rest, 1 for the full expression.
+
+    own: amounts, either way, up to which people differ at rest. moves: what amount 1 changes in a code.
+    """
+
+    weights: np.ndarray
+    usual: float
+    own: float
+    moves: np.ndarray
+    both: bool = False
+    """It has an opposite: amounts below 0 count as well."""
+
+    def amount(self, values: np.ndarray) -> np.ndarray:
+        """How much of it codes (..., length) wear: (...,), at least 0 where it has no opposite."""
+        amount = values @ self.weights - self.usual
+        return amount if self.both else np.maximum(amount, 0.0)
+
+    def excess(self, values: np.ndarray) -> np.ndarray:
+        """The amount beyond half of what may be the person's own, at least 0: (...,)."""
+        return np.maximum(np.abs(self.amount(values)) - self.own / 2, 0.0)
+
+    def without(self, values: np.ndarray) -> np.ndarray:
+        """A code (length,) with less of it where it wears more than may be the person's own: the more there is, the
+        surer it is an expression, and the less is left (``own**2 / amount``)."""
+        amount = float(self.amount(values))
+        if abs(amount) <= self.own:
+            return values
+        return values - (amount - self.own**2 / amount) * self.moves
+
+
+@dataclass(frozen=True)
 class Neutral:
     """How a neutral face is told from others, beside being calm.
 
     straight: directions that are 0 then, and how far off is as bad as 1.
     open: directions whose mean is then high within what was seen (the eyes' openings); so much less is as bad as 1.
     shut: entries whose mean is 0 then, and more otherwise (the lips' gaps); so much is as bad as 1.
+    worn: expressions that it does not wear.
+    restful: entries that are neutral most of the time, whatever the rest of the face does (eyes and brows), and how
+    far off one may be. mobile: entries that are neutral only in a neutral face (mouth and cheeks).
     """
 
     straight: Mapping[str, float] = field(default_factory=dict)
     open: tuple[tuple[str, ...], float] = ((), 1.0)
     shut: tuple[tuple[int, ...], float] = ((), 1.0)
+    worn: tuple[Worn, ...] = ()
+    restful: Mapping[int, float] = field(default_factory=dict)
+    mobile: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Driver:
     def recalibrate(self) -> None:
         """Take the driver's next steady frames as neutral."""
         self._known = None
-        self._calibration.restart()
+        self._calibration.restart(told=True)
 
     # Looking ahead, where the whole clip is at hand
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from realtime.engines.mesh.motion.code import DIRECTIONS, EYE_OPEN, LENGTH, LIP_GAP
+from realtime.engines.mesh.motion.vocabulary import VOCABULARY
 from realtime.motion.calibration import LONGEST, PERIOD, Calibration
 from realtime.types import Direction, MotionCode
 from tests.support import FakeClock
@@ -129,6 +130,74 @@ def test_calibrating_again_follows_the_new_face_without_a_jump():
     assert distance(references[0]) < 0.01
     assert distance(references[-1], moved) < 0.02
     assert max(distance(a, b) for a, b in pairwise(references)) < 0.03
+
+
+SMILE = VOCABULARY.neutral.worn[0]
+MOUTH = list(VOCABULARY.neutral.mobile)
+
+
+def smiling(amount: float) -> np.ndarray:
+    return NEUTRAL + amount * SMILE.moves
+
+
+def mouth_off(reference: np.ndarray, truth: np.ndarray = NEUTRAL) -> float:
+    """Largest error of mouth and cheeks, hundredths of the face height; a full smile is 4."""
+    return float(np.abs(reference - truth)[MOUTH].max())
+
+
+def test_who_begins_with_a_smile_is_not_taken_for_one_who_always_smiles():
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+    references = run(calibration, clock, lambda t: smiling(1.4), 6.0)
+    assert mouth_off(smiling(1.4)) > 5
+    assert mouth_off(references[0]) < 1.2, "from the first frame on"
+    assert mouth_off(references[-1]) < 1.2
+    eyes = references[-1][EYE_OPEN] / NEUTRAL[EYE_OPEN]
+    assert np.abs(eyes - 1).max() < 0.05, "a smile's narrow eyes are not taken for the person's own"
+
+
+@pytest.mark.parametrize("own", [-0.45, 0.2, 0.45])
+def test_a_mouth_that_is_the_persons_own_is_left_as_it_is(own):
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+    references = run(calibration, clock, lambda t: smiling(own), 60.0)
+    assert mouth_off(references[-1], smiling(own)) < 0.02
+    assert distance(references[-1], smiling(own)) < 0.01
+
+
+def test_what_is_seen_later_corrects_mouth_and_eyes_slowly_and_never_the_head():
+    def cheerful_at_first(t: float) -> np.ndarray:
+        values = smiling(1.4) if t < 8 else changed(yaw=6 if t > LONGEST else 0)
+        if t < 8:
+            values[EYE_OPEN] += 0.1
+        return opened(values, 0.8) if t > 8 and t % 3 < 1 else values
+
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+    references = run(calibration, clock, cheerful_at_first, 60.0)
+    settled = references[round(30 * LONGEST) + 2]
+    assert mouth_off(settled) > 0.5
+    assert np.abs(settled[EYE_OPEN] - NEUTRAL[EYE_OPEN]).min() > 0.025
+    assert mouth_off(references[-1]) < 0.25
+    assert np.abs(references[-1][EYE_OPEN] - NEUTRAL[EYE_OPEN]).max() < 0.022
+    head = [NAMED[name] for name in ("yaw", "pitch", "roll", "move_x", "move_y", "zoom")]
+    np.testing.assert_allclose(references[-1][head], settled[head], atol=0.05)
+    assert max(distance(a, b) for a, b in pairwise(references)) < 0.03
+
+
+def test_who_is_asked_to_look_ahead_is_believed_as_he_looks():
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+    run(calibration, clock, lambda t: NEUTRAL, 4.0)
+    calibration.restart(told=True)
+    references = run(calibration, clock, lambda t: smiling(1.4), 6.0)
+    assert mouth_off(references[-1], smiling(1.4)) < 0.1
+    references = run(calibration, clock, lambda t: NEUTRAL, 40.0)
+    assert mouth_off(references[-1], smiling(1.4)) < 0.1
+
+
+def test_one_eye_that_is_half_shut_is_not_half_shut_for_good():
+    half = NEUTRAL.copy()
+    half[EYE_OPEN] = (0.21, 0.12)
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+    right, left = run(calibration, clock, lambda t: half, 5.0)[-1][EYE_OPEN]
+    assert right - left < 0.04
 
 
 def test_repeated_times_and_pauses_do_no_harm():
