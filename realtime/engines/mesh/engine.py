@@ -10,6 +10,7 @@ import numpy as np
 
 from realtime.engines.codes import TakesCodes
 from realtime.engines.mesh.framing import frame_portrait, load_picture, output_size
+from realtime.engines.mesh.hair import HangingHair
 from realtime.engines.mesh.motion.code import DIRECTIONS, KIND, LENGTH
 from realtime.engines.mesh.motion.encoder import MeshEncoder
 from realtime.engines.mesh.motion.limits import within_reach
@@ -59,6 +60,7 @@ class MeshEngine(TakesCodes):
         self._encoding = threading.Lock()
         self._renderer = MeshRenderer(warp)
         self._live = live
+        self._hair = HangingHair()
         self._portrait: PreparedPortrait | ImprovingPortrait | None = None
         self._retargeter: Retargeter | None = None
 
@@ -132,7 +134,8 @@ class MeshEngine(TakesCodes):
         target = retargeter.target(code.values, _sound(self.reference, retargeter.portrait.values).values)
         # a driver who is the person of the portrait may turn as he likes: then the truth is known
         pose = target.pose if self._is_own(self.reference) else within_reach(target.pose, portrait.pose)
-        return self._renderer.render(portrait, target.face, pose)
+        hair = self._hair.follow(pose, portrait.pose, code.captured)
+        return self._renderer.render(portrait, target.face, pose, hair)
 
     def reset(self) -> None:
         """Forget the driver. The portrait and the reference stay."""

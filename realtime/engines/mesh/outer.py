@@ -57,6 +57,8 @@ LEAST_HAIR, MOST_HAIR = 0.05, 0.7
 """How far beyond the face's oval a head with its hair can end, in face heights."""
 RAYS = 72
 """Directions from the middle of the face in which a head's outline is looked for."""
+HANGING_FROM, HANGING_TO, HANGING_BESIDE = (0.05, 0.5), (0.75, 1.1), (0.34, 0.5)
+"""Hair hangs from the ears (v) down to the shoulders (v), beside the cheeks and the neck (u)."""
 NECK = 0.45
 """Half the width of a neck with its collar, in face heights: beside it shoulders are looked for."""
 
@@ -96,6 +98,7 @@ class OuterMesh:
     followed by these points. depth: float64 (n,), pixels, in the portrait's camera (z away from it).
     follow, turn: float64 (n,). back: float64 (n, 2), pixels, from the middle of the skull.
     back_share: float64 (n,), how much of what the back of the head adds to its outline each point takes.
+    loose: float64 (n,), how much a point hangs as hair beside the face does.
     skin: float64 (n, len(OVAL)), how the expression at the oval reaches each point.
     """
 
@@ -106,21 +109,33 @@ class OuterMesh:
     turn: np.ndarray
     back: np.ndarray
     back_share: np.ndarray
+    loose: np.ndarray
     skin: np.ndarray
 
-    def move(self, shape_change: np.ndarray, start: HeadPose, pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
+    def move(
+        self, shape_change: np.ndarray, start: HeadPose, pose: HeadPose, hair: HeadPose | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Where the points go when the head goes from pose `start` to `pose`: pixels (n, 2) and depth (n,).
 
-        shape_change: (len(OVAL), 3), how the expression moves the oval, in the face frame.
+        shape_change: (len(OVAL), 3), how the expression moves the oval, in the face frame. hair: the pose that
+        hanging hair follows, else the head's.
         """
+        way, depth = self._carry(start, pose)
+        if hair is not None:
+            way += self.loose[:, None] * (self._carry(start, hair)[0] - way)
+        skin = (self.skin @ (shape_change @ pose.rotation[:2].T)) * pose.scale
+        return self.points + way + self.turn[:, None] * skin, depth
+
+    def _carry(self, start: HeadPose, pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
+        """How far the points go with the head alone, pixels (n, 2), and their depth (n,)."""
         growth = pose.scale / start.scale
         arm = np.column_stack([self.points, self.depth]) - start.translation
-        turned = arm @ (pose.rotation @ start.rotation.T).T
+        relative = pose.rotation @ start.rotation.T
+        turned = arm @ relative.T
         shift = (pose.translation - start.translation)[:2] + (growth - 1.0) * arm[:, :2]
-        rotation = growth * ((turned - arm)[:, :2] + self._round_the_back(pose.rotation @ start.rotation.T))
-        skin = (self.skin @ (shape_change @ pose.rotation[:2].T)) * pose.scale
-        moved = self.points + self.follow[:, None] * shift + self.turn[:, None] * (rotation + skin)
-        return moved, pose.translation[2] + growth * turned[:, 2]
+        rotation = growth * ((turned - arm)[:, :2] + self._round_the_back(relative))
+        way = self.follow[:, None] * shift + self.turn[:, None] * rotation
+        return way, pose.translation[2] + growth * turned[:, 2]
 
     def _round_the_back(self, turn: np.ndarray) -> np.ndarray:
         """What the back of the head adds to its outline on the side that turns towards the camera: pixels (n, 2).
@@ -300,6 +315,9 @@ def build_outer_mesh(
         turn=turn * held * free,
         back=points - skull[:2],
         back_share=back_share,
+        loose=smoothstep(*HANGING_FROM, v)
+        * (1.0 - smoothstep(*HANGING_TO, below))
+        * smoothstep(*HANGING_BESIDE, np.abs(u)),
         skin=nearness * np.exp(-distance / SKIN_REACH)[:, None],
     )
 

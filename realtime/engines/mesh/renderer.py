@@ -16,9 +16,14 @@ class MeshRenderer:
     def __init__(self, warp: Warp | None = None) -> None:
         self._warp = warp or CpuWarp()
 
-    def render(self, portrait: PreparedPortrait, shape: np.ndarray, pose: HeadPose) -> np.ndarray:
-        """The portrait with the face `shape` (478, 3; face frame) in `pose`: uint8 (H, W, 3), a new array."""
-        points, depth = move_mesh(portrait, shape, pose)
+    def render(
+        self, portrait: PreparedPortrait, shape: np.ndarray, pose: HeadPose, hair: HeadPose | None = None
+    ) -> np.ndarray:
+        """The portrait with the face `shape` (478, 3; face frame) in `pose`: uint8 (H, W, 3), a new array.
+
+        hair: the pose that hanging hair follows, else the head's.
+        """
+        points, depth = move_mesh(portrait, shape, pose, hair)
         out = self._warp.draw(portrait, points, depth)
         for eye in portrait.eyes:
             eye.draw(out, shape, portrait.pose, pose)
@@ -26,11 +31,13 @@ class MeshRenderer:
         return out
 
 
-def move_mesh(portrait: PreparedPortrait, shape: np.ndarray, pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
+def move_mesh(
+    portrait: PreparedPortrait, shape: np.ndarray, pose: HeadPose, hair: HeadPose | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Where the mesh's points go: float32 (n, 2) pixels and float32 (n,) depth."""
     face = pose.to_picture(shape)
     oval = list(OVAL)
-    outer, outer_depth = portrait.outer.move(shape[oval] - portrait.shape[oval], portrait.pose, pose)
+    outer, outer_depth = portrait.outer.move(shape[oval] - portrait.shape[oval], portrait.pose, pose, hair)
     points = np.concatenate([face[:, :2], outer]).astype(np.float32)
     depth = np.concatenate([face[:, 2], outer_depth]).astype(np.float32)
     return points, depth
