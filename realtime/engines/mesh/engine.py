@@ -34,8 +34,8 @@ class MeshEngine(TakesCodes):
     mouth stay on the CPU.
     smooth: whether the driver's landmarks are filtered against trembling.
     live: show a portrait within half a second and let its fine layers take the place of quick ones when they are
-    ready. Without it to prepare a portrait takes a second or two, and the same codes at the same times always give the
-    same pictures (hair lags by the times).
+    ready. Without it to prepare a portrait takes a second or two, and the same codes at the same times always give
+    the same pictures (hair lags by the times).
     """
 
     name = "mesh"
