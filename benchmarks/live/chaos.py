@@ -33,6 +33,8 @@ FAULTS: dict[str, Callable[[Plan], Outcome]] = {
     "camera resized": fault_sources.resized,
     "mjpeg stalls": fault_sources.stalls(fault_sources.mjpeg, "the MJPEG server"),
     "mjpeg leaves": fault_sources.leaves(fault_sources.mjpeg, "the MJPEG server"),
+    "rtsp stalls": fault_sources.with_rtsp(fault_sources.stalls(fault_sources.rtsp, "the RTSP server")),
+    "rtsp leaves": fault_sources.with_rtsp(fault_sources.leaves(fault_sources.rtsp, "the RTSP server")),
     "growing file": fault_sources.growing_file,
     "fifo": fault_sources.fifo,
     "caller stopped": fault_network.caller_stopped,

@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -13,9 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from benchmarks.live.caller import calling
 from benchmarks.live.faults import Outcome, Plan
 from benchmarks.live.loopback import answers, served
 from benchmarks.report.machine import ROOT
+from realtime.errors import DeviceError
 
 FILM = ("render", "motion:builtin", "--size", "256", "-q")
 EARLIER = b"an earlier film"
@@ -116,10 +121,45 @@ def _clock_off(folder: Path) -> Outcome:
                    lost=f"{right - off} of {right} pictures")  # fmt: skip
 
 
+JUMPS = (3600, -3600, 400 * 86400, 0)
+"""Seconds that the time of day is ahead, one after the other."""
+EACH_S = 3.0
+
+
 def clock_jumps(plan: Plan) -> Outcome:
-    """Not to be tried with what there is."""
-    why = "libfaketime 0.9.10 makes sleeps by the monotonic clock fail (EINVAL) when it changes the time of day"
-    return Outcome("time of day jumps while a session runs", skipped=why)
+    """The server's time of day jumps while a caller's session runs: by a library of our own, for libfaketime 0.9.10
+    makes sleeps by the monotonic clock fail (EINVAL) when it changes the time of day."""
+    injected = "the server's time of day jumps by an hour, back by two, on by 400 days, and back"
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or sys.platform != "linux":
+        return Outcome(injected, skipped="there is no C compiler for the library that does it, or no Linux")
+    return _in_folder(lambda folder: _clock_jumps(plan, injected, compiler, folder))
+
+
+def _clock_jumps(plan: Plan, injected: str, compiler: str, folder: Path) -> Outcome:
+    source, library, ahead = Path(__file__).with_name("clock_ahead.c"), folder / "ahead.so", folder / "ahead"
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
+    ahead.write_bytes(struct.pack("=q", 0))
+    jumping = {"LD_PRELOAD": str(library), "CLOCK_AHEAD": str(ahead)}
+    look = "import time; print(time.time())"
+    with served(plan.size, 2, environment=jumping) as (address, server), calling(address) as caller:
+        time.sleep(4.0)
+        begun = time.monotonic()
+        for seconds in JUMPS:
+            with ahead.open("r+b") as file:  # the same file: the server has it mapped
+                file.write(struct.pack("=q", seconds))
+            told = float(subprocess.check_output([sys.executable, "-c", look], env=os.environ | jumping))
+            if abs(told - time.time() - seconds) > 60:
+                raise DeviceError("the time of day", "did not jump")
+            time.sleep(EACH_S)
+        ended = time.monotonic()
+        before, during = caller.between(begun - 3.0, begun), caller.between(begun + 1.0, ended)
+        lost = caller.calls - 1
+        held = not lost and server.poll() is None and bool(during) and min(s.pictures for s in during) > 0
+    rates: dict[str, tuple[float, str, float | None]]
+    rates = {f"fps {when}": (float(np.mean([s.pictures for s in part])), "fps", None)
+             for when, part in (("before", before), ("during", during)) if part}  # fmt: skip
+    return Outcome(injected, lost="its session" if lost else "nothing", held=held, figures=rates)
 
 
 def _in_folder(tried: Callable[[Path], Outcome]) -> Outcome:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.server
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ import numpy as np
 
 from benchmarks.live.fault_machine import pictures_in, said
 from benchmarks.live.faults import Outcome, Plan, recovered_after
+from benchmarks.live.loopback import free_port, listens
 from benchmarks.live.subjects import driving_clip, letterboxed, portrait_of
 from benchmarks.report.machine import ROOT
 from realtime import load_engine
@@ -115,6 +117,57 @@ def mjpeg(lens: Lens) -> Iterator[Source]:
         lens.over = True
         server.shutdown()
         server.server_close()
+
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+@contextlib.contextmanager
+def rtsp(lens: Lens) -> Iterator[Source]:
+    """The same from an RTSP server (GStreamer's), which is gone with its pictures."""
+    port = free_port()
+
+    def serve() -> None:
+        while not lens.over:
+            if lens.absent:
+                time.sleep(0.05)
+                continue
+            command = [SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_server.py")), str(port)]
+            server = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            assert server.stdin is not None
+            with contextlib.suppress(OSError):
+                for picture in lens.pictures():
+                    jpeg = cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
+                    server.stdin.write(struct.pack(">I", len(jpeg)) + jpeg)
+                    server.stdin.flush()
+            server.kill()
+            server.wait()
+
+    serving = threading.Thread(target=serve, daemon=True)
+    serving.start()
+    until = time.monotonic() + 20
+    while time.monotonic() < until and not listens(port):
+        time.sleep(0.1)
+    try:
+        yield UrlSource(f"rtsp://127.0.0.1:{port}/live", SourceOptions())
+    finally:
+        lens.over = True
+        serving.join(10)
+
+
+def with_rtsp(fault: Callable[[Plan], Outcome]) -> Callable[[Plan], Outcome]:
+    """The fault where there is an RTSP server, else a row that says what is missing."""
+
+    def tried(plan: Plan) -> Outcome:
+        look = "import gi; gi.require_version('GstRtspServer', '1.0')"
+        try:
+            missing = subprocess.run([SYSTEM_PYTHON, "-c", look], capture_output=True).returncode != 0
+        except OSError:
+            missing = True
+        why = "GStreamer's RTSP server is not installed (Debian: gir1.2-gst-rtsp-server-1.0)"
+        return Outcome("an RTSP server", skipped=why) if missing else fault(plan)
+
+    return tried
 
 
 class Watcher(SinkBase):

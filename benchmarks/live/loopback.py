@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.report.machine import ROOT
 from realtime.errors import DeviceError
@@ -22,6 +22,12 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on this TCP port of 127.0.0.1."""
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 def offer_loopback() -> None:
@@ -37,7 +43,9 @@ def offer_loopback() -> None:
 
 
 @contextlib.contextmanager
-def child(arguments: Sequence[str], health: str, patience: float = 60) -> Iterator[subprocess.Popen]:
+def child(
+    arguments: Sequence[str], health: str, patience: float = 60, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen]:
     """`python ARGUMENTS` in a process of its own; entered when the address `health` answers, ended on leaving.
 
     Raises DeviceError with what it said last when it ends early or never answers.
@@ -45,7 +53,7 @@ def child(arguments: Sequence[str], health: str, patience: float = 60) -> Iterat
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
             [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | dict(environment or {}),
         )  # fmt: skip
         try:
             until = time.monotonic() + patience
@@ -66,13 +74,15 @@ def child(arguments: Sequence[str], health: str, patience: float = 60) -> Iterat
 
 
 @contextlib.contextmanager
-def served(size: int, sessions: int, arguments: Sequence[str] = ()) -> Iterator[tuple[str, subprocess.Popen]]:
+def served(
+    size: int, sessions: int, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, subprocess.Popen]]:
     """`avatar serve` with the stamped engine in a process of its own, and its address. Raises DeviceError."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     whole = ["-m", "benchmarks.live.stamped_server", "--port", str(port), "--size", str(size)]
     whole += ["--max-sessions", str(sessions), *arguments]
-    with child(whole, f"{address}/api/health") as process:
+    with child(whole, f"{address}/api/health", environment=environment) as process:
         yield address, process
 
 

@@ -28,7 +28,7 @@ from realtime.flow.mailbox import Closed, Mailbox
 from realtime.media.backgrounds import Background
 from realtime.server.hosting.frames import Driven, Shown, to_video_frame
 from realtime.server.hosting.player import Player
-from realtime.server.rtc import decoders, encoders, guard
+from realtime.server.rtc import decoders, encoders, guard, steady
 from realtime.server.rtc.addresses import ASKED, listening
 from realtime.server.rtc.sdp import BadOffer, Uplink, check_offer, hint_bitrate, let_peer_begin, wants
 from realtime.server.rtc.sound import Voice, VoiceTrack
@@ -62,8 +62,9 @@ def parse_ice_server(text: str) -> RTCIceServer:
 
 
 def install() -> None:
-    """Prepare aiortc for this process: our encoders, decoders, and what guards its ports. Safe to call twice."""
+    """Prepare aiortc for this process: our encoders, decoders, clock, what guards its ports. Safe to call twice."""
     guard.install()
+    steady.install()
     encoders.install()
     decoders.install()
 
