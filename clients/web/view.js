@@ -69,6 +69,7 @@ async function behind() {
 async function keep() {
   const asked = { transparent: "green", green: "green", blur: "blur", original: "original" }[background];
   const address = `/whep/${encodeURIComponent(id)}${asked ? `?background=${asked}` : ""}`;
+  if (!("RTCPeerConnection" in window)) { say("This program knows no WebRTC, which the view needs."); return; }
   for (;;) {
     /** @type {string} */
     let missing;

@@ -35,6 +35,13 @@ def test_what_came_before_counts_for_holding_alone():
     assert line.held == pytest.approx(6, abs=0.1)
 
 
+def test_a_browsers_own_account_stands_beside_what_was_measured():
+    seen = watched(0.2)
+    seen.believed = [150.0, 190.0, 900.0]
+    assert seen.line().believed == 190
+    assert watched(0.2).line().believed is None
+
+
 def test_without_sound_or_pictures_nothing_is_made_up():
     silent = watched(0.0)
     silent.heard = []
@@ -49,9 +56,9 @@ def test_a_table_says_why_a_line_is_empty():
     })  # fmt: skip
     result.add("one.first picture", 0.25, "s")
     result.add("one.sound late", -12.4, "ms")
-    assert cells(result, "one") == ["0.2", "-", "-", "-12"]
+    assert cells(result, "one") == ["0.2", "-", "-", "-12", "-"]
     assert remark(result, "one") == ""
-    assert "| two | - | - | - | - | skipped: is not installed |" in markdown(result)
+    assert "| two | - | - | - | - | - | skipped: is not installed |" in markdown(result)
 
 
 def test_an_unknown_client_is_refused_before_a_server_starts(capsys):

@@ -122,6 +122,15 @@ def test_a_link_that_was_renewed_shows_nothing_any_more(page, server, view):
     moves(view())
 
 
+def test_a_view_in_a_program_without_webrtc_says_so(chrome, server):
+    context = chrome.new_context()
+    context.add_init_script("delete window.RTCPeerConnection")
+    shown = context.new_page()
+    shown.goto(f"{server.url}/view/{'x' * 24}")
+    wait_js(shown, "document.querySelector('#word').textContent.includes('knows no WebRTC')", 10000)
+    context.close()
+
+
 def test_a_link_that_may_come_to_life_waits(chrome, server):
     context = chrome.new_context()
     shown = context.new_page()

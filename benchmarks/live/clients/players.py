@@ -17,9 +17,11 @@ from benchmarks.live.clients import gstreamer
 from benchmarks.live.clients.bench import Bench, chromium_page
 from benchmarks.live.clients.calls import watch
 from benchmarks.live.clients.firefox import firefox
-from benchmarks.live.clients.seen import Absent, Line, Seen, from_page
+from benchmarks.live.clients.seen import Line, Seen, from_page
+from benchmarks.live.clients.webkit import webkit
 from realtime.errors import ConnectionLost
 
+NO_RTC = "our page, WebKitGTK (no WebRTC)"
 PROBE = (Path(__file__).with_name("web") / "probe.js").read_text(encoding="utf-8")
 
 
@@ -102,9 +104,36 @@ def own_in_firefox(bench: Bench) -> Line:
         return _own(page, bench)
 
 
-def webkit(_: Bench) -> Line:
-    """Why WebKit is not tried."""
-    raise Absent("WebKit", "Debian 12's WebKitGTK 2.50 is linked without GStreamer's WebRTC: it can make no call")
+PICTURES = """(async (seconds) => {
+  const image = document.querySelector("#preview"), seen = [], patience = performance.now() + 20000;
+  while (!image.naturalWidth) {
+    if (performance.now() > patience) throw new Error("no picture came in 20 s");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const first = performance.now() / 1000, canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [32, 24];
+  const g = canvas.getContext("2d", { willReadFrequently: true });
+  let before = "";
+  while (performance.now() / 1000 < first + seconds) {
+    g.drawImage(image, 0, 0, 32, 24);
+    const rgba = g.getImageData(0, 0, 32, 24).data, grid = Array.from({ length: 768 }, (_, k) => rgba[4 * k + 1]);
+    if (before !== (before = grid.join())) seen.push([performance.now() / 1000, grid]);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return { first, seen, heard: [], believed: [], rtc: "RTCPeerConnection" in window };
+})"""
+"""Times the pictures that our page shows where there is no WebRTC: those that differ from the one before."""
+
+
+def own_in_webkit(bench: Bench) -> Line:
+    """Our page in WebKitGTK, which knows no WebRTC as Debian builds it."""
+    bench.close()
+    with webkit() as page:
+        page.goto(bench.url + "/")
+        found = page.evaluate(f"await {PICTURES}({bench.seconds})")
+    if found["rtc"]:
+        raise ConnectionLost("WebKit", "knows WebRTC here; what is measured in this row is our page without it")
+    return from_page(found).line()
 
 
 def rows() -> dict[str, Callable[[Bench], Line]]:
@@ -117,4 +146,4 @@ def rows() -> dict[str, Callable[[Bench], Line]]:
         out[f"GStreamer WHEP, {kinds}, {policy}"] = webrtcbin(kinds, policy)
     for name in ("@eyevinn/webrtc-player", "whip-whep", "whep-client"):
         out[f"{name} WHEP"] = library(name)
-    return out | {"our page, Chromium": own_in_chromium, "our page, Firefox": own_in_firefox, "WebKit": webkit}
+    return out | {"our page, Chromium": own_in_chromium, "our page, Firefox": own_in_firefox, NO_RTC: own_in_webkit}

@@ -3,7 +3,8 @@
 Publishers (WHIP) send a driver whose face changes as a beep begins, once a second; their first picture is timed from
 the session's opening until the server has it, their rate is the server's count, and their sound is compared with
 their picture by a WHEP player on the avatar. Players (WHEP) watch a session driven in that way; their first picture
-is timed from their own request until it is decoded (in a browser: shown). Sound that is late is positive. The
+is timed from their own request until it is decoded (in a browser: shown). Sound that is late is positive; "by its own
+account" is what the browser that plays it makes of it: where both agree, the player knows and could not help it. The
 libraries from npm run in a page of another origin than the server's, which was told `--allow-origin`.
 
   python -m benchmarks clients --seconds 5
@@ -27,7 +28,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.live.clients import gstreamer, players, publishers
+from benchmarks.live.clients import gstreamer, players, publishers, webkit
 from benchmarks.live.clients.bench import Bench, write_driver
 from benchmarks.live.clients.calls import loop
 from benchmarks.live.clients.seen import Absent, Line
@@ -38,7 +39,13 @@ from benchmarks.report.show import show_notes
 from realtime.errors import AvatarError, UnknownName
 from realtime.outputs import write_whole
 
-HEADS = (("first picture", "s"), ("held", "s"), ("pictures", "1/s"), ("sound late", "ms"))
+HEADS = (
+    ("first picture", "s"),
+    ("held", "s"),
+    ("pictures", "1/s"),
+    ("sound late", "ms"),
+    ("by its own account", "ms"),
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +80,7 @@ def run(options: argparse.Namespace) -> Result:
                 lines[name] = Line(why=str(error))
             progress.advance(task)
     for name, line in lines.items():
-        values = (line.first, line.held, line.rate, line.sound_late)
+        values = (line.first, line.held, line.rate, line.sound_late, line.believed)
         for (head, unit), value in zip(HEADS, values, strict=True):
             result.add(f"{name}.{head}", value, unit)
     result.settings["clients"] = chosen
@@ -110,6 +117,7 @@ def bench(seconds: float) -> Iterator[Bench]:
 def install() -> None:
     """Have apt-get install browsers and GStreamer where they are missing. Raises Absent."""
     wanted = [("chromium", ["chromium"]), ("firefox-esr", ["firefox-esr"]), ("npm", ["npm"])]
+    wanted.append(("WebKitWebDriver", list(webkit.PACKAGES)))
     missing = [package for program, packages in wanted if shutil.which(program) is None for package in packages]
     if not gstreamer.present():
         missing += gstreamer.PACKAGES
@@ -125,7 +133,7 @@ def install() -> None:
 
 
 def cells(result: Result, name: str) -> list[str]:
-    """The four figures of a client, "-" for what was not measured; or why."""
+    """The figures of a client, "-" for what was not measured; or why."""
     out = []
     for head, unit in HEADS:
         value = getattr(result.get(f"{name}.{head}"), "value", None)

@@ -13,11 +13,12 @@ function nextPicture(video, patience = 20) {
 
 /**
  * seen: [moment, brightness in a grid of 32 x 24] of each picture; heard: when each beep began, as it enters the
- * page's audio graph, before any loudspeaker.
+ * page's audio graph, before any loudspeaker. believed: by how many milliseconds the browser itself holds its sound to be
+ * late, twice a second: from what it plays and the sender's reports.
  */
 async function probe(video, seconds, begun) {
   const first = await nextPicture(video);
-  const seen = [], heard = [], end = first + seconds;
+  const seen = [], heard = [], believed = [], end = first + seconds;
   const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 24 });
   const g = canvas.getContext("2d", { willReadFrequently: true });
   const look = (now) => {
@@ -28,8 +29,19 @@ async function probe(video, seconds, begun) {
   };
   video.requestVideoFrameCallback(look);
   if (video.srcObject?.getAudioTracks().length) listen(video.srcObject, heard, end);
+  const timer = setInterval(() => void believe(believed), 500);
   await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
-  return { first: first - begun, seen, heard };
+  clearInterval(timer);
+  return { first: first - begun, seen, heard, believed };
+}
+
+async function believe(believed) {
+  for (const connection of window.connections ?? []) {
+    const playing = {};
+    for (const report of (await connection.getStats()).values())
+      if (report.type === "inbound-rtp") playing[report.kind] = report.estimatedPlayoutTimestamp;
+    if (playing.audio && playing.video) believed.push(playing.video - playing.audio);
+  }
 }
 
 function listen(stream, heard, end) {

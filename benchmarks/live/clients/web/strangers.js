@@ -5,6 +5,15 @@ import { WHIPClient } from "whip-whep/whip.js";
 import { WHEPClient } from "whip-whep/whep.js";
 import OtherPlayer from "whep-client";
 
+/** The connections that the libraries make, for what the browser says of them. */
+window.connections = [];
+window.RTCPeerConnection = class extends window.RTCPeerConnection {
+  constructor(...settings) {
+    super(...settings);
+    window.connections.push(this);
+  }
+};
+
 const video = document.querySelector("video");
 
 /** A camera and a microphone: the driver changes its face, and a beep begins, once a second. */
