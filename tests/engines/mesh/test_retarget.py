@@ -168,7 +168,7 @@ def test_gaze_is_absolute():
     straight = Retargeter(own).target(driver(), driver()).face
     assert abs(mc.gaze_of(straight)[:, 0].mean()) < 0.031
     right = Retargeter(own).target(edited(driver(), gaze_x=0.2), driver()).face
-    np.testing.assert_allclose(mc.gaze_of(right)[:, 0] - mc.gaze_of(straight)[:, 0], 0.2, atol=1e-6)
+    np.testing.assert_allclose(mc.gaze_of(right)[:, 0] - mc.gaze_of(straight)[:, 0], 1.35 * 0.2, atol=1e-6)
 
 
 def test_nobody_becomes_cross_eyed():
@@ -256,6 +256,47 @@ def test_a_lopsided_mouth_stays_lopsided(own):
     assert (got[0] < -2).all(), "the right corner drops and comes in"
     assert (got[1] > -0.5).all()
     assert (got[1] - got[0] > 3).all()
+
+
+def test_an_o_has_round_corners():
+    o = edited(driver(), o_mouth=1, lower_lip_down_corner_left=-2, lower_lip_down_corner_right=-2)
+    face = Retargeter(portrait()).target(o, driver()).face
+    gaps = face[list(fm.LOWER_INNER_LIP), 1] - face[list(fm.UPPER_INNER_LIP), 1]
+    across = face[list(fm.UPPER_INNER_LIP), 0] / ((face[308, 0] - face[78, 0]) / 2)
+    assert gaps[4] > 0.3 * (face[308, 0] - face[78, 0]), "it is an O"
+    assert (gaps > 0.8 * gaps[4] * np.sqrt(1 - across**2)).all()
+
+
+def test_a_blink_does_not_frighten_the_brows():
+    worry = {"brow_inner_up_left": 3, "brow_inner_up_right": 3}
+    seen, blink = edited(driver(), **worry), edited(driver(), **worry)
+    blink[mc.EYE_OPEN] = 0.03
+
+    def rise(values: np.ndarray) -> float:
+        return float(MEAN[55, 1] - Retargeter(portrait()).target(values, driver()).face[55, 1])
+
+    assert rise(blink) < 0.45 * rise(seen)
+    assert rise(seen) > 0.015
+
+
+def test_eyes_that_differ_a_little_open_alike_and_a_wink_is_a_wink():
+    even, wink = driver(), driver()
+    even[mc.EYE_OPEN] *= 0.75, 0.85
+    wink[mc.EYE_OPEN] *= 0.15, 1.0
+    right, left = mc.lid_gaps(Retargeter(portrait()).target(even, driver()).face).mean(axis=1)
+    assert right == pytest.approx(left, rel=0.02)
+    right, left = mc.lid_gaps(Retargeter(portrait()).target(wink, driver()).face).mean(axis=1)
+    assert right < 0.15 * left
+
+
+def test_eyes_go_farther_than_a_tracker_reads():
+    aside = driver()
+    aside[mc.GAZE_X] += 0.1
+    aside[mc.GAZE_Y] -= 0.08
+    rest, face = (Retargeter(portrait()).target(values, driver()).face for values in (driver(), aside))
+    moved = (mc.gaze_of(face) - mc.gaze_of(rest)).mean(axis=0)
+    assert 0.125 < moved[0] < 0.145
+    assert -0.105 < moved[1] < -0.085
 
 
 def test_no_lip_rises_into_the_nose():

@@ -25,8 +25,14 @@ CLOSED_LIDS = 0.11
 PROPORTIONAL_LIDS = 0.45
 """Lid gap over open gap above which the lids are carried over one to one."""
 WIDEST_EYE = 1.4
+WINK = (0.15, 0.6)
+"""Differences of the two eyes' openings, as shares of the open eye, up to which they are one and from which they
+stay as they are."""
 USUAL_GAZE = (0.0, -0.065)
 """Gaze code of a face that looks into the camera."""
+GAZE_GAIN = np.array((1.35, 1.2))
+"""How much farther than the tracker says, along and across, eyes have to move from where the portrait's look. It reads
+less than there is off any eye, the driver's too: 0.7 and 0.5 of what was drawn (nine portraits, eight drivers)."""
 GAZE_TOLERANCE = 0.03
 """A face's gaze may be this far off the usual one, in eye widths, by the shape of its eyes alone."""
 # Angles in degrees up to which a pose is carried over one to one, and the one it never passes.
@@ -49,11 +55,16 @@ SMILE_ROOM = 0.7
 """Where a smile on a smiling portrait begins to be bent, and half of what it may pass that by, as a share of the
 range: a smile cannot be smiled twice."""
 
+ROUND = (0.15, 0.4)
+"""Height of the mouth's opening over its width from which, and at which fully, its corners are round."""
 LEAST_PHILTRUM = 0.45
 """Least height of the skin between nose and upper lip, as a share of the portrait's."""
 THINNEST_LIP = 0.5
 """Least thickness of a lip, as a share of the portrait's."""
+BLINK_BROW = 0.7
+"""Share of the brows' inner ends' rise that goes when the eye below is closed."""
 
+_BROWS_INNER = tuple(INDEX[f"brow_inner_up_{side}"] for side in SIDES)
 _UPPER_LIDS, _LOWER_LIDS = np.array(fm.UPPER_LIDS), np.array(fm.LOWER_LIDS)  # (2 eyes, 7)
 _UPPER_LIP, _LOWER_LIP = np.array(fm.UPPER_INNER_LIP), np.array(fm.LOWER_INNER_LIP)  # (9,)
 _UPPER_EDGE, _LOWER_EDGE = np.array(fm.UPPER_OUTER_LIP), np.array(fm.LOWER_OUTER_LIP)  # (9,)
@@ -65,6 +76,13 @@ _UPPER_LIP_ROWS = np.array((  # from the edge to the opening
     (183, 42, 41, 38, 12, 268, 271, 272, 407),
     fm.UPPER_INNER_LIP,
 ))  # fmt: skip
+_LOWER_LIP_ROWS = np.array((
+    fm.LOWER_OUTER_LIP,
+    (77, 90, 180, 85, 16, 315, 404, 320, 307),
+    (96, 89, 179, 86, 15, 316, 403, 319, 325),
+    fm.LOWER_INNER_LIP,
+))  # fmt: skip
+_ROUNDED = np.array((0.35, 0.5, 0.75, 1.0))  # how far each of these rows goes along with the opening
 _UPPER_LIP_SHARE = 1.0 - (np.arange(-4, 5) / 5.0) ** 2
 _CORNERS = np.array(fm.EYE_CORNERS)  # (2 eyes, outer and inner)
 _IRISES = np.array(fm.IRISES)  # (2 eyes, 5)
@@ -133,10 +151,14 @@ class Retargeter:
         base = self._prepare(self.portrait.values if reference is None else reference)
         moved = values - base.reference
         composites = moved[mc.COMPOSITE]
-        amounts = self._limited(moved[mc.EXPRESSION] + self._composites.expression(composites), base)
+        amounts = moved[mc.EXPRESSION].copy()
+        if not base.absolute:
+            _calm_brows(amounts, values[mc.EYE_OPEN] / self._open_eyes(base))
+        amounts = self._limited(amounts + self._composites.expression(composites), base)
         face = base.face + base.stretch * self._dictionary.displacement(amounts)
         self._close_lips(face)
         if not base.absolute:
+            self._round_lips(face)
             self._keep_lips(face)
         self._set_lids(face, values[mc.EYE_OPEN], base, self._composites.opening(composites))
         self._set_gaze(face, values, base)
@@ -201,6 +223,19 @@ class Retargeter:
         face[_LOWER_LIP, 1] -= crossed
         face[_UPPER_LIP, 1] += crossed
 
+    @staticmethod
+    def _round_lips(face: np.ndarray) -> None:
+        """An opening that is high for its width is round to its corners, which the tracker draws as points."""
+        right, left = face[list(fm.INNER_CORNERS), 0]
+        gaps = face[_LOWER_LIP, 1] - face[_UPPER_LIP, 1]
+        half = max((left - right) / 2, 1e-6)
+        along = ((face[_LOWER_LIP, 0] + face[_UPPER_LIP, 0]) / 2 - (left + right) / 2) / half
+        middle = gaps[len(gaps) // 2]
+        round_ = smoothstep(*ROUND, float(middle / (2 * half))) * middle * np.sqrt(np.maximum(1 - along**2, 0.0))
+        more = np.maximum(round_ - gaps, 0.0) / 2
+        face[_UPPER_LIP_ROWS, 1] -= _ROUNDED[:, None] * more
+        face[_LOWER_LIP_ROWS, 1] += _ROUNDED[:, None] * more
+
     def _keep_lips(self, face: np.ndarray) -> None:
         """Lips that are drawn or pressed become thinner, their edges never cross; none rises into the nose."""
         own = self.portrait.face
@@ -214,13 +249,20 @@ class Retargeter:
     def _set_lids(self, face: np.ndarray, opening: np.ndarray, base: _Base, factor: np.ndarray) -> None:
         """Openings in proportion to the driver's: the upper lid comes to lie above the lower one."""
         own = self.portrait.values[mc.EYE_OPEN].astype(np.float64)
-        least = own if base.absolute else np.maximum(base.reference[mc.EYE_OPEN], LEAST_EYE_OPENING)
-        least = np.maximum(least, 1e-3)
-        wanted = lid_share(np.maximum(opening / least * factor, 0.0)) * np.maximum(own, 0.0) * mc.eye_widths(face)
+        share = opening / self._open_eyes(base)
+        if not base.absolute:
+            share = even_lids(share)
+        wanted = lid_share(np.maximum(share * factor, 0.0)) * np.maximum(own, 0.0) * mc.eye_widths(face)
         rest = (self.portrait.face[_LOWER_LIDS, 1] - self.portrait.face[_UPPER_LIDS, 1]).clip(1e-4)
         gaps = np.maximum(mc.lid_gaps(face), 0.3 * rest * (wanted / rest.mean(axis=1))[:, None])
         gaps *= (wanted / np.maximum(gaps.mean(axis=1), 1e-6))[:, None]
         face[_UPPER_LIDS, 1] = face[_LOWER_LIDS, 1] - gaps
+
+    def _open_eyes(self, base: _Base) -> np.ndarray:
+        """(2,): the openings at which the driver's eyes are open, in eye widths."""
+        if base.absolute:
+            return np.maximum(self.portrait.values[mc.EYE_OPEN].astype(np.float64), 1e-3)
+        return np.maximum(base.reference[mc.EYE_OPEN], LEAST_EYE_OPENING)
 
     def _set_gaze(self, face: np.ndarray, values: np.ndarray, base: _Base) -> None:
         """Eyes look where the driver's look. Relative gaze would make people cross-eyed; what the shape of an eye
@@ -232,7 +274,7 @@ class Retargeter:
             wanted = np.stack([both - half, both + half])
         else:
             shift = _gaze_bias(own.mean(axis=0)) - _gaze_bias(base.reference[mc.GAZE_X : mc.GAZE_Y + 1])
-            wanted = both + shift + (own - own.mean(axis=0))
+            wanted = own + GAZE_GAIN * (both + shift - own.mean(axis=0))
         wanted = USUAL_GAZE + soft_limit(wanted - USUAL_GAZE, np.array([0.28, 0.16]), np.array([0.36, 0.22]))
         middle = face[_CORNERS].mean(axis=1)
         was = self.portrait.face[_CORNERS].mean(axis=1)
@@ -264,6 +306,13 @@ class Retargeter:
         return HeadPose(portrait.scale * float(np.exp(growth)), rotation, translation)
 
 
+def even_lids(share: np.ndarray) -> np.ndarray:
+    """The openings of both eyes (2,), as shares of the open eye, without the little by which a tracker sets them
+    apart: from `WINK` on the difference is meant."""
+    middle = share.mean()
+    return middle + smoothstep(*WINK, abs(float(share[1] - share[0]))) * (share - middle)
+
+
 def lid_share(share: np.ndarray) -> np.ndarray:
     """The portrait's lid gap over its open gap, for the driver's: one to one from `PROPORTIONAL_LIDS` to 1, closed at
     `CLOSED_LIDS`, bent towards `WIDEST_EYE` above."""
@@ -281,6 +330,13 @@ def _limits(limits: tuple[float, float], rotation: np.ndarray, which: int) -> tu
 def _gaze_bias(gaze: np.ndarray) -> np.ndarray:
     """How much of a face's gaze (x, y) the shape of its eyes explains."""
     return np.clip(gaze - USUAL_GAZE, -GAZE_TOLERANCE, GAZE_TOLERANCE)
+
+
+def _calm_brows(amounts: np.ndarray, opening: np.ndarray) -> None:
+    """Take back what closing eyes do to the brows' inner ends in the expression values (K,): a tracker raises them
+    with every blink and laugh, which looks frightened. opening: (2,), share of the open eye."""
+    for name, share in zip(_BROWS_INNER, opening, strict=True):
+        amounts[name] -= BLINK_BROW * smoothstep(0.2, 0.8, 1.0 - float(share)) * max(0.0, float(amounts[name]))
 
 
 def own_smile(values: np.ndarray) -> np.ndarray:
