@@ -32,7 +32,7 @@ USUAL_GAZE = (0.0, -0.065)
 """Gaze code of a face that looks into the camera."""
 GAZE_GAIN = np.array((1.35, 1.2))
 """How much farther than the tracker says, along and across, eyes have to move from where the portrait's look. It
-reads less than there is off any eye, the driver's too: 0.7 and 0.5 of what was drawn (nine portraits, eight clips)."""
+reads less than there is off any eye, the driver's too: 0.7 and 0.5 of what was drawn (nine portraits)."""
 GAZE_TOLERANCE = 0.03
 """A face's gaze may be this far off the usual one, in eye widths, by the shape of its eyes alone."""
 # Angles in degrees up to which a pose is carried over one to one, and the one it never passes.
