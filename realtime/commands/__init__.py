@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "send": ("realtime.commands.send", "Drive an avatar on another machine: motion codes in place of video."),
     "edit": ("realtime.commands.edit", "Change the expression or pose of one picture."),
     "serve": ("realtime.commands.serve", "Browsers drive avatars over WebRTC."),
+    "cluster": ("realtime.commands.cluster", "Avatar sessions placed over many machines."),
     "directions": ("realtime.commands.directions", "What can be edited: the motion dictionary, as table or sheet."),
     "encode": ("realtime.commands.encode", "Turn a clip into a motion track: motion codes, no pictures."),
     "train": ("realtime.commands.train", "Train an engine's weights from videos."),

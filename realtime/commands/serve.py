@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,16 +16,19 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import say
-from realtime.engines.choose import PortraitFile, engine_settings, make_engine, read_portrait
+from realtime.engines.choose import engine_settings, make_engine, read_portrait
 from realtime.errors import BadValue, MissingExtra
 from realtime.flow.memory import few_arenas, settle
 from realtime.flow.threads import cores
 from realtime.settings import EngineSettings
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from realtime.engines import Engine
     from realtime.server.hosting.gallery import GalleryPortrait
     from realtime.server.http.security import Policy
+    from realtime.server.places import Place
     from realtime.server.places.here import Studio
     from realtime.server.serving import Address, Tls
 
@@ -146,8 +149,7 @@ def command(
     with contextlib.ExitStack() as stack:
         if tls_self_signed:
             tls = stack.enter_context(self_signed(host))
-        portraits = [_portrait(f"given-{i}", read_portrait(spec)) for i, spec in enumerate(portrait or ())]
-        studio = stack.enter_context(open_studio(wanted, portraits, settings))
+        studio = stack.enter_context(open_studio(wanted, read_gallery(portrait or ()), settings))
         serve(studio, policy, Address(host, port), tls, proxies=behind_proxy or (), quiet=quiet)
 
 
@@ -185,14 +187,16 @@ def builtin_gallery() -> list[GalleryPortrait]:
     return [GalleryPortrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()]
 
 
-def _portrait(id: str, file: PortraitFile) -> GalleryPortrait:
+def read_gallery(specs: Iterable[str]) -> list[GalleryPortrait]:
+    """The portraits that `--portrait` names. Raises BadFile."""
     from realtime.server.hosting.gallery import GalleryPortrait
 
-    return GalleryPortrait(id, Path(file.name).stem[:40], file.image)
+    files = map(read_portrait, specs)
+    return [GalleryPortrait(f"given-{i}", Path(file.name).stem[:40], file.image) for i, file in enumerate(files)]
 
 
 def serve(
-    studio: Studio,
+    place: Place,
     policy: Policy,
     address: Address,
     tls: Tls | None = None,
@@ -202,9 +206,10 @@ def serve(
     hint: str = "",
     quiet: bool = False,
     started: Callable[[str], None] = lambda link: None,
+    more: APIRouter | None = None,
 ) -> None:
     """Serve until interrupted. proxies: see `server_config`. hint: said after the link; "{port}" in it is the
-    port. started: called with the link once it answers. Raises BadValue, DeviceError."""
+    port. started: called with the link once it answers. more: further routes. Raises BadValue, DeviceError."""
     import uvicorn
 
     from realtime.server.http.app import create_app
@@ -220,7 +225,10 @@ def serve(
 
     sys.setswitchinterval(0.001)  # seconds: the event loop waits at most this long for a busy worker thread
     allow_many_files()
-    config = server_config(create_app(studio, policy, announce), studio.settings.limits, tls, proxies)
+    app = create_app(place, policy, announce)
+    if more is not None:
+        app.include_router(more)
+    config = server_config(app, place.terms.limits, tls, proxies)
     server, sock = uvicorn.Server(config), threshold(sock, config)
 
     def tell() -> None:

@@ -12,19 +12,35 @@ import pytest
 from websockets.asyncio.client import connect
 
 import realtime.server.http
+from realtime.cluster.front import Front
 from realtime.server.common.limits import Limits
 from realtime.server.places import Place
 from realtime.server.places.here import StudioSettings
 from tests.server.test_api import png
+from tests.support.cluster import Cluster, whole
 from tests.support.fake_place import FakePlace
 from tests.support.server import make_studio, offer, portrait_picture, running
 
 LIMITS = Limits(requests_per_s=1000)
 
 
-@pytest.fixture(scope="module", params=["here", "elsewhere"])
+def cluster() -> Front:
+    nodes = Cluster()
+    for name in "ab":
+        nodes.add(name)
+    return whole(nodes)
+
+
+PLACES = {
+    "here": lambda: make_studio(StudioSettings(LIMITS)),
+    "elsewhere": lambda: FakePlace(LIMITS),
+    "cluster": cluster,
+}
+
+
+@pytest.fixture(scope="module", params=PLACES)
 def server(request):
-    place: Place = make_studio(StudioSettings(LIMITS)) if request.param == "here" else FakePlace(LIMITS)
+    place: Place = PLACES[request.param]()
     with running(place) as server:
         yield server
 

@@ -84,6 +84,8 @@ class End(StrEnum):
     TOO_LONG = "too_long"
     FAILED = "failed"
     SHUTDOWN = "shutdown"
+    MOVED = "moved"
+    """Its machine is being emptied: who offers again at once gets another one."""
 
 
 @dataclass(slots=True)
