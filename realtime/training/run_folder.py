@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from realtime.errors import BadFile, NotWritten, first_line
-from realtime.outputs import replacing, write_whole
+from realtime.outputs import not_written, replacing, write_whole
 from realtime.training.config import TrainConfig
 
 FORMAT = 1
@@ -45,9 +45,12 @@ class RunFolder:
         self.log.write_text("", encoding="utf-8")
 
     def write(self, line: dict[str, Any]) -> None:
-        """Append a line to the log."""
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        """Append a line to the log. Raises NotWritten."""
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise not_written(self.log, error) from error
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The log; a line that broke off is left out."""

@@ -15,8 +15,8 @@ from realtime.engines.parts.animator import Animator
 from realtime.engines.parts.dense_motion import DenseMotion
 from realtime.engines.parts.motion import full_precision
 from realtime.engines.parts.weights import save_animator
+from realtime.engines.weights.writer import write_tensors
 from realtime.errors import BadValue
-from realtime.outputs import replacing
 from realtime.training import losses
 from realtime.training.config import TrainConfig
 
@@ -138,11 +138,7 @@ class LatentSystem(TrainedSystem):
         return LatentSystem._moved(network, source, driving)[0].clamp(0, 1), None
 
     def save(self, network: nn.Module, path: Path, notes: dict[str, str]) -> None:
-        from safetensors.torch import save_file
-
-        state = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
-        with replacing(path) as at:
-            save_file(state, str(at), metadata={"realtime-avatar.network": self.config.system, **notes})
+        write_tensors(path, network.state_dict(), {"realtime-avatar.network": self.config.system, **notes})
 
 
 @full_precision

@@ -2,11 +2,13 @@
 
 # ruff: noqa: F811 (fixtures are imported by name)
 
+import contextlib
 import io
 import json
 import math
 import os
 import re
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,7 +26,7 @@ from realtime.engines.latent.weights import load_network  # noqa: E402
 from realtime.engines.parts.hrnet import HighResolutionNet  # noqa: E402
 from realtime.engines.parts.motion import coordinate_grid  # noqa: E402
 from realtime.engines.parts.weights import load_animator  # noqa: E402
-from realtime.errors import BadFile, BadValue  # noqa: E402
+from realtime.errors import BadFile, BadValue, NotWritten  # noqa: E402
 from realtime.training import sharding  # noqa: E402
 from realtime.training.config import DataConfig, TrainConfig  # noqa: E402
 from realtime.training.data.clips import (  # noqa: E402
@@ -432,3 +434,38 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path):
     folder.last.write_bytes(buffer.getvalue())
     with pytest.raises(BadFile):
         folder.load()
+
+
+@contextlib.contextmanager
+def full_disk(size):
+    """No file grows beyond `size` bytes: as on a full disk, with another errno."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.hostile
+def test_a_full_disk_leaves_the_earlier_checkpoint_and_weights(tmp_path):
+    folder = RunFolder(tmp_path)
+    for step in (1, 2):
+        folder.save({"step": step, "some": torch.zeros(10)})
+    trainer = trainer_of(micro("fomm"))
+    system, network = trainer.system, trainer.averaged_network()
+    system.save(network, folder.weights, {"step": "2"})
+    folder.log.write_text(json.dumps({"step": 2}) + "\n")
+    earlier = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with full_disk(4000):
+        with pytest.raises(NotWritten, match=r"checkpoint\.pt.*cannot be written"):
+            folder.save({"step": 3, "some": torch.zeros(100_000)})
+        with pytest.raises(NotWritten, match=r"weights\.safetensors.*File too large"):
+            system.save(network, folder.weights, {"step": "3"})
+        with pytest.raises(NotWritten, match=r"log\.jsonl.*File too large"):
+            folder.write({"step": 3, "much": "x" * 9000})
+    assert folder.load()["step"] == 2
+    assert [line["step"] for line in folder.lines()] == [2]
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    kept["log.jsonl"] = kept["log.jsonl"][: len(earlier["log.jsonl"])]  # a line that broke off is left out
+    assert kept == earlier

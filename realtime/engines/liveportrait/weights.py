@@ -16,9 +16,10 @@ from realtime.engines.liveportrait import recipe
 from realtime.engines.liveportrait.networks import PARTS, Networks
 from realtime.engines.weights.reader import State, check_finite, check_names, read_content, read_state
 from realtime.engines.weights.recipe import PREFIX, parse_seed
+from realtime.engines.weights.writer import write_tensors
 from realtime.errors import BadFile
 from realtime.home import user_path
-from realtime.outputs import not_written, replacing
+from realtime.outputs import not_written
 
 BASE = ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator")
 """Each in a file of its own."""
@@ -110,16 +111,12 @@ def _head(path: Path, content: object, name: str) -> State:
 
 def gather(folder: Path, target: Path) -> None:
     """Write the released files in `folder` as one file, `target`. Raises BadFile, NotWritten."""
-    from safetensors.torch import save_file
-
     nets = load_networks(folder)
-    state = {key: value.contiguous() for key, value in nets.parts.state_dict().items()}
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise not_written(target, error) from error
-    with replacing(target) as at:
-        save_file(state, str(at), metadata={"format": "pt"})
+    write_tensors(target, nets.parts.state_dict(), {"format": "pt"})
 
 
 def check(path: Path) -> str:

@@ -25,8 +25,8 @@ from realtime.engines.parts.animator import (
 )
 from realtime.engines.parts.motion_transformer import MotionTransformerConfig
 from realtime.engines.weights.reader import PICKLED, check_finite, is_pickled
+from realtime.engines.weights.writer import write_tensors
 from realtime.errors import BadFile, first_line
-from realtime.outputs import replacing
 
 METADATA = "realtime-avatar.animator"
 """The metadata key of our safetensors files."""
@@ -43,12 +43,8 @@ SMALL_RECIPE = AnimatorConfig(
 
 def save_animator(network: Animator, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
     """Write the weights as safetensors; `notes` (how it was trained) go into the metadata with the configuration."""
-    from safetensors.torch import save_file
-
-    state = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
     metadata = {METADATA: json.dumps(dataclasses.asdict(network.config)), **(notes or {})}
-    with replacing(path) as at:
-        save_file(state, str(at), metadata=metadata)
+    write_tensors(path, network.state_dict(), metadata)
 
 
 def load_animator(path: str | Path) -> Animator:
