@@ -122,33 +122,37 @@ class OuterMesh:
         """
         way, depth = self._carry(start, pose)
         if hair is not None:
-            way += self.loose[:, None] * (self._carry(start, hair)[0] - way)
+            hanging = np.flatnonzero(self.loose)
+            way[hanging] += self.loose[hanging, None] * (self._carry(start, hair, hanging)[0] - way[hanging])
         skin = (self.skin @ (shape_change @ pose.rotation[:2].T)) * pose.scale
         return self.points + way + self.turn[:, None] * skin, depth
 
-    def _carry(self, start: HeadPose, pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
-        """How far the points go with the head alone, pixels (n, 2), and their depth (n,)."""
+    def _carry(
+        self, start: HeadPose, pose: HeadPose, which: np.ndarray | slice = slice(None)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How far the points go with the head alone, pixels (n, 2), and their depth (n,). which: of them."""
         growth = pose.scale / start.scale
-        arm = np.column_stack([self.points, self.depth]) - start.translation
+        arm = np.column_stack([self.points[which], self.depth[which]]) - start.translation
         relative = pose.rotation @ start.rotation.T
         turned = arm @ relative.T
         shift = (pose.translation - start.translation)[:2] + (growth - 1.0) * arm[:, :2]
-        rotation = growth * ((turned - arm)[:, :2] + self._round_the_back(relative))
-        way = self.follow[:, None] * shift + self.turn[:, None] * rotation
+        rotation = growth * ((turned - arm)[:, :2] + self._round_the_back(relative, which))
+        way = self.follow[which, None] * shift + self.turn[which, None] * rotation
         return way, pose.translation[2] + growth * turned[:, 2]
 
-    def _round_the_back(self, turn: np.ndarray) -> np.ndarray:
+    def _round_the_back(self, turn: np.ndarray, which: np.ndarray | slice) -> np.ndarray:
         """What the back of the head adds to its outline on the side that turns towards the camera: pixels (n, 2).
 
         The head is an ellipsoid, `BACK` times as deep as it is wide. Its outline keeps `turn`'s silhouette, where a
         picture of the front alone would end at the edge of what was seen.
         """
-        edge = self.back @ turn[:, :2].T  # (n, 3)
+        back = self.back[which]
+        edge = back @ turn[:, :2].T  # (n, 3)
         width = np.maximum(np.hypot(edge[:, 0], edge[:, 1]), 1e-9)
-        reach = np.hypot(self.back[:, 0], self.back[:, 1])
+        reach = np.hypot(back[:, 0], back[:, 1])
         towards = (edge[:, :2] @ turn[:2, 2]) / width
         more = np.hypot(width, BACK * reach * towards) - width
-        return edge[:, :2] * (self.back_share * more * (edge[:, 2] < 0.0) / width)[:, None]
+        return edge[:, :2] * (self.back_share[which] * more * (edge[:, 2] < 0.0) / width)[:, None]
 
 
 @dataclass(frozen=True, slots=True)

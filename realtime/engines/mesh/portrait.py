@@ -17,6 +17,7 @@ from realtime.engines.mesh.inpaint import fill_smooth
 from realtime.engines.mesh.layers import split_layers
 from realtime.engines.mesh.mouth import Mouth, prepare_mouth
 from realtime.engines.mesh.outer import OuterMesh, Outline, Shoulders, build_outer_mesh
+from realtime.engines.mesh.shade import Shade
 from realtime.engines.mesh.topology import face_triangles
 from realtime.face.face_model import LIPS_INNER, OVAL
 from realtime.face.pose import HeadPose
@@ -52,6 +53,7 @@ class PreparedPortrait:
     outer: OuterMesh
     eyes: tuple[Eye, ...]
     mouth: Mouth
+    shade: Shade
     warnings: tuple[str, ...] = ()
 
     @property
@@ -125,6 +127,7 @@ def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPor
         outer=outer,
         eyes=tuple(prepare_eyes(framed.picture, landmarks, pose)),
         mouth=prepare_mouth(framed.picture, landmarks, pose),
+        shade=Shade.of(shape, pose),
         warnings=framed.warnings,
     )
 

@@ -28,6 +28,7 @@ class MeshRenderer:
         for eye in portrait.eyes:
             eye.draw(out, shape, portrait.pose, pose)
         portrait.mouth.draw(out, shape, pose)
+        portrait.shade.draw(out, pose.to_picture(shape), pose)
         return out
 
 
