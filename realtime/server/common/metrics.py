@@ -31,7 +31,7 @@ class Counts(Protocol):
 
     @property
     def failures(self) -> int:
-        """What the engine failed at."""
+        """Frames that the encoder, and pictures that the renderer, failed at."""
 
 
 class Counted(Protocol):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from realtime.flow.mailbox import Mailbox
-from realtime.flow.metrics import Window
 from realtime.media.backgrounds import Background
 from realtime.server.common import messages
+from realtime.server.common.metrics import Counts
 from realtime.server.hosting.frames import Driven, Shown
 from realtime.server.hosting.gallery import Gallery, GalleryPortrait
 
@@ -17,18 +17,12 @@ if TYPE_CHECKING:
     from realtime.engines import Engine
 
 
-class Player(Protocol):
+class Player(Counts, Protocol):
     """Called from the event loop; nothing here blocks but `close`."""
 
     engine: Engine
     gallery: Gallery
     fps: float
-    received: int
-    rendered: int
-    no_face: int
-    window_encode: Window
-    window_render: Window
-    window_total: Window
 
     def offer(self, driven: Driven) -> None:
         """A driving frame or code has come."""
@@ -40,16 +34,8 @@ class Player(Protocol):
         """A box that gets each new picture. Close it to leave. background: the viewer's own. Raises OneBackground."""
 
     @property
-    def failures(self) -> int:
-        """Frames that the encoder, and pictures that the renderer, failed at."""
-
-    @property
     def viewers(self) -> int:
         """How many watch."""
-
-    @property
-    def dropped(self) -> int:
-        """Driving frames and codes that gave way to newer ones."""
 
     @property
     def face(self) -> messages.Face:

@@ -71,7 +71,8 @@ class House:
         """Look for what ended sessions have left behind, where it is time to."""
         if self._littered is not None and self.now() - self._littered >= TIDY_S:
             self._littered = None
-            gc.collect()  # a few ms: what was there before the first session is left out, see `settle`
+            if gc.get_freeze_count():  # a few ms, for what was there at the start is left out, see `settle`
+                gc.collect()
             asyncio.get_running_loop().run_in_executor(None, give_back)
 
     def soon(self, work: Coroutine[Any, Any, None]) -> None:
