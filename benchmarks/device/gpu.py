@@ -200,7 +200,7 @@ def _captured(
     p99 = result.get(f"{name}.graph.p99")
     if p99 is not None and p99.value:
         result.add(f"{name}.graph.p99 over p50", p99.value / p50, "x", better="lower", target=1.3)
-    for way, least in (("authors fp32", 5.0), ("compile fp16", 1.15), ("eager fp16", None)):
+    for way, least in (("authors fp32", subject.target_gain), ("compile fp16", 1.15), ("eager fp16", None)):
         if way in medians:
             result.add(f"{name}.graph over {way}", medians[way] / p50, "x", better="higher", target=least)
     result.notes.append(f"{name}: {own.graph.describe()}")

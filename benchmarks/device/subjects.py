@@ -41,6 +41,10 @@ class Subject(Protocol):
     def target_ms(self) -> float:
         """p50 of one frame on an H200."""
 
+    @property
+    def target_gain(self) -> float | None:
+        """How much faster than the authors' loop a frame should be; None where nobody set a target."""
+
     def define(self) -> Any:
         """The network from its definition, with recipe weights, on the CPU."""
 
@@ -74,6 +78,7 @@ class Latent:
     prepared: Callable[[Any, Placement], Prepared]
     target_ms: float
     encodes_source: bool
+    target_gain: float | None = 5.0
 
     def define(self) -> LatentAnimator:
         net = self.make().requires_grad_(False)
@@ -144,6 +149,7 @@ class LivePortrait:
 
     size: int
     target_ms: float
+    target_gain: float | None = None
 
     def define(self) -> Networks:
         return load_networks("recipe:1")
