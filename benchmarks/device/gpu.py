@@ -92,6 +92,11 @@ def frame_times(frame: Frame, frames: list[np.ndarray], count: int) -> list[floa
     return times
 
 
+def fewer(count: int, part: int) -> int:
+    """A part of `count` frames, four at least where there are so many."""
+    return max(min(4, count), count // part)
+
+
 def pipelined_rate(own: OwnFrame, frames: list[np.ndarray], count: int) -> float:
     """Frames per second with two under way, so that copies and work overlap."""
     started = time.perf_counter()
@@ -139,7 +144,7 @@ def run(options: argparse.Namespace) -> Result:
 def _measure(
     result: Result, name: str, subject: Subject, device: torch.device, roof: float, options: argparse.Namespace
 ) -> None:
-    count = 4 if options.dry else max(20, options.frames // (5 if options.quick else 1))
+    count = min(4, options.frames) if options.dry else max(20, options.frames // (5 if options.quick else 1))
     net = subject.define()
     work_of = subject.work(net, device)
     for part, value in work_of.items():
@@ -155,7 +160,7 @@ def _measure(
     if not options.no_authors:
         loop = subject.authors(net, portrait, device)
         wanted = loop(frames[0]).astype(np.float32) + 0.5  # it cuts off, the others round
-        medians["authors fp32"] = _one_way(result, name, "authors fp32", loop, frames, max(4, count // 5), work, roof)
+        medians["authors fp32"] = _one_way(result, name, "authors fp32", loop, frames, fewer(count, 5), work, roof)
         del loop
 
     place = Placement(device, torch.float32 if options.dry else torch.float16)
@@ -208,20 +213,20 @@ def _captured(
     for part in ("encode", "render"):
         _free(device)
         own = OwnFrame(programs, portrait, device, part=part)
-        times = frame_times(own, frames, max(4, count // 2))[2:]
-        result.add(f"{name}.graph.{part} p50", statistics.median(times), "ms", better="lower")
+        times = frame_times(own, frames, fewer(count, 2))
+        result.add(f"{name}.graph.{part} p50", statistics.median(times[2:] or times), "ms", better="lower")
         del own
     best = 0.0
     for batch in BATCHES[:2] if device.type == "cpu" else BATCHES:
         _free(device)
         try:
             own = OwnFrame(programs, portrait, device, batch=batch)
-            times = frame_times(own, frames, max(4, count // 5))[2:]
-            rate = pipelined_rate(own, frames, max(4, count // 5))
+            times = frame_times(own, frames, fewer(count, 5))
+            rate = pipelined_rate(own, frames, fewer(count, 5))
         except torch.OutOfMemoryError:
             result.notes.append(f"{name}: a batch of {batch} does not fit into memory")
             break
-        result.add(f"{name}.batch {batch}.p50", statistics.median(times), "ms", better="lower")
+        result.add(f"{name}.batch {batch}.p50", statistics.median(times[2:] or times), "ms", better="lower")
         result.add(f"{name}.batch {batch}.rate", rate, "frames/s", better="higher", about="two batches under way")
         best = max(best, rate)
         result.add(f"{name}.batch {batch}.memory", _memory(device), "GiB", better="lower")
