@@ -129,6 +129,20 @@ def test_other_files_and_folders_are_refused(tmp_path: Path) -> None:
         weights.load_networks(tmp_path)
 
 
+def test_half_a_file_of_ours_is_told_by_the_keys_that_it_lacks(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    one = tmp_path / "all.safetensors"
+    weights.gather(release(tmp_path / "liveportrait"), one)
+    whole = load_file(one)
+    save_file({k: v for k, v in whole.items() if k != "retarget_eye.bias"}, one)
+    with pytest.raises(BadFile, match=r"lacks 1 of 35 tensors, as 'retarget_eye\.bias'"):
+        weights.load_networks(one)
+    (tmp_path / "cut.safetensors").write_bytes(one.read_bytes()[:-40])
+    with pytest.raises(BadFile, match=r"cut\.safetensors"):
+        weights.load_networks(tmp_path / "cut.safetensors")
+
+
 def test_pull_fetches_the_five_files_and_no_other_and_makes_one(tmp_path: Path, monkeypatch) -> None:
     release(tmp_path / "hub" / "liveportrait")
     (tmp_path / "hub" / "insightface").mkdir()
