@@ -39,7 +39,7 @@ from realtime.engines.liveportrait import keypoints as kp
 from realtime.engines.liveportrait.layers import DEPTH, KEYPOINTS, VOLUME
 from realtime.engines.liveportrait.networks import Networks
 from realtime.engines.liveportrait.prepared import FastLivePortrait
-from realtime.engines.liveportrait.warping import MOTIONS, THIN, identity_grid, sample
+from realtime.engines.liveportrait.warping import MOTIONS, THIN, heats, identity_grid, sample
 from realtime.engines.liveportrait.weights import load_networks
 from realtime.engines.neural.place import DTYPES, Placement
 from realtime.engines.weights.recipe import NO_TRAINED_WEIGHTS
@@ -83,7 +83,7 @@ KNOWN_PARTS = {
 }
 """Where the work lies: GFLOP as published, and the modules."""
 KNOWN_WARPS_MS = (148.3, 54.1)
-"""The 22 sparse warps on the Xeon: by `grid_sample`, and by the separable form."""
+"""The 22 sparse warps on the Xeon, without their heat: by `grid_sample`, and by the separable form."""
 SMALL = 128
 """Side of the pictures on which the straightforward loop warms up, a quarter of the work."""
 REPEATS = 20
@@ -303,7 +303,7 @@ def _heads(result: Result, nets: Networks) -> None:
 
 
 def _warps(result: Result, size: int) -> None:
-    """The 22 warps of the thin volume, by `grid_sample`, and as they are, which makes the heat as well."""
+    """The 22 warps of the thin volume with their heat: by `grid_sample`, and as they are."""
     side = size // 4
     rng = torch.Generator().manual_seed(1)
     thin = torch.randn(1, THIN, DEPTH, side, side, generator=rng)
@@ -313,7 +313,9 @@ def _warps(result: Result, size: int) -> None:
     def sampled() -> Tensor:
         grid = identity_grid(DEPTH, side, side, thin)
         shifts = torch.nn.functional.pad(source - driving, (0, 0, 1, 0))
-        return sample(thin.expand(MOTIONS, -1, -1, -1, -1), grid + shifts[0, :, None, None, None])
+        moved = sample(thin.expand(MOTIONS, -1, -1, -1, -1), grid + shifts[0, :, None, None, None])
+        heat = torch.nn.functional.pad(heats(grid, driving) - heats(grid, source), (0, 0, 0, 0, 0, 0, 1, 0))
+        return torch.cat([heat[0, :, None], moved], 1)
 
     for way, call, ms in (
         ("straightforward", sampled, KNOWN_WARPS_MS[0]),

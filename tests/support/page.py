@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
-from realtime.engines import Engine, load_engine
+from realtime.engines import load_engine
 from realtime.media.portraits import builtin_portrait, builtin_portraits
 from realtime.server.common.limits import Limits
 from realtime.server.hosting.gallery import GalleryPortrait
@@ -17,13 +16,13 @@ from tests.support.server import Running
 SIZE = 256
 
 
-def studio(make: Callable[[], Engine] = lambda: load_engine("mesh", size=SIZE), **limits) -> Studio:
+def studio(**limits) -> Studio:
     portraits = [GalleryPortrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()[:2]]
     settings = StudioSettings(Limits(**{"sessions": 4, "requests_per_s": 1000, **limits}))
-    return Studio(make, portraits, settings)
+    return Studio(lambda: load_engine("mesh", size=SIZE), portraits, settings)
 
 
-def open_page(context, server: Running, path: str = "/", timeout: int = 20000):
+def open_page(context, server: Running, path: str = "/"):
     """A page that is live; what its console complained about is kept in `troubles`."""
     page = context.new_page()
     page.set_default_timeout(10000)
@@ -31,7 +30,7 @@ def open_page(context, server: Running, path: str = "/", timeout: int = 20000):
     page.on("console", lambda m: m.type == "error" and page.troubles.append(m.text))
     page.on("pageerror", lambda error: page.troubles.append(str(error)))
     page.goto(server.url + path)
-    live(page, timeout)
+    live(page)
     return page
 
 
@@ -40,9 +39,9 @@ def wait_js(page, expression: str, timeout: int = 10000) -> None:
     until(lambda: page.evaluate(expression), timeout / 1000, expression)
 
 
-def live(page, timeout: int = 20000) -> None:
-    wait_js(page, "document.querySelector('#status').textContent === 'Live'", timeout)
-    wait_js(page, "document.querySelector('#avatar').videoWidth > 0", timeout)
+def live(page) -> None:
+    wait_js(page, "document.querySelector('#status').textContent === 'Live'", timeout=20000)
+    wait_js(page, "document.querySelector('#avatar').videoWidth > 0", timeout=20000)
 
 
 def frames_decoded(page) -> int:
