@@ -40,10 +40,10 @@ TURNED, VERY_TURNED = 30.0, 55.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FramedPortrait:
-    """picture: uint8 (H, W, 3), what will be shown at rest. canvas: the same with `margin` pixels more on each side.
-    real: (x0, y0, x1, y1), the part of the canvas that the given picture covers. landmarks: float32 (478, 3), pixels
-    of `picture`. pose: of the mean face. values: the face's motion code as an encoder would read it off the picture
-    as given, before it was cropped. warnings: sentences for the user."""
+    """picture: uint8 (H, W, 3), what will be shown at rest, as far as the given picture covers it. canvas: the same
+    with `margin` pixels more on each side. real: (x0, y0, x1, y1), the part of the canvas that it covers.
+    landmarks: float32 (478, 3), pixels of `picture`. pose: of the mean face. values: the face's motion code as an
+    encoder would read it off the picture as given, before it was cropped. warnings: sentences for the user."""
 
     picture: np.ndarray
     canvas: np.ndarray
@@ -213,7 +213,7 @@ def _cut(
 ) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     """The frame with its margins at output size, and the part of it that the picture covers.
 
-    Beyond the picture's edges the picture is mirrored; farther out it loses its detail.
+    Beyond the picture's edges it is mirrored, for want of anything better (`beyond.py` has it).
     """
     width, height = size
     scale = width / (box[2] - box[0])
@@ -239,22 +239,4 @@ def _cut(
         int(np.clip(np.floor(edges[0] + w * s + 1e-6), 1, full[0])),
         int(np.clip(np.floor(edges[1] + h * s + 1e-6), 1, full[1])),
     )
-    return _soften_beyond(canvas, real, margin), real
-
-
-def _soften_beyond(canvas: np.ndarray, real: tuple[int, int, int, int], margin: int) -> np.ndarray:
-    """Blur what lies beyond the picture inside the frame, more the farther out, so that no mirrored detail shows."""
-    x0, y0, x1, y1 = real
-    height, width = canvas.shape[:2]
-    beyond = max(x0, y0, width - x1, height - y1) - margin
-    if beyond <= 2:
-        return canvas
-    mask = np.ones((height, width), np.uint8)
-    mask[y0:y1, x0:x1] = 0
-    distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
-    result = canvas.astype(np.float32)
-    for sigma in (2.0, 5.0, 12.0, 28.0):
-        blurred = cv2.GaussianBlur(canvas, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE).astype(np.float32)
-        weight = np.clip(distance / sigma - 0.6, 0.0, 1.0)[..., None]
-        result += (blurred - result) * weight
-    return np.clip(result + 0.5, 0, 255).astype(np.uint8)
+    return canvas, real

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from realtime.engines.mesh.beyond import continue_beyond
 from realtime.engines.mesh.curves import opening
 from realtime.engines.mesh.eyes import EYE_RINGS, ZOOM, Eye, coverage, magnify, prepare_eyes
 from realtime.engines.mesh.framing import FramedPortrait
@@ -25,9 +25,6 @@ from realtime.flow.threads import aside
 from realtime.media.matte import fine_matte, quick_matte
 
 log = logging.getLogger(__name__)
-
-HEAD_RADIUS = 0.62
-"""Radius of a head with its hair, in face heights."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,20 +99,23 @@ def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPor
     shape = pose.to_face(landmarks)
     on_canvas = landmarks + np.array([margin, margin, 0.0])
 
-    mask, canvas = _beyond_the_picture(framed, quick_matte if quick else fine_matte)
+    x0, y0, x1, y1 = framed.real
+    given = framed.canvas[y0:y1, x0:x1]
+    mask, canvas = continue_beyond(framed, quick_matte(given) if quick else fine_matte(given))
     layers = split_layers(canvas, mask, _inside_face(on_canvas, canvas.shape[:2], pose.scale), pose.scale)
     person = _behind_openings(layers.person, canvas, on_canvas, pose.scale)
     texture = np.dstack([person, 255.0 * layers.matte])
     texture = magnify(np.clip(texture + 0.5, 0, 255).astype(np.uint8))
 
     inner = (slice(margin, margin + height), slice(margin, margin + width))
+    picture = np.ascontiguousarray(canvas[inner])
     shoulders = Shoulders.find(layers.matte[inner], landmarks[list(OVAL), :2], pose)
     outline = Outline.find(layers.matte, landmarks[list(OVAL), :2], pose, margin)
     outer = build_outer_mesh(landmarks, pose, (width, height), margin, shoulders, outline)
     points = np.concatenate([landmarks[:, :2], outer.points])
     uv = np.ascontiguousarray((points + margin) * ZOOM, dtype=np.float32)
     return PreparedPortrait(
-        picture=framed.picture,
+        picture=picture,
         landmarks=landmarks,
         pose=pose,
         shape=shape,
@@ -125,57 +125,11 @@ def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPor
         triangles=np.concatenate([face_triangles(), _shown(outer.triangles, uv, texture[..., 3])]),
         background=np.ascontiguousarray(np.clip(layers.background[inner] + 0.5, 0, 255).astype(np.uint8)),
         outer=outer,
-        eyes=tuple(prepare_eyes(framed.picture, landmarks, pose)),
-        mouth=prepare_mouth(framed.picture, landmarks, pose),
+        eyes=tuple(prepare_eyes(picture, landmarks, pose)),
+        mouth=prepare_mouth(picture, landmarks, pose),
         shade=Shade.of(shape, pose),
         warnings=framed.warnings,
     )
-
-
-def _beyond_the_picture(
-    framed: FramedPortrait, matte: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The person's mask on the canvas, and the canvas with a crown for a head that the picture's top cuts off.
-
-    To the sides and below the mask is mirrored as the canvas itself is. Above, hair is continued as a round head
-    would end: by as much as a chord of this length lacks of a circle.
-    """
-    x0, y0, x1, y1 = framed.real
-    height, width = framed.canvas.shape[:2]
-    real = matte(framed.canvas[y0:y1, x0:x1])
-    pads = (y0, height - y1, x0, width - x1)
-    room = (real.shape[0] - 1, real.shape[0] - 1, real.shape[1] - 1, real.shape[1] - 1)
-    if any(pad > most for pad, most in zip(pads, room, strict=True)):
-        return cv2.copyMakeBorder(real, *pads, cv2.BORDER_REPLICATE), framed.canvas
-    mask = cv2.copyMakeBorder(real, *pads, cv2.BORDER_REFLECT_101)
-    if y0 == 0:
-        return mask, framed.canvas
-    mirrored = mask[:y0].copy()
-    mask[:y0] = 0.0
-    above = (y0 - np.arange(y0, dtype=np.float32))[:, None]  # (y0, 1) rows above the picture's edge
-    columns = np.arange(width, dtype=np.float32)
-    touching = np.flatnonzero(np.diff(np.concatenate([[0], (mask[y0 : y0 + 2].min(axis=0) > 0.5).astype(int), [0]])))
-    for start, end in touching.reshape(-1, 2):
-        half = (end - start) / 2.0
-        if half < 0.05 * framed.pose.scale:
-            continue
-        radius = max(HEAD_RADIUS * framed.pose.scale, half)
-        offset = np.clip(np.abs(columns - (start + end - 1) / 2.0), 0.0, radius)
-        crown = np.sqrt(np.maximum(radius**2 - offset**2, 0.0)) - np.sqrt(radius**2 - half**2)
-        mask[:y0] = np.maximum(mask[:y0], np.clip(crown - above + 0.5, 0.0, 1.0))
-    canvas = framed.canvas.copy()
-    zone = slice(0, min(height, 2 * y0 + 8))
-    stray = cv2.dilate(mirrored, np.ones((9, 9), np.uint8))
-    for wrong, right in (
-        ((mask[:y0] > 0.02) & (mirrored < 0.9), mask[zone] > 0.9),  # the mirror image shows background in the crown
-        ((mask[:y0] <= 0.02) & (stray > 0.01), mask[zone] < 0.01),  # and hair beside it
-    ):
-        known = right.astype(np.float32)
-        known[:y0][wrong] = 0.0
-        if wrong.any() and known.any():
-            filled = fill_smooth(canvas[zone].astype(np.float32), known)[:y0]
-            canvas[:y0][wrong] = np.clip(filled[wrong] + 0.5, 0, 255).astype(np.uint8)
-    return mask, canvas
 
 
 def _shown(triangles: np.ndarray, uv: np.ndarray, matte: np.ndarray) -> np.ndarray:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from realtime.engines.mesh.beyond import continue_beyond
+from realtime.engines.mesh.framing import FramedPortrait
 from realtime.engines.mesh.layers import Layers, split_layers
+from realtime.face.pose import HeadPose
 
 FACE_HEIGHT = 100.0
 WALL = (120, 130, 140)
@@ -72,3 +75,41 @@ def test_a_structured_background_goes_on_from_what_is_seen_beside_the_head():
     layers = split_layers(picture, mask, np.zeros_like(mask), 600.0)
     behind = layers.background[150:450, 244:254].mean()
     assert abs(behind - 135) < abs(behind - 150)
+
+
+def framed(picture: np.ndarray, margin: int) -> FramedPortrait:
+    """A picture taken whole, with a margin of its mirror image, as framing leaves it."""
+    canvas = cv2.copyMakeBorder(picture, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
+    height, width = picture.shape[:2]
+    pose = HeadPose(FACE_HEIGHT, np.eye(3), np.zeros(3))
+    real = (margin, margin, margin + width, margin + height)
+    return FramedPortrait(picture, canvas, margin, real, np.zeros((478, 3), np.float32), pose, np.zeros(1), ())
+
+
+def test_nothing_appears_twice_at_the_picture_s_edge():
+    """A red brooch on a shoulder that the left side cuts: its mirror image came into view when the body moved."""
+    picture = np.full((300, 300, 3), WALL, np.uint8)
+    mask = np.zeros((300, 300), np.float32)
+    mask[180:, :220] = 1
+    picture[mask > 0] = (60, 60, 70)
+    picture[220:240, 8:28] = (230, 30, 30)
+    whole, canvas = continue_beyond(framed(picture, 40), mask)
+    assert (canvas[40:340, 40:340] == picture).all()
+    outside = canvas.astype(int)[:, :40]
+    assert (outside[..., 0] - outside[..., 2]).max() < 120, "a second brooch, of 200"
+    assert whole[300, 5] > 0.9, "the shoulder goes on"
+    assert whole[300, 335] < 0.1
+    assert np.abs(outside[300, 5] - (60, 60, 70)).max() < 40
+    assert np.abs(canvas[60:150, 345:].astype(int) - WALL).max() < 8, "and so does the wall"
+
+
+def test_a_head_cut_by_the_top_ends_round():
+    picture = np.full((300, 300, 3), WALL, np.uint8)
+    mask = np.zeros((300, 300), np.float32)
+    mask[:200, 100:200] = 1
+    picture[mask > 0] = (90, 60, 40)
+    whole, canvas = continue_beyond(framed(picture, 40), mask)
+    assert whole[32, 190] > 0.9
+    assert whole[:10].max() < 0.1
+    assert whole[:40, :130].max() < 0.1
+    assert np.abs(canvas[34, 190].astype(int) - (90, 60, 40)).max() < 20
