@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -128,6 +129,9 @@ def main() -> NoReturn:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         if not isinstance(error, BrokenPipeError):
             code = _say(error, f"what was printed could not be written ({error.strerror})", 1)
+    if any(thread.daemon and thread.name.startswith("avatar-") for thread in threading.enumerate()):
+        sys.stderr.flush()
+        os._exit(code)  # a stage in the midst of a long step: PyTorch would abort the interpreter's end
     sys.exit(code)
 
 

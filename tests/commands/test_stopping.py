@@ -144,3 +144,25 @@ def test_too_little_memory_is_a_sentence(tmp_path: Path) -> None:
     assert process.returncode != 0
     assert "memory" in said
     assert "Traceback" not in said
+
+
+STUCK = """
+import atexit, threading, time
+from realtime import cli
+
+def run(arguments):
+    threading.Thread(target=time.sleep, args=(60,), name="avatar-render", daemon=True).start()
+    print("done")
+    return 2
+
+cli.run = run
+atexit.register(print, "the interpreter's own end")
+cli.main()
+"""
+
+
+def test_a_stage_in_a_long_step_does_not_break_the_end():
+    """A frame that takes longer than the session waits for: native code would abort the interpreter's end."""
+    command = [sys.executable, "-c", STUCK]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.split()) == (2, ["done"])
