@@ -48,6 +48,7 @@ _LATENT = "realtime.engines.latent"
 _PARTS = "realtime.engines.parts"
 _MESH = "realtime.engines.mesh"
 _LIVEPORTRAIT = "realtime.engines.liveportrait"
+_WAN = "realtime.film.wan"
 
 FAMILIES: dict[str, Family] = {
     "liveportrait": Family(
@@ -66,6 +67,8 @@ FAMILIES: dict[str, Family] = {
         trains=("motrans", "fomm", "mraa"),
     ),
     "lia": Family(f"{_LATENT}.engine:LiaEngine", 2, weights=f"{_LATENT}.published:FILES", trains=("lia",)),
+    "wan-animate": Family(weights=f"{_WAN}.published:FILES"),
+    "wan-animate-2": Family(weights=f"{_WAN}.published:FILES"),
     "wan-face": Family(weights=f"{_LATENT}.published:FILES"),
     "mesh": Family(
         f"{_MESH}.engine:MeshEngine",

@@ -8,6 +8,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("realtime.commands.demo", "See it move, in the browser, with nothing set up."),
     "run": ("realtime.commands.run", "Be the portrait: camera to virtual camera, live."),
     "render": ("realtime.commands.render", "Animate a portrait with a clip: every frame, into a file."),
+    "animate": ("realtime.commands.animate", "A film of a whole body: body, hands and face, offline (Wan-Animate)."),
     "send": ("realtime.commands.send", "Drive an avatar on another machine: motion codes in place of video."),
     "edit": ("realtime.commands.edit", "Change the expression or pose of one picture."),
     "serve": ("realtime.commands.serve", "Browsers drive avatars over WebRTC."),

@@ -7,9 +7,11 @@ registered only when its checksum is the hub's and the network in it has been ch
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,12 +19,15 @@ from realtime.engines.weights.registry import (
     Published,
     Record,
     catalogue,
+    files_in,
     find_weights,
     gatherer,
+    in_folder,
     models_folder,
     record_of,
     records,
     sha256_of,
+    sha256_of_folder,
     weight_files,
     write,
 )
@@ -82,6 +87,8 @@ def pull(model: Published) -> Record:
     if not licence_accepted(model):
         raise BadValue("licence", model.licence, "it has to be accepted first: --accept-licence")
     folder = models_folder() / model.name
+    if in_folder(model.family):
+        return _pull_folder(model, folder)
     fetched = [_checked(model, folder, name) for name in model.filenames or (model.filename,)]
     path, digest = fetched[0]
     if model.filenames:
@@ -89,12 +96,57 @@ def pull(model: Published) -> Record:
         for part, _ in fetched:
             part.unlink(missing_ok=True)
     about = _content(path, model.family)
-    origin = f"{_endpoint() or 'https://huggingface.co'}/{model.repository}"
     record = Record(
-        model.name, model.family, about, str(path), digest, path.stat().st_size, origin, accepted=model.licence
+        model.name,
+        model.family,
+        about,
+        str(path),
+        digest,
+        path.stat().st_size,
+        _origin(model),
+        accepted=model.licence,
     )
     write(record)
     return record
+
+
+def _pull_folder(model: Published, folder: Path) -> Record:
+    """Fetch a repository whole. Files that are there with the hub's checksum are not fetched again."""
+    _check_room(model, folder)
+    names = _listed(model, folder)
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        digest.update(f"{name} {_checked(model, folder, name)[1]}\n".encode())
+    about = _content(folder, model.family)
+    size = sum((folder / name).stat().st_size for name in names)
+    record = Record(
+        model.name, model.family, about, str(folder), digest.hexdigest(), size, _origin(model), accepted=model.licence
+    )
+    write(record)
+    return record
+
+
+def _check_room(model: Published, folder: Path) -> None:
+    """Raise BadFile where what is still to come does not fit on the disk, as far as its size is known."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    here = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+    free, missing = shutil.disk_usage(existing).free, model.size - here
+    if missing > free:
+        reason = f"{model.name} takes {missing / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free here"
+        raise BadFile(existing, f"{reason}: make room, or export AVATAR_HOME=FOLDER on a larger disk")
+
+
+def _listed(model: Published, folder: Path) -> list[str]:
+    """The files of the repository that are weights, configuration or vocabulary."""
+    with _hub_errors(model):
+        from huggingface_hub import HfApi
+
+        listed = HfApi(endpoint=_endpoint()).list_repo_files(model.repository)
+    return [name for name in listed if name.endswith((*SUFFIXES, ".json", ".txt", ".model", ".index"))]
+
+
+def _origin(model: Published) -> str:
+    return f"{_endpoint() or 'https://huggingface.co'}/{model.repository}"
 
 
 def _checked(model: Published, folder: Path, filename: str) -> tuple[Path, str]:
@@ -124,16 +176,11 @@ def _endpoint() -> str | None:
 
 def _fetch(model: Published, folder: Path, filename: str) -> tuple[Path, str]:
     """The downloaded file, and its SHA-256 as the hub states it ("" where it states none)."""
-    try:
+    with _hub_errors(model):
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RemoteEntryNotFoundError
-        from huggingface_hub.utils.logging import set_verbosity_error
-    except ModuleNotFoundError as error:
-        raise MissingExtra("avatar models pull", "huggingface_hub", "torch") from error
-    set_verbosity_error()  # what goes wrong is said once, below
-    endpoint = _endpoint()
-    host = endpoint or "https://huggingface.co"
-    try:
+        from huggingface_hub.errors import RemoteEntryNotFoundError
+
+        endpoint = _endpoint()
         folder.mkdir(parents=True, exist_ok=True)
         try:
             etag = get_hf_file_metadata(hf_hub_url(model.repository, filename, endpoint=endpoint)).etag
@@ -141,6 +188,22 @@ def _fetch(model: Published, folder: Path, filename: str) -> tuple[Path, str]:
             filename = _remote_name(model, filename, endpoint)
             etag = get_hf_file_metadata(hf_hub_url(model.repository, filename, endpoint=endpoint)).etag
         path = Path(hf_hub_download(model.repository, filename, local_dir=folder, endpoint=endpoint))
+    stated = (etag or "").strip('"').lower()
+    return path, stated if _SHA256.fullmatch(stated) else ""
+
+
+@contextlib.contextmanager
+def _hub_errors(model: Published) -> Iterator[None]:
+    """Turns what goes wrong on the way to the hub into one sentence. Raises ConnectionLost, BadFile, MissingExtra."""
+    try:
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.utils.logging import set_verbosity_error
+    except ModuleNotFoundError as error:
+        raise MissingExtra("avatar models pull", "huggingface_hub", "torch") from error
+    set_verbosity_error()  # what goes wrong is said once, below
+    host = _endpoint() or "https://huggingface.co"
+    try:
+        yield
     except LocalEntryNotFoundError as error:
         raise ConnectionLost(host, f"cannot be reached; {_elsewhere(model)}") from error
     except HfHubHTTPError as error:
@@ -157,8 +220,6 @@ def _fetch(model: Published, folder: Path, filename: str) -> tuple[Path, str]:
         if not type(error).__module__.partition(".")[0].startswith(("httpx", "httpcore", "requests", "urllib3")):
             raise
         raise ConnectionLost(host, f"cannot be reached; {_elsewhere(model)} ({_brief(error)})") from error
-    stated = (etag or "").strip('"').lower()
-    return path, stated if _SHA256.fullmatch(stated) else ""
 
 
 def _remote_name(model: Published, filename: str, endpoint: str | None) -> str:
@@ -188,13 +249,14 @@ def add(name: str, path: Path, progress: Callable[[int], None] | None = None) ->
     if not _NAME.fullmatch(name):
         raise BadValue("name", name, "letters, digits, dots and dashes")
     model, path = catalogue().get(name), user_path(path).resolve()
-    if path.is_dir():
+    if path.is_dir() and not (path / "model_index.json").exists():
         several = model.family if model is not None else next(filter(gatherer, FAMILIES), name)
         path = _gathered(name, several, path)[0]
-    path = find_weights(name, path)
+    if not path.is_dir():
+        path = find_weights(name, path)
     family = model.family if model is not None else _family(path)
     about = _content(path, family)
-    record = Record(name, family, about, str(path), sha256_of(path, progress), path.stat().st_size, "added by hand")
+    record = Record(name, family, about, str(path), _digest(path, progress), _size(path), "added by hand")
     write(record)
     return record
 
@@ -205,10 +267,18 @@ def verify(name: str, progress: Callable[[int], None] | None = None) -> Record:
     if record is None:
         raise UnknownName("registered model", name, [r.name for r in records()])
     path = find_weights(record.family, name)
-    if sha256_of(path, progress) != record.sha256:
+    if _digest(path, progress) != record.sha256:
         raise BadFile(path, f"is no longer the file that was registered as {name!r} (its checksum differs)")
     _content(path, record.family)
     return record
+
+
+def _digest(path: Path, progress: Callable[[int], None] | None) -> str:
+    return sha256_of_folder(path, progress) if path.is_dir() else sha256_of(path, progress)
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in files_in(path)) if path.is_dir() else path.stat().st_size
 
 
 def _content(path: Path, family: str) -> str:

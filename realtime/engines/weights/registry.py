@@ -32,6 +32,8 @@ class Published:
     where: str = ""
     filenames: tuple[str, ...] = ()
     """Where the weights are several files: these, which become one file of ours."""
+    size: int = 0
+    """Bytes of a repository that is kept whole, as a folder; 0 where that is not known, and for all others."""
 
 
 CC_BY_NC = "CC BY-NC 4.0"
@@ -44,13 +46,14 @@ class WeightFiles:
     published: what can be had. family_of: the family whose network a file holds, seen at as little of it as does, ""
     where it is none of these; raises BadFile where it can be none. check: loads a file whole as weights of a family,
     and says what it holds; raises BadFile. gather: where weights are published as several files, makes one of those
-    in a folder; raises BadFile.
+    in a folder; raises BadFile. folder: the weights are a folder that is kept as it is, not a file.
     """
 
     published: tuple[Published, ...]
     family_of: Callable[[Path], str]
     check: Callable[[Path, str], str]
     gather: Callable[[Path, Path], None] | None = None
+    folder: bool = False
 
 
 def weight_files(family: str | None = None) -> list[WeightFiles]:
@@ -66,7 +69,7 @@ def catalogue() -> dict[str, Published]:
 
 @dataclass(frozen=True)
 class Record:
-    """One registered weight file. accepted: the licence that was accepted when it was pulled."""
+    """One registered weight file, or folder. accepted: the licence that was accepted when it was pulled."""
 
     name: str
     family: str
@@ -131,6 +134,24 @@ def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_folder(folder: Path, progress: Callable[[int], None] | None = None) -> str:
+    """SHA-256, in hex, of the names and checksums of all files in a folder, hidden ones left out. `progress` as in
+    `sha256_of`. Raises BadFile."""
+    digest, done = hashlib.sha256(), 0
+    for path in files_in(folder):
+        before = done
+        each = sha256_of(path, None if progress is None else lambda n, before=before: progress(before + n))  # type: ignore[misc]
+        digest.update(f"{path.relative_to(folder).as_posix()} {each}\n".encode())
+        done += path.stat().st_size
+    return digest.hexdigest()
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files of a folder and its folders, in order, without hidden ones."""
+    inside = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(p for p in inside if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
 def find_weights(family: str, weights: str | Path | None) -> Path:
     """The weights for an engine of that family: a path, a registered name, or None for the registered ones. A folder
     only where they are published as several files.
@@ -153,9 +174,14 @@ def find_weights(family: str, weights: str | Path | None) -> Path:
         return _present(record)
     if not path.exists():
         raise BadFile(path, "no such weight file")
-    if path.is_dir() and gatherer(family) is None:
+    if path.is_dir() and gatherer(family) is None and not in_folder(family):
         raise BadFile(path, "is a folder, not a weight file")
     return path
+
+
+def in_folder(family: str) -> bool:
+    """Whether the weights of this family are a folder, kept as it is."""
+    return any(files.folder for files in weight_files(family))
 
 
 def gatherer(family: str) -> Callable[[Path, Path], None] | None:
@@ -165,7 +191,7 @@ def gatherer(family: str) -> Callable[[Path, Path], None] | None:
 
 def _present(record: Record) -> Path:
     path = Path(record.path)
-    if not path.is_file():
+    if not path.exists():
         raise BadFile(path, f"the weights registered as {record.name!r} are no longer there: avatar models list")
     return path
 
