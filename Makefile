@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 # Without remarks about root in a container or a newer pip; what fails is said all the same.
 PIP    := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q
 
-.PHONY: demo test test-wheel test-slow test-all coverage docs lint clean
+.PHONY: demo test test-wheel test-slow test-wan test-all coverage docs lint clean
 
 $(VENV)/base.stamp: pyproject.toml
 	@"$(or $(PYTHON),false)" -c '$(FITS)' 2>/dev/null || \
@@ -38,7 +38,12 @@ test-wheel: $(VENV)/dev.stamp
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow
 
-test-all: test test-slow
+test-wan: $(VENV)/dev.stamp
+	@echo "Installing the extra wan: about 50 MB come over the network"
+	@$(PIP) -e '.[dev,wan]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/film
+
+test-all: test test-slow test-wan
 
 coverage: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n auto --dist loadgroup --cov --cov-report=term:skip-covered | tail -n 60

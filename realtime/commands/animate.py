@@ -41,7 +41,7 @@ def command(
     size: Annotated[
         str,
         typer.Option(
-            help="480p or 720p: so many pixels in the portrait's shape (replace: the clip's); or WxH in multiples of 16."
+            help="480p or 720p: so many pixels in the portrait's shape (replace: the clip's); or WxH, by 16."
         ),
     ] = "480p",
     fps: Annotated[
@@ -120,8 +120,8 @@ def command(
         raise BadValue("--from", from_, "prepare with --prepare-only, or make a film with --from, not both at once")
     o.check_duration(duration)
     job = Job(
-        read_portrait(portrait).image, user_path(driving), mode, size, fps, duration, anyway, seed, steps, segment, overlap,
-        prompt, weights, transformer, _loras(lora or ()), memory, device, restart,
+        read_portrait(portrait).image, user_path(driving), mode, size, fps, duration, anyway, seed, steps, segment,
+        overlap, prompt, weights, transformer, _loras(lora or ()), memory, device, restart,
     )  # fmt: skip
     if plan:
         for name, words in maker.plan(job):

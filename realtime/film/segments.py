@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,7 @@ class Kept:
         try:
             with np.load(path, allow_pickle=False) as record:
                 return State(record["tail"], record["random"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise BadFile(path, "is damaged; remove it, and that segment is made again") from error
 
     def keep(self, segment: Segment, pictures: np.ndarray, state: State) -> None:

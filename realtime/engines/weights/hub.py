@@ -293,7 +293,7 @@ def _family(path: Path) -> str:
     """The family whose network is in the file. Raises BadFile, MissingExtra."""
     with _torch():
         for files in weight_files():
-            if family := files.family_of(path):
+            if files.folder == path.is_dir() and (family := files.family_of(path)):
                 return family
         from realtime.engines.weights.reader import read_state
 

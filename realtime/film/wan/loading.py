@@ -125,9 +125,7 @@ def embedding(folder: Path, prompt: str) -> Tensor:
         from diffusers import WanAnimatePipeline
 
         others = dict.fromkeys(("transformer", "vae", "image_encoder", "image_processor", "scheduler"))
-        pipe: Any = WanAnimatePipeline.from_pretrained(
-            folder, dtype=_stored(folder), local_files_only=True, **others
-        )
+        pipe: Any = WanAnimatePipeline.from_pretrained(folder, dtype=_stored(folder), local_files_only=True, **others)
         with torch.inference_mode():
             made, _ = pipe.encode_prompt(prompt, do_classifier_free_guidance=False, max_sequence_length=_WORDS)
     make_folder(path.parent)

@@ -143,7 +143,11 @@ class WanMaker:
         """Steps, segment length and overlap. Raises BadValue where anything in the job cannot be."""
         if job.mode not in self.modes:
             raise BadValue("--mode", job.mode, " or ".join(self.modes))
-        steps, length, overlap = job.steps or STEPS, job.length or SEGMENT, job.overlap or OVERLAP
+        steps = STEPS if job.steps is None else job.steps
+        length = SEGMENT if job.length is None else job.length
+        overlap = OVERLAP if job.overlap is None else job.overlap
+        if job.device not in ("auto", "cpu", "cuda"):
+            raise BadValue("--device", job.device, "auto, cpu or cuda")
         if not 1 <= steps <= 200:
             raise BadValue("--steps", steps, "from 1 to 200; 20 is the authors', 4 to 10 go with a distillation LoRA")
         if overlap not in (1, 5):
@@ -184,8 +188,6 @@ class WanMaker:
     def _device(self, job: Job) -> str:
         import torch
 
-        if job.device not in ("auto", "cpu", "cuda"):
-            raise BadValue("--device", job.device, "auto, cpu or cuda")
         if job.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         if job.device == "cuda" and not torch.cuda.is_available():

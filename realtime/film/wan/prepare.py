@@ -187,10 +187,10 @@ def _seen(image: np.ndarray, person: Person | None, counted: bool) -> Seen:
         faces = tuple(sorted((float(np.ptp(face[:, 1])) for face in find_faces(image)), reverse=True))
     if person is None:
         return Seen(None, 0.0, faces)
-    return Seen(person.light(), _flatness(image, person.outline), faces)
+    return Seen(person.light(), flatness(image, person.outline), faces)
 
 
-def _flatness(image: np.ndarray, outline: np.ndarray) -> float:
+def flatness(image: np.ndarray, outline: np.ndarray) -> float:
     """Share of the person's pixels that have no grain: films have some everywhere, drawings hardly any."""
     scale = min(1.0, 640 / max(image.shape))
     grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
