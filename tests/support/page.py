@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
-from realtime.engines import load_engine
+from realtime.engines import Engine, load_engine
 from realtime.media.portraits import builtin_portrait, builtin_portraits
 from realtime.server.common.limits import Limits
 from realtime.server.hosting.gallery import GalleryPortrait
@@ -16,13 +17,13 @@ from tests.support.server import Running
 SIZE = 256
 
 
-def studio(**limits) -> Studio:
+def studio(make: Callable[[], Engine] = lambda: load_engine("mesh", size=SIZE), **limits) -> Studio:
     portraits = [GalleryPortrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()[:2]]
     settings = StudioSettings(Limits(**{"sessions": 4, "requests_per_s": 1000, **limits}))
-    return Studio(lambda: load_engine("mesh", size=SIZE), portraits, settings)
+    return Studio(make, portraits, settings)
 
 
-def open_page(context, server: Running, path: str = "/"):
+def open_page(context, server: Running, path: str = "/", timeout: int = 20000):
     """A page that is live; what its console complained about is kept in `troubles`."""
     page = context.new_page()
     page.set_default_timeout(10000)
@@ -30,7 +31,7 @@ def open_page(context, server: Running, path: str = "/"):
     page.on("console", lambda m: m.type == "error" and page.troubles.append(m.text))
     page.on("pageerror", lambda error: page.troubles.append(str(error)))
     page.goto(server.url + path)
-    live(page)
+    live(page, timeout)
     return page
 
 
@@ -39,9 +40,9 @@ def wait_js(page, expression: str, timeout: int = 10000) -> None:
     until(lambda: page.evaluate(expression), timeout / 1000, expression)
 
 
-def live(page) -> None:
-    wait_js(page, "document.querySelector('#status').textContent === 'Live'", timeout=20000)
-    wait_js(page, "document.querySelector('#avatar').videoWidth > 0", timeout=20000)
+def live(page, timeout: int = 20000) -> None:
+    wait_js(page, "document.querySelector('#status').textContent === 'Live'", timeout)
+    wait_js(page, "document.querySelector('#avatar').videoWidth > 0", timeout)
 
 
 def frames_decoded(page) -> int:
