@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from realtime.engines.mesh.beyond import continue_beyond
+from realtime.engines.mesh.creases import Creases, prepare_creases
 from realtime.engines.mesh.curves import opening
 from realtime.engines.mesh.eyes import EYE_RINGS, ZOOM, Eye, coverage, magnify, prepare_eyes
 from realtime.engines.mesh.framing import FramedPortrait
@@ -51,6 +52,7 @@ class PreparedPortrait:
     eyes: tuple[Eye, ...]
     mouth: Mouth
     shade: Shade
+    creases: Creases
     warnings: tuple[str, ...] = ()
 
     @property
@@ -128,6 +130,7 @@ def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPor
         eyes=tuple(prepare_eyes(picture, landmarks, pose)),
         mouth=prepare_mouth(picture, landmarks, pose),
         shade=Shade.of(shape, pose),
+        creases=prepare_creases(picture, landmarks, pose.scale),
         warnings=framed.warnings,
     )
 

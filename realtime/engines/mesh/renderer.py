@@ -25,6 +25,7 @@ class MeshRenderer:
         """
         points, depth = move_mesh(portrait, shape, pose, hair)
         out = self._warp.draw(portrait, points, depth)
+        portrait.creases.draw(out, shape, portrait.shape, pose)
         for eye in portrait.eyes:
             eye.draw(out, shape, portrait.pose, pose)
         portrait.mouth.draw(out, shape, pose)

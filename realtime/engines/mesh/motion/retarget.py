@@ -206,10 +206,11 @@ class Retargeter:
         knee = np.where(amounts > 0, self._dictionary.hi, -self._dictionary.lo)
         knee = np.maximum(knee * (1.2 if base.absolute else 1.0), 0.5)
         limited = soft_limit(amounts, knee, room * knee)
+        if not base.smile.any():
+            return limited
         more = (base.smile > 0) & (amounts > 0)
-        if more.any():
-            own, knee = base.smile[more], SMILE_ROOM * knee[more]
-            limited[more] = soft_limit(own + limited[more], knee, 1.5 * knee) - soft_limit(own, knee, 1.5 * knee)
+        own, knee = base.smile[more], SMILE_ROOM * knee[more]
+        limited[more] = soft_limit(own + limited[more], knee, 1.5 * knee) - soft_limit(own, knee, 1.5 * knee)
         for side in SIDES:  # whose corners of the mouth drop does not smile
             dropped = smoothstep(0.0, FROWN, -float(limited[INDEX[f"corner_up_{side}"]]))
             mine = [INDEX[f"{name}_{side}"] for name in SMILE_PARTS]
@@ -227,11 +228,14 @@ class Retargeter:
     def _round_lips(face: np.ndarray) -> None:
         """An opening that is high for its width is round to its corners, which the tracker draws as points."""
         right, left = face[list(fm.INNER_CORNERS), 0]
-        gaps = face[_LOWER_LIP, 1] - face[_UPPER_LIP, 1]
         half = max((left - right) / 2, 1e-6)
-        along = ((face[_LOWER_LIP, 0] + face[_UPPER_LIP, 0]) / 2 - (left + right) / 2) / half
+        gaps = face[_LOWER_LIP, 1] - face[_UPPER_LIP, 1]
         middle = gaps[len(gaps) // 2]
-        round_ = smoothstep(*ROUND, float(middle / (2 * half))) * middle * np.sqrt(np.maximum(1 - along**2, 0.0))
+        much = smoothstep(*ROUND, float(middle / (2 * half)))
+        if much == 0.0:
+            return
+        along = ((face[_LOWER_LIP, 0] + face[_UPPER_LIP, 0]) / 2 - (left + right) / 2) / half
+        round_ = much * middle * np.sqrt(np.maximum(1 - along**2, 0.0))
         more = np.maximum(round_ - gaps, 0.0) / 2
         face[_UPPER_LIP_ROWS, 1] -= _ROUNDED[:, None] * more
         face[_LOWER_LIP_ROWS, 1] += _ROUNDED[:, None] * more
