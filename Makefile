@@ -6,16 +6,20 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 # Without remarks about root in a container or a newer pip; what fails is said all the same.
 PIP    := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q
+# The same, with a line for each library as it is fetched.
+SAYING := $(subst install -q,install --progress-bar off,$(PIP))
 
 .PHONY: demo test test-wheel test-slow test-wan test-all coverage docs lint clean
 
 $(VENV)/base.stamp: pyproject.toml
 	@"$(or $(PYTHON),false)" -c '$(FITS)' 2>/dev/null || \
 	  { echo "Python 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.11"; exit 2; }
-	@echo "Installing into $(VENV): a minute or two"
+	@echo "1 of 3: an environment of its own in $(VENV), with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --upgrade pip
-	@$(PIP) -e '.[serve]'
+	@echo "2 of 3: the libraries, about 400 MB: one to three minutes, by the network"
+	@$(SAYING) -e '.[serve,vcam]'
+	@echo "3 of 3: done; next time this takes no time"
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp

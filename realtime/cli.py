@@ -102,6 +102,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if lacks_memory(error):
             return _say(error, str(NoMemory()), 1)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            return 2  # the help is shown, which says all
         message = getattr(error, "format_message", None)
         if callable(message):  # wrong usage, as Typer found it
             hint = f" (see: avatar {called} --help)" if called else ""

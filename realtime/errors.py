@@ -27,6 +27,8 @@ import difflib
 import errno
 from collections.abc import Iterable
 
+from realtime.extras import install_command
+
 
 class AvatarError(Exception):
     """Base of all errors raised on purpose. `exit_code` is what the command line ends with."""
@@ -107,16 +109,23 @@ class BadPortrait(UsageError):
         return f"{self.path}: {self.reason}" if self.path is not None else f"It cannot be a portrait: {self.reason}"
 
 
-class UnknownName(UsageError):
-    """`name` is not one of the known `choices` of this `kind`; the nearest one is suggested."""
+MOST_LISTED = 20
+"""Of more choices than this only the nearest are named."""
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
-        self.kind, self.name, self.choices = kind, name, sorted(choices)
+
+class UnknownName(UsageError):
+    """`name` is not one of the known `choices` of this `kind`; the nearest are suggested. where: what lists them all,
+    where they are too many for a sentence."""
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str], where: str = "") -> None:
+        self.kind, self.name, self.choices, self.where = kind, name, sorted(choices), where
 
     def __str__(self) -> str:
-        near = difflib.get_close_matches(self.name, self.choices, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"there is no {self.kind} called {self.name!r}.{hint} Known: {', '.join(self.choices)}"
+        many = len(self.choices) > MOST_LISTED and self.where
+        near = difflib.get_close_matches(self.name.lower(), self.choices, n=3 if many else 1, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        known = f"All {len(self.choices)}: {self.where}" if many else f"Known: {', '.join(self.choices)}"
+        return f"there is no {self.kind} called {self.name!r}.{hint} {known}"
 
 
 class MissingExtra(UsageError):
@@ -126,7 +135,7 @@ class MissingExtra(UsageError):
         self.what, self.library, self.extra = what, library, extra
 
     def __str__(self) -> str:
-        return f"{self.what} needs {self.library}: pip install 'realtime-avatar[{self.extra}]'"
+        return f"{self.what} needs {self.library}: {install_command(self.extra)}"
 
 
 class DeviceError(AvatarError):

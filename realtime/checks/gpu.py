@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from realtime.extras import install_command
+
 Status = Literal["ok", "warn", "missing"]
+LIA = "lia, lia-x"
+"""Name of the row that says how these engines run."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,8 @@ def frame_path(findings: list[Finding]) -> Finding:
     for finding in findings:
         if finding.status == "missing":
             where = "on the CPU" if finding.name in ("driver", "pytorch") else "on the GPU, eagerly"
-            detail = f"LIA and LIA-X run {where}: {finding.name}: {finding.detail}"
-            return Finding("frame path", "warn", detail, finding.cure)
-    return Finding("frame path", "ok", "LIA and LIA-X run as one CUDA graph per frame, on own kernels")
+            return Finding(LIA, "warn", f"run {where}, because {finding.detail}", finding.cure)
+    return Finding(LIA, "ok", "run on the GPU as one CUDA graph per frame, on own kernels")
 
 
 def driver(load: Callable[[str], Any] = ctypes.CDLL) -> Finding:
@@ -57,7 +60,7 @@ def driver(load: Callable[[str], Any] = ctypes.CDLL) -> Finding:
     try:
         library = load(name)
     except OSError:
-        return Finding("driver", "missing", f"no NVIDIA driver ({name} is not there)", "install the NVIDIA driver")
+        return Finding("driver", "missing", f"there is no NVIDIA driver ({name})", "install the NVIDIA driver")
     version = ctypes.c_int(0)
     library.cuDriverGetVersion(ctypes.byref(version))
     if version.value < 12000:
@@ -70,7 +73,7 @@ def pytorch() -> Finding:
     """PyTorch, built for CUDA, that sees a device."""
     if find_spec("torch") is None:
         extra = "cuda12" if "up to 12" in driver().detail else "cuda13"
-        return Finding("pytorch", "missing", "PyTorch is not installed", f"pip install 'realtime-avatar[{extra}]'")
+        return Finding("pytorch", "missing", "PyTorch is not installed", install_command(extra))
     import torch
 
     if not torch.backends.cuda.is_built():
@@ -94,7 +97,7 @@ def cupy() -> Finding:
 
     wanted = "13" if (torch.version.cuda or "").startswith("13") else "12"
     installed = [n for n in ("cupy-cuda12x", "cupy-cuda13x", "cupy-cuda11x", "cupy") if _version(n)]
-    cure = f"pip install 'realtime-avatar[cuda{wanted}]'"
+    cure = install_command(f"cuda{wanted}")
     if not installed:
         return Finding("cupy", "missing", "CuPy is not installed; own kernels are not used", cure)
     if len(installed) > 1:

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from realtime.extras import install_command
 from realtime.families import FAMILIES, target
 from realtime.home import home as home_folder
 
@@ -115,7 +116,7 @@ def virtual_camera() -> Check:
     from realtime.sinks.virtual_camera import how_to_make_one, loopback_devices
 
     if find_spec("pyvirtualcam") is None:
-        cure = "pip install 'realtime-avatar[vcam]'"
+        cure = install_command("vcam")
         return Check("virtual camera", "missing", "pyvirtualcam is not installed", cure)
     if sys.platform.startswith("linux"):
         devices = loopback_devices()
@@ -166,21 +167,19 @@ def gpu() -> Check:
 def torch() -> Check:
     """What the neural engines run on."""
     if find_spec("torch") is None:
-        return Check(
-            "torch", "warn", "not installed; only the neural engines need it", "pip install 'realtime-avatar[torch]'"
-        )
+        return Check("torch", "warn", "not installed; only the neural engines need it", install_command("torch"))
     import torch as library
 
     if library.cuda.is_available():
         return Check("torch", "ok", f"{library.__version__} with CUDA {library.version.cuda}")
-    cure = "pip install 'realtime-avatar[cuda12]'" if shutil.which("nvidia-smi") else ""
+    cure = install_command("cuda12") if shutil.which("nvidia-smi") else ""
     return Check("torch", "warn", f"{library.__version__} on the CPU: CUDA is not available", cure)
 
 
 def cupy() -> Check:
     """What compiles the project's own CUDA kernels."""
     if find_spec("cupy") is None:
-        cure = "pip install 'realtime-avatar[cuda12]'"
+        cure = install_command("cuda12")
         return Check("cupy", "warn", "not installed; own CUDA kernels are not used", cure if _has_gpu() else "")
     import cupy as library
 
@@ -197,7 +196,7 @@ def rates() -> list[Check]:
     """What rate the engines that say so can be expected to have."""
     saying = {name: family.rate for name, family in FAMILIES.items() if family.rate}
     if find_spec("torch") is None:
-        return [Check(name, "warn", "needs torch", "pip install 'realtime-avatar[torch]'") for name in saying]
+        return [Check(name, "warn", "needs torch", install_command("torch")) for name in saying]
     import torch as library
 
     cuda = library.cuda.is_available()
@@ -210,7 +209,7 @@ def frame_path() -> Check:
     from realtime.checks.gpu import describe_gpu
 
     found = describe_gpu()[-1]
-    return Check(found.name, found.status, found.detail, found.cure)
+    return Check(found.name, found.status, found.detail, found.cure if _has_gpu() or _nvidia_hardware() else "")
 
 
 def server() -> Check:
@@ -218,14 +217,14 @@ def server() -> Check:
     lacking = [name for name in SERVER_PACKAGES if _version(name) is None]
     if lacking:
         names = ", ".join(lacking)
-        return Check("server", "missing", f"not installed: {names}", "pip install 'realtime-avatar[serve]'")
+        return Check("server", "missing", f"not installed: {names}", install_command("serve"))
     return Check("server", "ok", ", ".join(f"{name} {_version(name)}" for name in SERVER_PACKAGES))
 
 
 def live_video() -> Check:
     """Which encoder the server's video uses, by measurement at 512 x 512."""
     if _version("aiortc") is None:
-        return Check("live video", "missing", "aiortc is not installed", "pip install 'realtime-avatar[serve]'")
+        return Check("live video", "missing", "aiortc is not installed", install_command("serve"))
     from realtime.server.rtc import encoders
 
     times = {name: ms for name, ms in encoders.report().items() if ms is not None}

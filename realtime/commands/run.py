@@ -91,7 +91,11 @@ def command(
         if panel is not None:
             panel.control = pipeline.control
         into = ", ".join(s.name for s in sinks)
-        run_session(pipeline, quiet, f"{driving.name} drives {pictures[0].name} into {into}; Ctrl-C ends it")
+        shown = Path(pictures[0].name).name
+        run_session(pipeline, quiet, f"{driving.name} drives {shown} into {into}; Ctrl-C ends it")
+    for file in sinks if not quiet else ():
+        if file.made:
+            print(file.made)
 
 
 def _panel(

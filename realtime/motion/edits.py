@@ -61,7 +61,7 @@ def find_direction(name: str, directions: Sequence[Direction]) -> Direction:
         for direction in directions:
             if direction.index == int(wanted):
                 return direction
-    raise UnknownName("direction", name, (d.name for d in directions))
+    raise UnknownName("direction", name, (d.name for d in directions), "avatar directions lists them")
 
 
 def check_amount(direction: Direction, amount: float) -> float:

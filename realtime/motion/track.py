@@ -176,6 +176,8 @@ class MotionTrack:
     @classmethod
     def load(cls, path: str | Path) -> MotionTrack:
         """Read a file. Raises BadFile with what is wrong with it."""
+        if not Path(path).exists():
+            raise BadFile(path, "there is no such motion track; avatar encode makes one, motion:builtin is built in")
         try:
             size = Path(path).stat().st_size
             if size > MOST_BYTES:

@@ -60,6 +60,8 @@ class Sink(Protocol):
     """Set by the pipeline: whether all pictures that should come have come. A file asks it in `close`."""
     kept: str
     """After `close`: a sentence about what is left of a file that is not complete; empty for all else."""
+    made: str
+    """After `close`: a sentence about the file that is complete; empty for all else."""
 
     def check(self) -> None:
         """Raise BadFile, BadValue, DeviceError or MissingExtra for what can be known without heavy work."""
@@ -83,6 +85,7 @@ class SinkBase:
     name = "sink"
     on_main_thread = False
     kept = ""
+    made = ""
 
     def __init__(self, options: SinkOptions) -> None:
         self.options = options

@@ -142,6 +142,8 @@ class FileSink(SinkBase):
             draft.drop()
         elif not self._failed and self.complete():
             draft.finish()
+            seconds = float(self._last_tick * TIME_BASE) + self._period
+            self.made = f"{self.path}: {self.written} frames, {seconds:.1f} s"
         elif not self._failed:
             self.kept = f"{self._partial(draft)} holds the first {self.written} frames"
 

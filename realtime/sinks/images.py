@@ -37,3 +37,6 @@ class ImagesSink(SinkBase):
             image = marked(image)
         write_picture(self.folder / f"{self.written:06d}.png", image)
         self.written += 1
+
+    def close(self) -> None:
+        self.made = f"{self.folder}: {self.written} pictures" if self.written else ""

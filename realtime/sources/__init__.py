@@ -180,6 +180,8 @@ def parse_source(spec: str) -> tuple[str, str]:
     if path.is_dir():
         raise BadFile(spec, "is a folder; a source is a video, a picture or a camera")
     if not path.exists():
+        if spec == "builtin":
+            raise BadFile(spec, "no such file; the built-in motion track is motion:builtin")
         if re.fullmatch(r"[a-z]+(:.*)?", spec) and not path.suffix:
             raise UnknownName("source", kind, ["camera", "motion", "PATH", "URL"])
         raise BadFile(spec, "no such file")

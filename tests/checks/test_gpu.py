@@ -22,7 +22,7 @@ def test_a_machine_without_a_driver_is_told_exactly_that():
     assert "driver" in finding.detail
     path = frame_path([finding])
     assert path.status == "warn"
-    assert "on the CPU" in path.detail
+    assert path.detail == f"run on the CPU, because {finding.detail}"
 
 
 class Driver:
@@ -48,7 +48,7 @@ def test_the_first_thing_that_is_missing_decides(monkeypatch):
     monkeypatch.setattr(gpu, "cupy", lambda: Finding("cupy", "missing", "CuPy is not installed", "pip install x"))
     monkeypatch.setattr(gpu, "own_kernels", lambda: pytest.fail("looked at kernels without CuPy"))
     findings = describe_gpu()
-    assert [f.name for f in findings] == ["driver", "pytorch", "cupy", "frame path"]
+    assert [f.name for f in findings] == ["driver", "pytorch", "cupy", gpu.LIA]
     assert findings[-1].cure == "pip install x"
     assert "on the GPU, eagerly" in findings[-1].detail
 

@@ -134,6 +134,24 @@ def test_run_plays_a_clip_into_several_sinks(place: Path, capsys) -> None:
     assert len(list((place / "frames").iterdir())) >= 1
 
 
+def test_run_says_what_drives_what_and_which_files_it_has_written(place: Path, capsys) -> None:
+    portrait = str(place / "face.png")
+    sinks = ["--sink", "null", "--sink", "file:live.mp4", "--sink", "images:frames"]
+    assert run(["run", "--source", "clip.mp4", "--portrait", portrait, *sinks, *FAKE]) == 0
+    said = capsys.readouterr()
+    assert "clip.mp4 drives face.png into" in said.err
+    frames = frames_in(place / "live.mp4")[0]
+    assert f"live.mp4: {frames} frames, " in said.out
+    assert f"frames: {len(list((place / 'frames').iterdir()))} pictures" in said.out
+
+
+def test_models_alone_shows_its_help_and_no_complaint(capsys) -> None:
+    assert run(["models"]) == 2
+    said = capsys.readouterr()
+    assert "pull" in said.out
+    assert "avatar:" not in said.err
+
+
 def test_encode_then_render_from_the_track(place: Path, capsys) -> None:
     assert run(["encode", "clip.mp4", "-o", "clip.motion", "--engine", "fake"]) == 0
     assert "20 frames at 25 fps, 1 without a face" in capsys.readouterr().out
@@ -286,6 +304,8 @@ MISTAKES = [
     (["render"], "clip.mp4 -o out.gif", "must end in"),
     (["render"], "clip.mp4 -o no/such/out.mp4", "there is no folder"),
     (["render"], "camera -o out.mp4", "avatar run"),
+    (["render"], "builtin -o out.mp4", "the built-in motion track is motion:builtin"),
+    (["run"], "--sink null --source motion:nothere", "nothere: there is no such motion track"),
     (["edit"], "face.png -o face.png", "the portrait itself"),
     (["edit"], "face.png -o out.gif", "must end in"),
     (["edit"], "face.png --engine fake --set yaw=2% --set smile=3deg -o out.png", "a plain number"),

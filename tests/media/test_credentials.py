@@ -42,4 +42,4 @@ def test_files_that_hold_none_are_refused_before_any_work(tmp_path):
 def test_without_the_library_the_extra_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "c2pa", None)
     assert run([*FILM, "-o", str(tmp_path / "out.mp4")]) == 2
-    assert "realtime-avatar[c2pa]" in capsys.readouterr().err
+    assert "[c2pa]" in capsys.readouterr().err

@@ -64,6 +64,16 @@ def test_unknown_names_get_a_suggestion():
         parse_settings(["smlie=1"], DIRECTIONS)
 
 
+def test_of_many_names_the_nearest_are_given_and_where_the_rest_is():
+    many = [Direction(f"{part}_{n}", n, -1, 1) for n, part in enumerate(["smile", "smirk", *["brow"] * 60])]
+    with pytest.raises(UnknownName) as caught:
+        find_direction("smile_1", many)
+    said = str(caught.value)
+    assert "Did you mean 'smile_0' or" in said
+    assert said.endswith("All 62: avatar directions lists them")
+    assert "brow_40" not in said
+
+
 def test_directions_are_found_by_name_in_any_spelling_or_by_number():
     assert find_direction("Gaze-X", DIRECTIONS).name == "gaze_x"
     assert find_direction("4", DIRECTIONS).name == "blink"
