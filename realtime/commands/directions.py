@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from realtime.commands import options as o
-from realtime.commands.terminal import progress
+from realtime.commands.terminal import progress, say_warnings
 from realtime.engines import Engine
 from realtime.engines.choose import BUILTIN, engine_settings, make_engine, read_portrait
 from realtime.errors import BadValue
@@ -61,6 +61,7 @@ def command(
     picture = read_portrait(portrait) if output is not None else None
     loaded = make_engine(settings, picture)
     try:
+        say_warnings(loaded)
         chosen = [d for d in loaded.directions if only is None or only in (d.group, d.name)]
         if not chosen:
             parts = ", ".join(sorted({d.group for d in loaded.directions}))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from realtime.commands import options as o
-from realtime.commands.terminal import say
+from realtime.commands.terminal import say, say_warnings
 from realtime.engines.choose import BUILTIN, engine_settings, make_engine, read_portrait
 from realtime.errors import BadFile
 from realtime.home import user_path
@@ -44,6 +44,7 @@ def command(
     picture = read_portrait(portrait)
     loaded = make_engine(settings, picture)
     try:
+        say_warnings(loaded)
         from realtime.media.watermark import marked
         from realtime.motion.edits import parse_settings
         from realtime.sheets.contact import edited_portrait

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from realtime.engines import Engine
 from realtime.session.control import Notice
 from realtime.session.local import Pipeline
 
@@ -23,6 +24,12 @@ PLAIN_LINE_EVERY = 5.0
 def say(text: str) -> None:
     """One line on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_warnings(engine: Engine) -> None:
+    """What the engine warns of in its portrait: a head turned far, a face cut by the border."""
+    for sentence in getattr(engine, "warnings", ()):
+        say(f"! portrait: {sentence}")
 
 
 def run_session(pipeline: Pipeline, quiet: bool = False, greeting: str = "") -> None:

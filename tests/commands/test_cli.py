@@ -20,7 +20,7 @@ from realtime.families import FAMILIES
 from realtime.media.pictures import read_picture, write_picture
 from realtime.motion.track import MotionTrack
 from realtime.settings import EngineSettings
-from tests.support import FAKE_FAMILY, plain, write_clip
+from tests.support import FAKE_FAMILY, FakeEngine, plain, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ["--engine", "fake", "--size", "64"]
@@ -167,6 +167,13 @@ def test_edit_writes_one_picture(place: Path, capsys) -> None:
     assert run(["edit", "face.png", "--set", "smile=0.25", "-o", "out.png", "--no-mark", *FAKE]) == 0
     assert tuple(read_picture(place / "out.png")[5, 5]) == (120 + 64, 120, 120)
     assert "smile=0.25" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["edit", "face.png"], ["directions", "--portrait", "face.png"]])
+def test_what_an_engine_warns_of_in_a_portrait_is_said(place: Path, capsys, monkeypatch, command: list[str]) -> None:
+    monkeypatch.setattr(FakeEngine, "warnings", ("the head is turned",), raising=False)
+    assert run([*command, "-o", "out.png", *FAKE]) == 0
+    assert "! portrait: the head is turned" in capsys.readouterr().err
 
 
 def test_directions_as_table_json_and_sheet(place: Path, capsys) -> None:
@@ -344,7 +351,6 @@ def test_no_file_is_left_behind_by_a_mistake(place: Path, capsys) -> None:
     ],
 )
 def test_a_folder_that_takes_no_files_is_told_before_any_work(place: Path, capsys, monkeypatch, arguments) -> None:
-    from tests.support import FakeEngine
 
     monkeypatch.setattr(FakeEngine, "render", lambda self, code: pytest.fail("something was rendered"))
     assert "cannot be written" in sentence(capsys, 2, arguments.split())
@@ -360,7 +366,6 @@ def test_asking_whether_a_file_can_be_written_changes_nothing(tmp_path: Path) ->
 
 
 def test_a_failure_while_running_is_exit_code_1(place: Path, capsys, monkeypatch) -> None:
-    from tests.support import FakeEngine
 
     monkeypatch.setattr(FakeEngine, "render", lambda self, code: 1 / 0)
     command = ["render", "clip.mp4", "--portrait", "face.png", "-o", "out.mp4", *FAKE]
