@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks import BENCHMARKS
-from realtime.errors import AvatarError, UnknownName
+from realtime.errors import AvatarError, BadValue, UnknownName
 
 
 def first_line(module: ModuleType) -> str:
@@ -57,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise UnknownName("benchmark", name, BENCHMARKS)
         module = importlib.import_module(BENCHMARKS[name])
         options = parser_for(name, module).parse_args(rest)
+        if options.plot and not any(hasattr(module, way) for way in ("main", "plot", "figure")):
+            raise BadValue("--plot", options.plot, f"{name} draws no picture")
         if hasattr(module, "main"):
             return module.main(options)
         return _measure(name, module, options, rest)
@@ -93,12 +95,10 @@ def _measure(name: str, module: ModuleType, options: argparse.Namespace, rest: l
 def _draw(module: ModuleType, result: Any, path: str) -> None:
     if hasattr(module, "plot"):
         module.plot(result, path)
-    elif hasattr(module, "figure"):
+    else:
         from benchmarks.report.figures import save
 
         save(module.figure(result), path)
-    else:
-        return
     print(f"picture: {path}")
 
 

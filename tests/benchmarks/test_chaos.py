@@ -75,6 +75,14 @@ def test_an_unknown_fault_is_wrong_usage():
         chaos.run(parser_for("chaos", chaos).parse_args(["--only", "flood"]))
 
 
+def test_a_picture_that_is_not_drawn_is_not_promised(capsys, monkeypatch):
+    from benchmarks.__main__ import main
+
+    monkeypatch.setattr(chaos, "run", lambda options: pytest.fail("it ran"))
+    assert main(["chaos", "--plot", "chaos.svg"]) == 2
+    assert "chaos draws no picture" in capsys.readouterr().err
+
+
 def test_datagrams_are_of_every_kind():
     draw = random.Random(1)
     made = [attack.garbage(draw) for _ in range(500)]
