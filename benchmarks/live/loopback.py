@@ -44,7 +44,7 @@ def offer_loopback() -> None:
 
 @contextlib.contextmanager
 def child(
-    arguments: Sequence[str], health: str, patience: float = 60, environment: Mapping[str, str] | None = None
+    arguments: Sequence[str], health: str, patience: float = 180, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen]:
     """`python ARGUMENTS` in a process of its own; entered when the address `health` answers, ended on leaving.
 
