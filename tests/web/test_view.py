@@ -219,7 +219,12 @@ def test_a_transparent_view_has_no_rim(chrome, server, own):
     context = chrome.new_context()
     page = context.new_page()
     page.goto(f"{server.url}/view/{'x' * 24}")
-    alphas, *seen = page.evaluate(MIXED, [list(own), list(GREEN)])
+    check_rim(own, *page.evaluate(MIXED, [list(own), list(GREEN)]))
+    context.close()
+
+
+def check_rim(own, alphas, *seen) -> None:
+    """What `MIXED` gives of one colour: over black and over white it looks as if it stood there."""
     alpha = np.array(alphas).reshape(128, 128, 1)
     edge = ((alpha > 0.1) & (alpha < 0.9))[..., 0]
     for ground, pixels in zip((0.0, 255.0), seen, strict=True):
@@ -229,4 +234,3 @@ def test_a_transparent_view_has_no_rim(chrome, server, own):
         assert np.abs(off.mean(axis=0)).max() < 16, f"a rim over {ground:.0f}"
         assert np.abs(off).mean() < 18
         assert (off[:, 1] - off[:, [0, 2]].mean(axis=1)).mean() < 8, "a green rim"
-    context.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.live.clients.screen import screen
 from benchmarks.live.clients.seen import Absent
 from realtime.errors import ConnectionLost
 
@@ -22,6 +24,7 @@ PREFERENCES = {
     "media.peerconnection.ice.loopback": True,
     "media.peerconnection.ice.obfuscate_host_addresses": False,
     "media.autoplay.default": 0,
+    "webgl.force-enabled": True,
     "network.dns.disabled": True,
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
@@ -63,20 +66,28 @@ class Page:
 
 
 @contextlib.contextmanager
-def firefox() -> Iterator[Page]:
-    """A Firefox with a made-up camera. Raises Absent."""
+def firefox(window: bool = False) -> Iterator[Page]:
+    """A Firefox with a made-up camera. window: it has one, on a screen in memory: WebGL wants that. Raises Absent."""
     path = shutil.which("firefox-esr") or shutil.which("firefox")
     if path is None:
         raise Absent("Firefox", "is not installed", "On Debian: apt-get install firefox-esr")
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
 
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+        screen() if window else contextlib.nullcontext("") as shown,
+    ):
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in PREFERENCES.items()]
         (Path(profile) / "user.js").write_text("\n".join(lines), encoding="utf-8")
         log = Path(profile) / "said"
-        command = [path, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
-        with log.open("w") as out, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=out) as process:
+        command = [path, "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
+        command += [] if window else ["--headless"]
+        seen = {**os.environ, "DISPLAY": shown, "LIBGL_ALWAYS_SOFTWARE": "1"} if window else None
+        with (
+            log.open("w") as out,
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=out, env=seen) as process,
+        ):
             try:
                 with connect(_address(process, log), max_size=None) as socket:
                     yield Page(socket)

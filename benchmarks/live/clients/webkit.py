@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.live.clients.screen import screen
 from benchmarks.live.clients.seen import Absent
 from benchmarks.live.loopback import free_port
 from realtime.errors import ConnectionLost
 
 PACKAGES = ("webkit2gtk-driver", "xvfb")
-SCREEN = ":97"
 
 
 class Page:
@@ -74,11 +74,11 @@ def webkit() -> Iterator[Page]:
         raise Absent("WebKit", "is not installed", f"On Debian: apt-get install {' '.join(PACKAGES)}")
     port = free_port()
     with contextlib.ExitStack() as stack:
-        screen = os.environ.get("DISPLAY") or stack.enter_context(_screen())
+        shown = os.environ.get("DISPLAY") or stack.enter_context(screen())
         process = stack.enter_context(
             subprocess.Popen(
                 [driver, f"--port={port}"],
-                env={**os.environ, "DISPLAY": screen},
+                env={**os.environ, "DISPLAY": shown},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
@@ -98,17 +98,3 @@ def _begun(address: str, browser: str) -> Page:
             if time.monotonic() > until:
                 raise Absent("WebKit", "does not start") from error
             time.sleep(0.2)
-
-
-@contextlib.contextmanager
-def _screen() -> Iterator[str]:
-    """A screen in memory: its name. Raises Absent."""
-    if shutil.which("Xvfb") is None:
-        raise Absent("WebKit", "has no screen here", "On Debian: apt-get install xvfb")
-    command = ["Xvfb", SCREEN, "-screen", "0", "1280x1024x24"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        time.sleep(1.0)
-        try:
-            yield SCREEN
-        finally:
-            process.terminate()
