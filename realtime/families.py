@@ -29,6 +29,7 @@ class Family:
     rate: says for people what rate to expect on a device ("cpu", "cuda"), where that needs saying; imports torch.
     oblong: it makes pictures of any width and height, not squares alone.
     live: the engine takes the option `live`: a portrait is shown at once and gets better soon after.
+    views: the engine takes more pictures of the portrait's person (`set_views`).
     about: a few words for lists.
     """
 
@@ -41,6 +42,7 @@ class Family:
     rate: str = ""
     oblong: bool = False
     live: bool = False
+    views: bool = False
     about: str = ""
 
 
@@ -76,6 +78,7 @@ FAMILIES: dict[str, Family] = {
         f"{_MESH}.motion.vocabulary:VOCABULARY",
         oblong=True,
         live=True,
+        views=True,
         about="no GPU, no weights",
     ),
 }

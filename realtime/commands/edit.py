@@ -18,6 +18,7 @@ from realtime.media.pictures import check_picture_target, write_picture
 def command(
     portrait: Annotated[str, typer.Argument(help="Picture to edit, or 'builtin'.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write: .png, .jpg or .webp.")],
+    view: o.Views = None,
     set_: o.Sets = None,
     hold_gaze: o.HoldGaze = False,
     engine: o.EngineName = "auto",
@@ -34,15 +35,18 @@ def command(
 
       avatar edit painting.jpg --set yaw=-10deg --set wink_left=1 -o wink.png
 
+      avatar edit front.jpg --view left.jpg --set yaw=-30deg -o turned.png
+
       avatar edit builtin --set mouth_open=50% -o ah.png
     """
     settings = engine_settings(engine, size, weights, device)
     o.live_settings(set_, None, False, False, False)
     check_picture_target(output)
-    if not portrait.startswith(BUILTIN) and user_path(portrait).resolve() == user_path(output).resolve():
-        raise BadFile(output, "is the portrait itself; choose another name for the output")
-    picture = read_portrait(portrait)
-    loaded = make_engine(settings, picture)
+    for given in (portrait, *(view or ())):
+        if not given.startswith(BUILTIN) and user_path(given).resolve() == user_path(output).resolve():
+            raise BadFile(output, "is the portrait itself; choose another name for the output")
+    picture, views = read_portrait(portrait), [read_portrait(item) for item in view or ()]
+    loaded = make_engine(settings, picture, views=views)
     try:
         say_warnings(loaded)
         from realtime.media.watermark import marked

@@ -21,6 +21,12 @@ from realtime.types import Direction
 Portrait = Annotated[
     str, typer.Option(help="Picture to animate: a photo or painting with one face; builtin, builtin:painting.")
 ]
+Views = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--view", help="Another picture of the portrait's person: turned, smiling. Repeats. Mesh engine only."
+    ),
+]
 EngineName = Annotated[
     str,
     typer.Option(

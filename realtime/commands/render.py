@@ -25,6 +25,7 @@ def command(
     driving: Annotated[str, typer.Argument(help="Clip or motion track that drives the portrait.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Video to write: .mp4, .mov or .mkv.")],
     portrait: o.Portrait = BUILTIN,
+    view: o.Views = None,
     engine: o.EngineName = "auto",
     size: o.Size = 512,
     set_: o.Sets = None,
@@ -53,6 +54,8 @@ def command(
 
       avatar render talk.mp4 --portrait first_frame.png --absolute -o same.mp4
 
+      avatar render talk.mp4 --portrait front.jpg --view left.jpg --view right.jpg --view smiling.jpg -o out.mp4
+
       avatar render walk.motion -o out.mp4
     """
     kind, argument = parse_source(driving)
@@ -62,14 +65,14 @@ def command(
     wanted = engine_settings(engine, size, weights, device)
     live = o.live_settings(set_, amplitude, absolute, mirror, hold_gaze)
     o.check_stats(stats)
-    o.refuse_overwriting([output, stats], [argument, portrait])
+    o.refuse_overwriting([output, stats], [argument, portrait, *(view or ())])
     if c2pa:
         check_signing(output)
     source = open_source(driving, SourceOptions(paced=False))
     audio = user_path(argument) if kind == "file" else None
     sink = open_sink(f"file:{output}", SinkOptions(live=False, audio=audio, mark=mark))
-    picture = read_portrait(portrait)
-    renderer = make_engine(wanted, picture)
+    picture, views = read_portrait(portrait), [read_portrait(item) for item in view or ()]
+    renderer = make_engine(wanted, picture, views=views)
     try:
         pipeline = Pipeline(source, renderer, [sink], settings, o.with_edits(live, set_, renderer.directions))
         asyncio.run(run_to_end(pipeline, "rendering", quiet))

@@ -12,6 +12,7 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.terminal import run_session, say
 from realtime.engines.choose import BUILTIN, PortraitFile, engine_settings, make_engine, read_portrait
+from realtime.errors import BadValue
 from realtime.session.local import Pipeline
 from realtime.settings import PipelineSettings
 from realtime.sinks import SinkOptions, open_sink
@@ -30,6 +31,7 @@ def command(
         list[str] | None,
         typer.Option(help="Picture to animate, or builtin. Repeats: the others are shown by p in the preview."),
     ] = None,
+    view: o.Views = None,
     engine: o.EngineName = "auto",
     sink: Annotated[
         list[str] | None, typer.Option(help="vcam[:DEVICE], file:OUT.mp4, images:FOLDER, preview or null. Repeats.")
@@ -61,6 +63,8 @@ def command(
 
       avatar run --ui
 
+      avatar run --portrait front.jpg --view left.jpg --view right.jpg
+
       avatar run --portrait me.jpg --portrait painting.jpg --sink preview --sink vcam
 
       avatar run --source camera:1 --sink vcam --sink file:call.mp4
@@ -74,11 +78,14 @@ def command(
     live = o.live_settings(set_, amplitude, absolute, mirror, hold_gaze)
     o.check_stats(stats)
     files = [item for item in sink or () if item.startswith("file:")]
-    o.refuse_overwriting([*files, stats], [source, *(portrait or ())])
+    o.refuse_overwriting([*files, stats], [source, *(portrait or ()), *(view or ())])
+    if view and len(portrait or ()) > 1:
+        raise BadValue("--view", view[0], "views are of one person; give one --portrait")
     pictures = [read_portrait(item) for item in portrait or [BUILTIN]]  # first: what the user named, then devices
+    views = [read_portrait(item) for item in view or ()]
     sinks = [open_sink(item, SinkOptions(fps=fps, mark=mark)) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
-    renderer = make_engine(wanted, pictures[0], live=True)
+    renderer = make_engine(wanted, pictures[0], live=True, views=views)
     with contextlib.ExitStack() as stack:
         stack.callback(renderer.close)
         panel = stack.enter_context(_panel(renderer, pictures, fps, ui_port, mark)) if ui else None

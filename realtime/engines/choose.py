@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,12 +41,22 @@ def read_portrait(spec: str) -> PortraitFile:
     return PortraitFile(read_picture(spec), spec)
 
 
-def make_engine(settings: EngineSettings, portrait: PortraitFile | None = None, *, live: bool = False) -> Engine:
+def make_engine(
+    settings: EngineSettings,
+    portrait: PortraitFile | None = None,
+    *,
+    live: bool = False,
+    views: Sequence[PortraitFile] = (),
+) -> Engine:
     """Load the engine and give it the portrait. Raises UnknownName, BadValue, BadPortrait, EngineError, ...
 
-    live: nobody shall wait for a portrait to be as good as it gets, where the engine has to choose.
+    live: nobody shall wait for a portrait to be as good as it gets, where the engine has to choose. views: more
+    pictures of the portrait's person.
     """
     name = choose_engine(settings)
+    if views and not FAMILIES[name].views:
+        able = ", ".join(n for n, family in FAMILIES.items() if family.views)
+        raise BadValue("--view", views[0].name, f"the {name} engine takes one picture; engines with views: {able}")
     options: dict[str, object] = {"size": settings.size, "device": settings.device}
     if live and FAMILIES[name].live:
         options["live"] = True
@@ -54,14 +66,32 @@ def make_engine(settings: EngineSettings, portrait: PortraitFile | None = None, 
     engine = load_engine(name, **options)
     try:
         if portrait is not None:
-            engine.set_portrait(portrait.image)
-    except BadPortrait as error:
-        engine.close()
-        raise BadPortrait(error.reason, portrait.name if portrait else None) from error
+            with _named(portrait):
+                engine.set_portrait(portrait.image)
+        if views:
+            _give_views(engine, views)
     except BaseException:
         engine.close()
         raise
     return engine
+
+
+def _give_views(engine: Any, views: Sequence[PortraitFile]) -> None:
+    """Raises BadPortrait, which names the picture."""
+    ready = []
+    for view in views:
+        with _named(view):
+            ready.append(engine.prepare_view(view.image))
+    engine.set_views(ready)
+
+
+@contextlib.contextmanager
+def _named(picture: PortraitFile) -> Iterator[None]:
+    """BadPortrait from inside names the picture."""
+    try:
+        yield
+    except BadPortrait as error:
+        raise BadPortrait(error.reason, picture.name) from error
 
 
 def choose_engine(settings: EngineSettings) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from realtime.engines.codes import TakesCodes
-from realtime.engines.mesh.framing import frame_portrait, load_picture, output_size
+from realtime.engines.mesh.framing import frame_portrait, frame_view, load_picture, output_size
 from realtime.engines.mesh.hair import HangingHair
 from realtime.engines.mesh.motion.code import DIRECTIONS, KIND, LENGTH
 from realtime.engines.mesh.motion.encoder import MeshEncoder
@@ -17,6 +17,7 @@ from realtime.engines.mesh.motion.limits import within_reach
 from realtime.engines.mesh.motion.retarget import PortraitGeometry, Retargeter
 from realtime.engines.mesh.portrait import ImprovingPortrait, PreparedPortrait, prepare_portrait
 from realtime.engines.mesh.renderer import MeshRenderer
+from realtime.engines.mesh.views import Views, prepare_view
 from realtime.engines.mesh.warp import warp_on
 from realtime.errors import BadPortrait, BadValue, EngineError
 from realtime.media.pictures import check_frame
@@ -62,6 +63,9 @@ class MeshEngine(TakesCodes):
         self._renderer = MeshRenderer(warp)
         self._live = live
         self._hair = HangingHair()
+        self._on = device
+        self._views: Views | None = None
+        self._viewed: PreparedPortrait | ImprovingPortrait | None = None
         self._portrait: PreparedPortrait | ImprovingPortrait | None = None
         self._retargeter: Retargeter | None = None
 
@@ -94,6 +98,20 @@ class MeshEngine(TakesCodes):
         self._portrait = prepared
         if was_absolute:
             self.reference = self.portrait_code
+
+    def prepare_view(self, image: np.ndarray) -> PreparedPortrait:
+        """Make another picture of the portrait's person (turned, smiling; uint8 (H, W, 3) RGB) ready for `set_views`:
+        a second or two. Raises BadPortrait, and EngineError before there is a portrait."""
+        main = self.portrait
+        if main is None:
+            raise EngineError(self.name, "no portrait is set")
+        return prepare_view(frame_view(image, (self.width, self.height), main.pose), main)
+
+    def set_views(self, views: Sequence[PreparedPortrait]) -> None:
+        """Show the head from the view that comes nearest to each motion, see `views`. They go with the portrait shown
+        now, and are left out while it is not. None: that portrait alone."""
+        self._views = Views(views, self._on) if views else None
+        self._viewed = self._portrait
 
     @property
     def portrait(self) -> PreparedPortrait | None:
@@ -136,6 +154,8 @@ class MeshEngine(TakesCodes):
         # a driver who is the person of the portrait may turn as he likes: then the truth is known
         pose = target.pose if self._is_own(self.reference) else within_reach(target.pose, portrait.pose)
         hair = self._hair.follow(pose, portrait.pose, code.captured)
+        if self._views is not None and self._viewed is self._portrait:
+            return self._views.render(self._renderer, portrait, target.face, pose, hair, code.captured)
         return self._renderer.render(portrait, target.face, pose, hair)
 
     def reset(self) -> None:

@@ -118,7 +118,26 @@ def frame_portrait(image: np.ndarray, size: int | tuple[int, int] = 512) -> Fram
     width, height = output_size(size)
     image = _checked(image)
     landmarks = _choose_face(image)
-    box = choose_frame(landmarks, (image.shape[1], image.shape[0]), width / height)
+    return _framed(image, landmarks, choose_frame(landmarks, (image.shape[1], image.shape[0]), width / height), size)
+
+
+def frame_view(image: np.ndarray, size: int | tuple[int, int], place: HeadPose) -> FramedPortrait:
+    """Frame another picture of a portrait's person so that the head is as large, and lies, as `place` says: the pose
+    of the portrait's own head. Raises BadPortrait as `frame_portrait` does."""
+    width, height = output_size(size)
+    image = _checked(image)
+    landmarks = _choose_face(image)
+    own = fit_pose(load_face_model().mean, landmarks.astype(np.float64))
+    scale = place.scale / own.scale
+    x0, y0 = own.translation[:2] + 0.5 - (place.translation[:2] + 0.5) / scale
+    return _framed(image, landmarks, (x0, y0, x0 + width / scale, y0 + height / scale), size)
+
+
+def _framed(
+    image: np.ndarray, landmarks: np.ndarray, box: tuple[float, float, float, float], size: int | tuple[int, int]
+) -> FramedPortrait:
+    """The picture, whose face has these landmarks, cut to the `box`."""
+    width, height = output_size(size)
     scale = width / (box[2] - box[0])
     margin = round(MARGIN * max(width, height))
     canvas, real = _cut(image, box, (width, height), margin)

@@ -17,14 +17,22 @@ class MeshRenderer:
         self._warp = warp or CpuWarp()
 
     def render(
-        self, portrait: PreparedPortrait, shape: np.ndarray, pose: HeadPose, hair: HeadPose | None = None
+        self,
+        portrait: PreparedPortrait,
+        shape: np.ndarray,
+        pose: HeadPose,
+        hair: HeadPose | None = None,
+        face: bool = True,
     ) -> np.ndarray:
         """The portrait with the face `shape` (478, 3; face frame) in `pose`: uint8 (H, W, 3), a new array.
 
-        hair: the pose that hanging hair follows, else the head's.
+        hair: the pose that hanging hair follows, else the head's. face: without, creases, eyes, mouth and light are left out,
+        for a picture whose head will be covered.
         """
         points, depth = move_mesh(portrait, shape, pose, hair)
         out = self._warp.draw(portrait, points, depth)
+        if not face:
+            return out
         portrait.creases.draw(out, shape, portrait.shape, pose)
         for eye in portrait.eyes:
             eye.draw(out, shape, portrait.pose, pose)
