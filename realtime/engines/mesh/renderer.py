@@ -26,8 +26,8 @@ class MeshRenderer:
     ) -> np.ndarray:
         """The portrait with the face `shape` (478, 3; face frame) in `pose`: uint8 (H, W, 3), a new array.
 
-        hair: the pose that hanging hair follows, else the head's. face: without, creases, eyes, mouth and light are left out,
-        for a picture whose head will be covered.
+        hair: the pose that hanging hair follows, else the head's. face: without, creases, eyes, mouth and light are
+        left out, for a picture whose head will be covered.
         """
         points, depth = move_mesh(portrait, shape, pose, hair)
         out = self._warp.draw(portrait, points, depth)
