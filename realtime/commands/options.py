@@ -19,7 +19,7 @@ from realtime.settings import Live
 from realtime.types import Direction
 
 Portrait = Annotated[
-    str, typer.Option(help="Picture to animate: a photo or painting with one face; builtin, builtin:painting.")
+    str, typer.Option(help="Picture to animate: a photo or painting with one face; builtin, builtin:admiral.")
 ]
 Views = Annotated[
     list[str] | None,

@@ -9,31 +9,57 @@ import numpy as np
 
 from realtime.errors import UnknownName
 
-_NAMES = ("astronaut", "painting", "sketch")
-HEAD = (slice(0, 300), slice(74, 374))
-"""The head and shoulders in the photograph (rows, columns)."""
 SIDE = 768
 """Side of a built-in portrait, pixels."""
+HEADS = {
+    "astronaut": ("astronaut.png", slice(0, 300), slice(74, 374)),
+    "admiral": ("admiral.jpg", slice(10, 440), slice(58, 488)),
+    "countess": ("countess.png", slice(None), slice(None)),
+    "composer": ("composer.png", slice(None), slice(None)),
+}
+"""By name: the file, and where in it the head and shoulders are (rows, columns)."""
+DRAWN = {"painting": "astronaut", "sketch": "admiral"}
+"""By name: the portrait that it is drawn from."""
+PAPER = (218, 230, 236)
+"""BGR of what lies behind a drawing that has no background."""
+ROOM = 0.14
+"""Paper above such a drawing, as a share of its height."""
 
 
 def builtin_portraits() -> tuple[str, ...]:
     """Names for `builtin_portrait`, the default first."""
-    return _NAMES
+    return (*HEADS, *DRAWN)
 
 
 def builtin_portrait(name: str = "astronaut") -> np.ndarray:
-    """A built-in portrait: uint8 (768, 768, 3) RGB. "painting" and "sketch" are drawn from the photograph.
+    """A built-in portrait: uint8 (768, 768, 3) RGB. "painting" and "sketch" are drawn from photographs.
 
     Raises UnknownName.
     """
-    if name not in _NAMES:
-        raise UnknownName("built-in portrait", name, _NAMES)
-    stored = np.frombuffer(resources.files("realtime.data").joinpath("astronaut.png").read_bytes(), np.uint8)
-    photo = cv2.imdecode(stored, cv2.IMREAD_COLOR)
-    # the head and shoulders, at the size they are shown, so that strokes come out at the right scale
-    head = cv2.resize(photo[HEAD], (SIDE, SIDE), interpolation=cv2.INTER_LANCZOS4)
-    drawn = {"astronaut": lambda picture: picture, "painting": _painting, "sketch": _sketch}[name](head)
-    return np.ascontiguousarray(drawn[..., ::-1])
+    if name not in builtin_portraits():
+        raise UnknownName("built-in portrait", name, builtin_portraits())
+    head = _head(DRAWN.get(name, name))
+    draw = {"painting": _painting, "sketch": _sketch}.get(name)
+    return np.ascontiguousarray((draw(head) if draw else head)[..., ::-1])
+
+
+def _head(name: str) -> np.ndarray:
+    """The head and shoulders at the size they are shown, so that strokes come out at the right scale: BGR."""
+    file, rows, columns = HEADS[name]
+    stored = np.frombuffer(resources.files("realtime.data").joinpath(file).read_bytes(), np.uint8)
+    picture = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)
+    if picture.shape[2] == 4:
+        picture = _on_paper(picture)
+    return cv2.resize(picture[rows, columns], (SIDE, SIDE), interpolation=cv2.INTER_LANCZOS4)
+
+
+def _on_paper(drawing: np.ndarray) -> np.ndarray:
+    """A drawing higher than wide, uint8 (H, W, 4) BGR and alpha, at the foot of a square of paper: BGR."""
+    above = round(ROOM * drawing.shape[0])
+    beside = drawing.shape[0] + above - drawing.shape[1]
+    drawing = cv2.copyMakeBorder(drawing, above, 0, beside // 2, beside - beside // 2, cv2.BORDER_CONSTANT, value=0)
+    alpha = drawing[..., 3:] / 255.0
+    return np.round(drawing[..., :3] * alpha + np.array(PAPER) * (1.0 - alpha)).astype(np.uint8)
 
 
 def _painting(photo: np.ndarray) -> np.ndarray:

@@ -232,6 +232,18 @@ def test_a_face_that_the_border_cuts_earns_a_warning():
     assert frame_portrait(cut, 128).warnings == (CUT,)
 
 
+def test_the_builtin_portraits_show_several_people():
+    """As far as their faces' shapes tell: two drawings of one photograph differ by a hundredth of a face."""
+    shapes = []
+    for name in builtin_portraits():
+        framed = frame_portrait(builtin_portrait(name), 256)
+        shapes.append(framed.pose.to_face(framed.landmarks.astype(np.float64))[:, :2])
+    apart = [[float(np.abs(a - b).mean()) for a in shapes] for b in shapes]
+    names = builtin_portraits()
+    same = apart[names.index("painting")][names.index("astronaut")]
+    assert all(apart[i][j] > 2 * same for i in range(4) for j in range(i))
+
+
 def test_builtin_portraits_are_usable():
     for name in builtin_portraits():
         picture = builtin_portrait(name)
