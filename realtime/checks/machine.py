@@ -261,8 +261,26 @@ def home() -> Check:
     return Check("avatar home", "ok", detail)
 
 
+def films() -> Check:
+    """What `avatar animate` needs: the extra, and which of its memory plans the GPU is for."""
+    from realtime.film.wan import plans
+
+    lacking = [name for name in ("diffusers", "transformers", "accelerate", "ftfy") if find_spec(name) is None]
+    if lacking:
+        about = f"{', '.join(lacking)} not installed; only avatar animate needs it"
+        return Check("films of bodies", "warn", about, "pip install 'realtime-avatar[wan]'")
+    import torch as library
+
+    if not library.cuda.is_available():
+        return Check("films of bodies", "warn", "no CUDA GPU: avatar animate would take days here")
+    memory = library.cuda.get_device_properties(0).total_memory / plans.GB
+    if memory < plans.PLANS[-2].least:
+        return Check("films of bodies", "warn", f"the GPU has {memory:.0f} GB; avatar animate wants 6 or more")
+    return Check("films of bodies", "ok", f"{memory:.0f} GB of GPU memory: {plans.choose(memory).about}")
+
+
 LOOKS: tuple[Callable[[], Check | list[Check]], ...] = (
-    python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, rates, frame_path,
+    python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, rates, films, frame_path,
     server, live_video, ports, home,
 )  # fmt: skip
 """All checks, in the order in which they matter."""

@@ -112,6 +112,8 @@ def command(
       avatar animate me.jpg --driving street.mp4 --mode replace --size 720p -o out.mp4
 
       avatar animate me.jpg --driving dance.mp4 --lora distilled.safetensors --steps 6 -o quick.mp4
+
+      avatar animate me.jpg --driving dance.mp4 --engine wan-2 -o out.mp4      (Wan-Animate-2: the clip itself drives)
     """
     maker = open_maker(engine)
     if mode not in maker.modes:
@@ -161,7 +163,10 @@ def _make(
     if c2pa:
         sign(user_path(output), trained=True)
     if not keep:
-        shutil.rmtree(work, ignore_errors=True)
+        for ours in ("prepared", "made"):
+            shutil.rmtree(work / ours, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else's files are in it too
+            work.rmdir()
     if not quiet:
         print(f"{output}: {frames} frames, {film.fps:.4g} a second")
 

@@ -18,6 +18,7 @@ from realtime.film.segments import Kept
 
 MAKERS: dict[str, str] = {
     "wan": "realtime.film.wan.maker:WanMaker",
+    "wan-2": "realtime.film.wan.maker2:WanMaker2",
 }
 """By name, the first is the default."""
 

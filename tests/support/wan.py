@@ -76,3 +76,44 @@ def _tokenizer():
     return PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
     )
+
+
+def save_tiny_second(folder: Path, seed: int = 0) -> Path:
+    """The folder that a published Wan-Animate-2 would be. Its image encoder has the real one's width, 1280."""
+    import json
+
+    import torch
+    from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanAnimate2Transformer3DModel
+    from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
+
+    torch.manual_seed(seed)
+    parts = {
+        "vae": AutoencoderKLWan(
+            base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+        ),
+        "transformer": WanAnimate2Transformer3DModel(
+            dim=24, ffn_dim=32, freq_dim=256, text_dim=32, num_heads=2, num_layers=2
+        ),
+        "image_encoder": CLIPVisionModel(
+            CLIPVisionConfig(
+                hidden_size=1280, intermediate_size=16, num_hidden_layers=2, num_attention_heads=4, patch_size=112
+            )
+        ),
+        "text_encoder": UMT5EncoderModel(
+            UMT5Config(
+                vocab_size=16,
+                d_model=32,
+                d_kv=8,
+                d_ff=37,
+                num_layers=2,
+                num_heads=4,
+                relative_attention_num_buckets=8,
+            )
+        ),
+        "tokenizer": _tokenizer(),
+        "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0),
+    }
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "WanAnimate2Pipeline"}))
+    return folder

@@ -19,6 +19,8 @@ from realtime.film.wan.plans import Plan
 from realtime.film.wan.prepared import make_folder
 from realtime.outputs import replacing
 
+REFERENCE = "人物动作的参考视频"
+"""Wan-Animate-2's fixed words for the driving clip: "a reference video of a person's motion"."""
 _WORDS = 512
 """Length of a prompt's embedding; what is beyond the prompt is zero."""
 
@@ -62,15 +64,48 @@ def place(pipe: Any, plan: Plan, device: str) -> None:
     elif plan.placing == "by turns":
         pipe.enable_model_cpu_offload(device=device)
     else:
-        blocks = {"offload_type": "block_level", "num_blocks_per_group": 1}
         pipe.enable_group_offload(
             onload_device=torch.device(device),
             offload_device=torch.device("cpu"),
             use_stream=torch.device(device).type == "cuda",
-            **(blocks if plan.placing == "by blocks" else {"offload_type": "leaf_level"}),
+            **_groups(plan),
         )
     if plan.placing not in ("whole", "cpu"):
         pipe.vae.enable_tiling()
+
+
+def load2(folder: Path, plan: Plan, device: str, words: Sequence[Tensor]) -> Any:
+    """Wan-Animate-2's blocks as the plan says, ready to run. words: embeddings of the prompt, of what it is to avoid,
+    and of `REFERENCE`. Raises BadFile, EngineError, MissingExtra."""
+    with library():
+        from diffusers.hooks import apply_group_offloading
+
+        from realtime.film.wan import network2
+
+        dtype = torch.float32 if plan.precision == "float32" else torch.bfloat16
+        pipe = network2.load(folder, dtype, dict(zip(network2.WORDS, words, strict=True)))
+        if plan.precision == "fp8":
+            pipe.transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16)
+        if plan.placing in ("whole", "cpu"):
+            pipe.to(device)
+            return pipe
+        for part in (pipe.vae, pipe.image_encoder):
+            part.to(device)
+        apply_group_offloading(
+            pipe.transformer,
+            onload_device=torch.device(device),
+            offload_device=torch.device("cpu"),
+            use_stream=torch.device(device).type == "cuda",
+            **_groups(plan),
+        )
+        return pipe
+
+
+def _groups(plan: Plan) -> dict[str, Any]:
+    """What is brought to the GPU at a time."""
+    if plan.placing == "by layers":
+        return {"offload_type": "leaf_level"}
+    return {"offload_type": "block_level", "num_blocks_per_group": 1}
 
 
 def _gguf(parts: Parts, dtype: torch.dtype) -> Any:
@@ -123,9 +158,14 @@ def embedding(folder: Path, prompt: str) -> Tensor:
             return load_file(path)["prompt"]
     with library():
         from diffusers import WanAnimatePipeline
+        from transformers import AutoTokenizer, UMT5EncoderModel
 
+        reader = UMT5EncoderModel.from_pretrained(
+            folder, subfolder="text_encoder", dtype=_stored(folder), local_files_only=True
+        )
+        splitter = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
         others = dict.fromkeys(("transformer", "vae", "image_encoder", "image_processor", "scheduler"))
-        pipe: Any = WanAnimatePipeline.from_pretrained(folder, dtype=_stored(folder), local_files_only=True, **others)
+        pipe: Any = WanAnimatePipeline(text_encoder=reader, tokenizer=splitter, **others)
         with torch.inference_mode():
             made, _ = pipe.encode_prompt(prompt, do_classifier_free_guidance=False, max_sequence_length=_WORDS)
     make_folder(path.parent)

@@ -6,20 +6,24 @@ import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from realtime.engines.weights.registry import catalogue, files_in, find_weights, models_folder, record_of, sha256_of
 from realtime.errors import BadFile, BadValue, MissingExtra, NoDevice
 from realtime.film import Film, Job, Progress
-from realtime.film.segments import Kept, Segment, State, segments_of
+from realtime.film.segments import Kept, segments_of
 from realtime.film.wan import plans, published
 from realtime.film.wan.plans import GB, Plan
 from realtime.film.wan.prepare import MODES, Wish, look_at, prepare
 from realtime.film.wan.prepared import Prepared, picture_digest
+from realtime.film.wan.prepared import Progress as OnFrame
 from realtime.film.wan.sizes import film_size
 from realtime.home import user_path
 
-SEGMENT, OVERLAP, STEPS = 77, 1, 20
-"""Frames of a segment, those that it shares with the one before, and denoising steps: the authors' values."""
+if TYPE_CHECKING:
+    from realtime.film.wan.network import Network
+    from realtime.film.wan.network2 import Network2
+
 PROMPT = "视频中的人在做动作"
 """What the network was trained with: "the person in the video is moving"."""
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "ftfy")
@@ -28,10 +32,14 @@ _FACE_BYTES, _PIXEL_BYTES = 350_000, 1.5
 
 
 class WanMaker:
-    """See `realtime.film.Maker`."""
+    """See `realtime.film.Maker`. segment, overlap, steps: frames of a segment, those that it shares with the one
+    before, and denoising steps, as the authors have them. rate: of the film, None for the clip's own."""
 
-    modes = MODES
+    modes: tuple[str, ...] = MODES
+    engine = "wan"
     family = published.FIRST
+    segment, overlap, steps = 77, 1, 20
+    rate: float | None = None
 
     def check(self, job: Job) -> None:
         self._settle(job)
@@ -51,7 +59,7 @@ class WanMaker:
 
     def plan(self, job: Job) -> list[tuple[str, str]]:
         steps, length, overlap = self._settle(job)
-        clip = look_at(job.driving, job.fps, job.duration)
+        clip = look_at(job.driving, self._fps(job), job.duration)
         height, width = film_size(job.size, *(job.portrait.shape[:2] if job.mode == "animate" else clip[:2]))
         frames = clip.frames or length
         segments = segments_of(frames, length, overlap)
@@ -83,17 +91,27 @@ class WanMaker:
         done = self._prepared_before(job, folder)
         if done is not None:
             return done.about.findings
-        clip = look_at(job.driving, job.fps, job.duration)
+        clip = look_at(job.driving, self._fps(job), job.duration)
         height, width = film_size(job.size, *(job.portrait.shape[:2] if job.mode == "animate" else clip[:2]))
         _check_room(folder, _disk(job.mode, clip.frames or 1, height * width))
         if (folder / "film.json").exists():
             (folder / "film.json").unlink()
-        wish = Wish(job.driving, job.portrait, job.mode, job.size, job.fps, job.duration, job.anyway)
-        return prepare(wish, folder, lambda done, total: progress("preparing", done, total)).about.findings
+        wish = Wish(job.driving, job.portrait, job.mode, job.size, self._fps(job), job.duration, job.anyway)
+        return self._prepare(wish, folder, lambda done, total: progress("preparing", done, total)).about.findings
+
+    def _prepare(self, wish: Wish, folder: Path, on_frame: OnFrame) -> Prepared:
+        return prepare(wish, folder, on_frame)
+
+    def _fps(self, job: Job) -> float | None:
+        return self.rate if job.fps is None else job.fps
 
     def make(self, job: Job, folder: Path, work: Path, progress: Progress) -> Film:
         steps, length, overlap = self._settle(job)
         prepared = Prepared.read(folder)
+        about = prepared.about
+        if (about.engine, about.mode) != (self.engine, job.mode):
+            made_for = f"--engine {about.engine} --mode {about.mode}"
+            raise BadFile(folder, f"was prepared for {made_for}, not for --engine {self.engine} --mode {job.mode}")
         plan = self._plan(job)
         weights, prompt = self._weights(job), job.prompt or PROMPT
         segments = segments_of(prepared.about.frames, length, overlap)
@@ -116,40 +134,48 @@ class WanMaker:
         film = Film(kept, prepared.about.fps, Path(prepared.about.driving))
         if finished == len(segments):
             return film
+
+        def on_step(segment: int, done: int) -> None:
+            progress(f"segment {segment + 1} of {len(segments)}", segment * steps + done, len(segments) * steps)
+
+        progress("loading", 0, 1)
+        network = self._network(job, plan, weights, prompt, (steps, length, overlap))
+        on_step(finished, 0)
+        with loading.library():
+            network.make(prepared, segments[finished:], kept.state(finished), job.seed, kept.keep, on_step)
+        return film
+
+    def _network(
+        self, job: Job, plan: Plan, weights: Path, prompt: str, how: tuple[int, int, int]
+    ) -> Network | Network2:
+        """The loaded network. how: steps, segment length and overlap."""
+        from realtime.film.wan import loading
+
         parts = loading.Parts(
             weights,
             None if job.transformer is None else user_path(job.transformer),
             tuple(loading.Lora(user_path(path).resolve(), strength) for path, strength in job.loras),
         )
-        progress("reading the prompt", 0, 1)
         words = loading.embedding(weights, prompt)
-        progress("loading the network", 0, 1)
         pipe = loading.load(parts, plan, self._device(job))
         with loading.library():
             from realtime.film.wan.network import Network
 
-            def on_segment(segment: Segment, pictures: object, state: State) -> None:
-                kept.keep(segment, pictures, state)  # type: ignore[arg-type]
-
-            def on_step(segment: int, done: int) -> None:
-                progress(f"segment {segment + 1} of {len(segments)}", segment * steps + done, len(segments) * steps)
-
-            network = Network(pipe, words, steps, length, overlap)
-            progress(f"segment {finished + 1} of {len(segments)}", finished * steps, len(segments) * steps)
-            network.make(prepared, segments[finished:], kept.state(finished), job.seed, on_segment, on_step)
-        return film
+            return Network(pipe, words, *how)
 
     def _settle(self, job: Job) -> tuple[int, int, int]:
         """Steps, segment length and overlap. Raises BadValue where anything in the job cannot be."""
         if job.mode not in self.modes:
             raise BadValue("--mode", job.mode, " or ".join(self.modes))
-        steps = STEPS if job.steps is None else job.steps
-        length = SEGMENT if job.length is None else job.length
-        overlap = OVERLAP if job.overlap is None else job.overlap
+        steps = self.steps if job.steps is None else job.steps
+        length = self.segment if job.length is None else job.length
+        overlap = self.overlap if job.overlap is None else job.overlap
         if job.device not in ("auto", "cpu", "cuda"):
             raise BadValue("--device", job.device, "auto, cpu or cuda")
         if not 1 <= steps <= 200:
-            raise BadValue("--steps", steps, "from 1 to 200; 20 is the authors', 4 to 10 go with a distillation LoRA")
+            raise BadValue(
+                "--steps", steps, f"from 1 to 200; {self.steps} is the authors', 4 to 10 go with a distillation LoRA"
+            )
         if overlap not in (1, 5):
             raise BadValue("--overlap", overlap, "1 or 5 frames, as the network was trained")
         if length % 4 != 1 or not 2 * overlap < length <= 161:
@@ -162,10 +188,10 @@ class WanMaker:
             found = Prepared.read(folder)
         except BadFile:
             return None
-        about, clip = found.about, look_at(job.driving, job.fps, job.duration)
+        about, clip = found.about, look_at(job.driving, self._fps(job), job.duration)
         size = film_size(job.size, *(job.portrait.shape[:2] if job.mode == "animate" else clip[:2]))
-        same = (about.mode, about.height, about.width, about.fps, about.duration) == (
-            job.mode, *size, clip.fps, job.duration,
+        same = (about.engine, about.mode, about.height, about.width, about.fps, about.duration) == (
+            self.engine, job.mode, *size, clip.fps, job.duration,
         )  # fmt: skip
         same = same and about.portrait_sha256 == picture_digest(job.portrait)
         return found if same and about.driving_sha256 == sha256_of(user_path(job.driving)) else None

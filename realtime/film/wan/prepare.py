@@ -19,6 +19,7 @@ from realtime.film.wan.judge import Finding, Seen, judge
 from realtime.film.wan.people import PeopleReader, Person, hide_outside
 from realtime.film.wan.prepared import (
     BACKGROUND,
+    DRIVING,
     FACE,
     MASK,
     PORTRAIT,
@@ -158,6 +159,31 @@ def prepare(wish: Wish, folder: Path, on_frame: Progress = lambda done, total: N
     return finished
 
 
+def prepare_frames(wish: Wish, folder: Path, engine: str, on_frame: Progress = lambda done, total: None) -> Prepared:
+    """Prepare for a network that is driven by the clip itself: its frames, no larger than the film, and the portrait.
+    Raises BadFile, BadValue, NotWritten."""
+    clip = look_at(wish.driving, wish.fps, wish.duration)
+    height, width = film_size(wish.size, *wish.portrait.shape[:2])
+    about = About(
+        engine, wish.mode, width, height, clip.fps, 0, str(user_path(wish.driving).resolve()),
+        sha256_of(user_path(wish.driving)), picture_digest(wish.portrait), wish.duration, (DRIVING,),
+    )  # fmt: skip
+    make_folder(folder)
+    write_picture(folder / PORTRAIT, wish.portrait)
+    prepared, frames = Prepared(folder, about), 0
+    scale = min(1.0, height / clip.height, width / clip.width)
+    sheet = _Sheet(clip.frames or 1)
+    for frames, image in enumerate(_images(wish, clip), start=1):
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        prepared.write(DRIVING, frames - 1, small)
+        sheet.add(frames - 1, {"frames": small})
+        on_frame(frames, max(frames, clip.frames or 0))
+    finished = Prepared(folder, replace(about, frames=frames))
+    write_picture(folder / SHEET, sheet.picture(finished.about, ()))
+    finished.finish()
+    return finished
+
+
 def _opened(driving: Path) -> Source:
     kind, _ = parse_source(str(driving))
     if kind != "file":
@@ -272,6 +298,7 @@ _ROWS = {
     "driving": "the clip, with the person's place and what was read of body and hands",
     "pose": "the skeleton that the network is given; where the portrait is to move, it has to lie on its body",
     "face": "the face that it is given",
+    "frames": "the clip, as the network is given it",
     "background": "what is kept of the clip; the person of the portrait is put into the black",
 }
 

@@ -98,7 +98,12 @@ def test_preparing_and_making_can_be_run_apart(tiny, clip, place, capsys):
     assert "work/sheet.png" in capsys.readouterr().out
     assert (place / "work" / "pose" / "00000.png").is_file()
     assert animate(clip, *small(tiny, "--from", "work", "-o", "out.mp4", "-q", "--keep")) == 0
+    assert animate(clip, *small(tiny, "--from", "work", "--mode", "replace", "-o", "other.mp4", "-q")) == 2
+    assert "was prepared for --engine wan --mode animate" in capsys.readouterr().err
+    (place / "once.film").mkdir()
+    (place / "once.film" / "mine.txt").write_text("kept")
     assert animate(clip, *small(tiny, "-o", "once.mp4", "-q")) == 0
+    assert [path.name for path in (place / "once.film").iterdir()] == ["mine.txt"]
     assert (place / "out.mp4").read_bytes() == (place / "once.mp4").read_bytes()
     assert (place / "work").is_dir()
     assert (place / "out.film" / "made" / "frames" / "00019.png").is_file()
@@ -194,3 +199,32 @@ def test_help_teaches(capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "--prepare-only" in said
     assert "weights of 82 GB" in said
+
+
+def test_wan_animate_2_is_driven_by_the_clip_itself_and_goes_on(
+    clip, place, monkeypatch, tmp_path_factory, capsys, tiny
+):
+    from realtime.film.segments import Kept
+    from tests.support.wan import save_tiny_second
+
+    weights = save_tiny_second(tmp_path_factory.mktemp("second"))
+    how = (*small(weights, "--engine", "wan-2", "--segment", "13", "-q"), "--duration", "0.8")
+    keep = Kept.keep
+
+    def stop_before_the_second(self, segment, *rest):
+        if segment.index == 1:
+            raise KeyboardInterrupt
+        keep(self, segment, *rest)
+
+    monkeypatch.setattr(Kept, "keep", stop_before_the_second)
+    assert animate(clip, *how, "-o", "out.mp4") == 1
+    monkeypatch.setattr(Kept, "keep", keep)
+    assert animate(clip, *how, "-o", "out.mp4") == 0
+    assert animate(clip, *how, "-o", "whole.mp4") == 0
+    assert (place / "out.mp4").read_bytes() == (place / "whole.mp4").read_bytes()
+    with av.open("out.mp4") as film:
+        assert film.streams.video[0].average_rate == 24
+    assert len(pictures(place / "out.mp4")) == 20
+    assert animate(clip, *how, "--mode", "replace", "-o", "other.mp4") == 2
+    assert animate(clip, *how, "--lora", "me.png", "-o", "other.mp4") == 2
+    assert "only with --engine wan" in capsys.readouterr().err

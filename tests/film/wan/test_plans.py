@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from realtime.checks import machine
 from realtime.errors import BadValue
 from realtime.film.wan.plans import GB, PLANS, TRANSFORMER_BF16, choose, duration_words, figure_for
 
@@ -50,3 +51,19 @@ def test_time_grows_with_pixels_frames_and_steps():
 
 def test_durations_in_words():
     assert [duration_words(s) for s in (50, 720, 12600)] == ["50 s", "12 min", "3.5 h"]
+
+
+def test_the_doctor_names_the_extra_and_the_plan_of_this_gpu(monkeypatch):
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
+    check = machine.films()
+    assert (check.status, check.cure) == ("warn", "pip install 'realtime-avatar[wan]'")
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(machine, "find_spec", lambda name: object())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    gpu = type("Gpu", (), {"total_memory": 25.4 * GB})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: gpu)
+    check = machine.films()
+    assert check.status == "ok"
+    assert check.detail == f"25 GB of GPU memory: {choose(25.4).about}"
+    gpu.total_memory = 4 * GB
+    assert machine.films().status == "warn"
