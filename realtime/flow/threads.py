@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +21,11 @@ SWITCH_SECONDS = 0.001
 
 GIVES_WAY = 10
 """Niceness of work that can wait."""
+
+
+ENDS_S = 20.0
+"""How long the end of the program waits for such work."""
+_asides: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 def cores(quota: Path = QUOTA) -> int:
@@ -53,8 +61,8 @@ def one_core_per_stage() -> None:
 
 
 def aside(work: Callable[[], object], name: str) -> threading.Thread:
-    """Do `work` in a thread of its own that gives way to the stages of a session (on Linux), and that nothing waits
-    for when the program ends."""
+    """Do `work` in a thread of its own that gives way to the stages of a session (on Linux). The end of the program
+    waits for it, `ENDS_S` at most: a thread inside a native library would take the process with it (SIGABRT)."""
 
     def begin() -> None:
         if sys.platform == "linux":  # there a thread has a priority of its own
@@ -63,5 +71,13 @@ def aside(work: Callable[[], object], name: str) -> threading.Thread:
         work()
 
     thread = threading.Thread(target=begin, name=name, daemon=True)
+    _asides.add(thread)
     thread.start()
     return thread
+
+
+@atexit.register
+def _end_asides() -> None:
+    until = time.monotonic() + ENDS_S
+    for thread in list(_asides):
+        thread.join(max(0.0, until - time.monotonic()))

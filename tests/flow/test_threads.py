@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,12 @@ def test_without_linux_the_machines_cores_count(monkeypatch):
 @pytest.mark.parametrize(("count", "sessions"), [(1, 2), (2, 4), (3, 6), (4, 8), (64, 8)])
 def test_two_sessions_for_each_core_unless_told_otherwise(count, sessions):
     assert suitable_sessions(count) == sessions
+
+
+def test_the_end_of_the_program_waits_for_what_is_done_aside():
+    """Python kills a daemon thread as it leaves a native library, which ends the process with SIGABRT."""
+    code = (
+        "import time; from realtime.flow.threads import aside; aside(lambda: (time.sleep(0.5), print('done')), 'x')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "done\n"
