@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, str] = {
     "kernels": "benchmarks.device.kernels",
     "gpu": "benchmarks.device.gpu",
     "quality": "benchmarks.quality",
+    "preparation": "benchmarks.preparation",
     "lia-cpu": "benchmarks.device.lia_cpu",
     "liveportrait-cpu": "benchmarks.device.liveportrait_cpu",
     "report": "benchmarks.report.report",
