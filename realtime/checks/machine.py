@@ -268,7 +268,7 @@ def films() -> Check:
     lacking = [name for name in ("diffusers", "transformers", "accelerate", "ftfy") if find_spec(name) is None]
     if lacking:
         about = f"{', '.join(lacking)} not installed; only avatar animate needs it"
-        return Check("films of bodies", "warn", about, "pip install 'realtime-avatar[wan]'")
+        return Check("films of bodies", "warn", about, install_command("wan"))
     import torch as library
 
     if not library.cuda.is_available():

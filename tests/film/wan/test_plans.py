@@ -6,6 +6,7 @@ import pytest
 
 from realtime.checks import machine
 from realtime.errors import BadValue
+from realtime.extras import install_command
 from realtime.film.wan.plans import GB, PLANS, TRANSFORMER_BF16, choose, duration_words, figure_for
 
 
@@ -56,7 +57,7 @@ def test_durations_in_words():
 def test_the_doctor_names_the_extra_and_the_plan_of_this_gpu(monkeypatch):
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     check = machine.films()
-    assert (check.status, check.cure) == ("warn", "pip install 'realtime-avatar[wan]'")
+    assert (check.status, check.cure) == ("warn", install_command("wan"))
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(machine, "find_spec", lambda name: object())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
