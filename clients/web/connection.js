@@ -3,6 +3,7 @@
 import { ask, Refused } from "./ask.js";
 import { Backoff } from "./backoff.js";
 import { endedSentence, waitSentence } from "./sentences.js";
+import { isThere, watchOver } from "./stall.js";
 
 /** @typedef {import("./types.js").Event} ServerEvent */
 /** @typedef {import("./types.js").Command} Command */
@@ -108,6 +109,7 @@ export class Connection extends EventTarget {
       return;
     }
     this.#timer = setTimeout(() => { if (pc === this.pc && !this.live) this.#unreachable(); }, ANSWER_MS);
+    void watchOver(pc, () => isThere(`/api/sessions/${answer.id}`), () => { if (pc === this.pc) this.retryNow(); });
   }
 
   /** A session without WebRTC, which this browser does not have, or does not allow. @param {number} turn */
@@ -234,6 +236,8 @@ export class Connection extends EventTarget {
     if (reason === "too_long") {
       this.leave();
       this.#status("ended", "Session over", text);
+    } else if (reason === "moved") {
+      this.retryNow();
     } else {
       this.#turn += 1;
       this.#drop();

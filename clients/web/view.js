@@ -77,7 +77,7 @@ async function keep() {
       const { live, dead } = await behind();
       if (dead) { drop(); return; }
       missing = live ? "" : "Waiting for the avatar";
-      if (live) await watch(address, took, leaving.signal);
+      if (live) await watch(address, took, leaving.signal, () => behind().then(({ live }) => live, () => false));
       hold();
     } catch (error) {
       hold();

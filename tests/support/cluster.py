@@ -12,7 +12,8 @@ from realtime.cluster.front import Front, FrontSettings
 from realtime.cluster.host import Host, roll_of
 from realtime.cluster.links import replied
 from realtime.server.common.limits import Limits
-from realtime.server.places.here import StudioSettings
+from realtime.server.places.here import Studio, StudioSettings
+from realtime.server.rtc.peer import Peer
 from tests.support.fake_place import FakePlace
 from tests.support.server import make_studio
 
@@ -26,6 +27,13 @@ def crossing(value):
 
 def fake_roll(place: FakePlace):
     return lambda: [(entry, False) for entry in place.book.entries.values()]
+
+
+def silence(peer: Peer) -> None:
+    """Close its sockets under it: not even a farewell leaves."""
+    for transport in peer.pc._RTCPeerConnection__iceTransports:
+        for protocol in transport._connection._protocols:
+            protocol.transport.abort()
 
 
 class Cluster:
@@ -45,9 +53,10 @@ class Cluster:
         servers = ({"urls": "stun:127.0.0.1:3478"},)
         return prove(Card(name, f"{name}-{run}", "127.0.0.1", version, "mesh", slots, ice_servers=servers), key)
 
-    def add(self, name: str, slots: int = 2, fake: bool = False, **more) -> Host:
+    def add(self, name: str, slots: int = 2, fake: bool = False, studio: Studio | None = None, **more) -> Host:
+        """fake: without engines. studio: another one than that with the dot."""
         limits = Limits(sessions=slots, requests_per_s=1000)
-        place = FakePlace(limits) if fake else make_studio(StudioSettings(limits))
+        place = FakePlace(limits) if fake else studio or make_studio(StudioSettings(limits))
         roll = fake_roll(place) if fake else lambda: roll_of(place)
         self.hosts[name] = Host(place, roll, self.card(name, slots, **more), self.ask, self.clock)
         return self.hosts[name]
@@ -84,9 +93,12 @@ class Cluster:
         self.desk = Desk(KEY, VERSION, lambda: self.clock() + 100.0)
 
     async def kill(self, name: str) -> None:
-        """As a machine dies: nothing is told, and nothing answers."""
+        """As a machine dies: nobody is told, and nothing answers."""
         host = self.hosts.pop(name)
         host._task.cancel()
+        for session in getattr(host.place, "sessions", {}).values():
+            for peer in session.peers:
+                silence(peer)
         await host.place.close()
 
     @staticmethod
