@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, str] = {
     "stages": "benchmarks.live.stages",
     "glass": "benchmarks.live.glass",
     "sessions": "benchmarks.live.sessions",
+    "cluster": "benchmarks.live.cluster.scenarios",
     "chaos": "benchmarks.live.chaos",
     "soak": "benchmarks.live.soak",
     "startup": "benchmarks.live.startup",

@@ -80,6 +80,10 @@ class Front:
         self._overview = await self._ask("overview")
         return self._overview
 
+    async def node_of(self, key: str) -> str:
+        """The name of the node that has the session. Raises UnknownSession, OtherTenant, DirectoryLost."""
+        return (await self._look_up(key))[0]
+
     async def drain(self, node: str, seconds: float | None) -> None:
         """Let a node take no sessions, and move those that it has after so long; None: let it take sessions again.
         Raises UnknownNode, DirectoryLost."""

@@ -52,6 +52,11 @@ def router(front: Front, key: str) -> APIRouter:
         """Nodes, their sessions, and the counts of the whole."""
         return as_json(await front.overview())
 
+    @out.get("/sessions/{key}")
+    async def session(key: Annotated[str, Path(max_length=64)]) -> dict[str, str]:
+        """Which node has a session."""
+        return {"node": await front.node_of(key)}
+
     @out.post("/nodes/{name}/drain", status_code=204, response_class=Response)
     async def drain(
         name: Annotated[str, Path(max_length=64)],

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.server import offer
+from tests.support import server
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "a-key-for-tests-alone"
@@ -30,6 +30,11 @@ pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="no Ray here: pip install 'realtime-avatar[cluster]'"),
     pytest.mark.skipif(sys.platform != "linux", reason="the loopback addresses of a simulated cluster are Linux's"),
 ]
+
+
+def offer() -> str:
+    """Of a peer that can use loopback addresses."""
+    return re.sub(r"c=IN IP4 \S+", "c=IN IP4 127.0.0.1", server.offer())
 
 
 def avatar(*arguments: str, key: str = KEY) -> list[str]:
@@ -116,6 +121,8 @@ def test_sessions_begin_up_to_the_last_slot_and_end(http):
     keys = opened[0].json()
     assert "127.0.0.52" in re.search("a=candidate.*", keys["sdp"])[0]  # the node's own: media does not pass the front
     assert http.get(f"/api/sessions/{keys['id']}").json()["session"] == keys["id"]
+    where = http.get(f"/api/cluster/sessions/{keys['id']}", headers={"X-Avatar-Cluster-Key": KEY})
+    assert where.json() == {"node": "one"}
     assert http.get(f"/api/views/{keys['view']}").json() == {"live": True, "dead": False}
     with http.stream("GET", f"/api/sessions/{keys['view']}/preview") as answer:
         assert b"--picture" in next(answer.iter_bytes())
