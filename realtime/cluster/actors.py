@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -86,7 +87,7 @@ class NodeActor:
         """How it is; the first call lets it begin to work."""
         if self._host is None:
             studio = self._studio
-            self._host = Host(studio, lambda: roll_of(studio), self._card, RayDirectory())
+            self._host = Host(studio, lambda: roll_of(studio, time.monotonic()), self._card, RayDirectory())
             await self._host.open()
         return NodeState(self._host.joined, self._card.slots, len(self._studio.sessions), self._host.failure)
 

@@ -56,13 +56,15 @@ def _proof(card: Card, key: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Held:
     """One session, as its node tells the directory. ticket: that of its admission. lasting: its links come from a
-    client's secret. lingers: its driver has left; it gives way to a newer one."""
+    client's secret. lingers: its driver has left; it gives way to a newer one of its links. yields: it gives way to
+    any other where all slots are taken: it lingers, or nobody has connected to it."""
 
     keys: Keys
     tenant: str = DEFAULT_TENANT
     ticket: str = ""
     lasting: bool = False
     lingers: bool = False
+    yields: bool = False
 
 
 @dataclass(frozen=True, slots=True)

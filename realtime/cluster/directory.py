@@ -97,7 +97,7 @@ class Directory:
         self.nodes: dict[str, _Node] = {}
         self._began = now
         self._shelves: dict[tuple[str, str], _Shelf] = defaultdict(_Shelf)
-        self._waiting: dict[str, None] = {}  # nodes with sessions that only linger
+        self._waiting: dict[str, None] = {}  # nodes with sessions that yield
         self._slots = 0
         self._tickets: dict[str, _Ticket] = {}
         self._where: dict[str, tuple[str, str]] = {}  # any key: node and session
@@ -276,7 +276,7 @@ class Directory:
         free = node.free if takes else 0
         self._shelves[node.card.kind].move(node.card.name, node.shelved, free)
         node.shelved = free
-        if takes and any(held.lingers for held in node.sessions.values()):
+        if takes and any(held.yields for held in node.sessions.values()):
             self._waiting[node.card.name] = None
         else:
             self._waiting.pop(node.card.name, None)
@@ -299,9 +299,9 @@ class Directory:
         found = [best for shelf in shelves if (best := shelf.best(asked.avoid))]
         if found:
             return self.nodes[max(found, key=lambda each: each[0])[1]]
-        for name in self._waiting:  # a session that only lingers gives way where all slots are taken
+        for name in self._waiting:
             node = self.nodes[name]
-            waiting = sum(held.lingers for held in node.sessions.values()) - len(node.tickets)
+            waiting = sum(held.yields for held in node.sessions.values()) - len(node.tickets)
             if waiting > 0 and _fits(node.card.kind, asked) and name not in asked.avoid:
                 return node
         return None

@@ -54,11 +54,13 @@ class _Open:
     pictures: AsyncIterator[bytes] | None = None
 
 
-def roll_of(studio: Studio) -> Iterable[tuple[Entry, bool]]:
-    """The sessions of a studio, and whether they only linger."""
+def roll_of(studio: Studio, now: float) -> Iterable[tuple[Entry, bool, bool]]:
+    """The sessions of a studio, whether each lingers, and whether it yields, see `Held`. now: on its clock."""
     for entry in list(studio.book.entries.values()):
         session = studio.sessions.get(entry.id)
-        yield entry, session is not None and session.lingers
+        lingers = session is not None and session.lingers
+        late = not entry.connected and now - entry.seen >= studio.terms.limits.unmet_s
+        yield entry, lingers, lingers or late
 
 
 class Host:
@@ -69,7 +71,7 @@ class Host:
     def __init__(
         self,
         place: Place,
-        roll: Callable[[], Iterable[tuple[Entry, bool]]],
+        roll: Callable[[], Iterable[tuple[Entry, bool, bool]]],
         card: Card,
         directory: Ask,
         clock: Callable[[], float] = time.monotonic,
@@ -186,9 +188,9 @@ class Host:
 
     def _held(self) -> tuple[Held, ...]:
         out = []
-        for entry, lingers in self._roll():
+        for entry, lingers, yields in self._roll():
             if origin := self._origins.get(entry.id):  # else it is still being opened
-                out.append(Held(entry.keys, *origin, entry.lasting, lingers))
+                out.append(Held(entry.keys, *origin, entry.lasting, lingers, yields))
         return tuple(out)
 
     async def _tell_soon(self) -> None:
@@ -220,17 +222,23 @@ class Host:
                 self._told_at = self._clock()
 
     async def _keep(self) -> None:
-        """Report, follow orders, and close what fronts have left behind."""
+        """Report, follow orders, and close what fronts have left behind, whatever happens meanwhile."""
         while self.failure is None:
-            now = self._clock()
-            self._origins = {id: o for id, o in self._origins.items() if id in {e.id for e, _ in self._roll()}}
-            if self._told is None or self._held() != self._told or now - self._told_at >= BEAT_S:
-                await self._tell()
-            if self._drain_at is not None and now >= self._drain_at:
-                await self._move()
-            for id in [id for id, opened in self._open.items() if now - opened.used > FORGOTTEN_S]:
-                await self.shut(id)
+            try:
+                await self._look_after()
+            except Exception:
+                log.exception("unforeseen")
             await asyncio.sleep(LOOK_S)
+
+    async def _look_after(self) -> None:
+        now = self._clock()
+        self._origins = {id: o for id, o in self._origins.items() if id in {entry.id for entry, *_ in self._roll()}}
+        if self._told is None or self._held() != self._told or now - self._told_at >= BEAT_S:
+            await self._tell()
+        if self._drain_at is not None and now >= self._drain_at:
+            await self._move()
+        for id in [id for id, opened in self._open.items() if now - opened.used > FORGOTTEN_S]:
+            await self.shut(id)
 
     async def _move(self) -> None:
         """Each session ends with the hint to offer again."""

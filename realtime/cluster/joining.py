@@ -78,7 +78,7 @@ class Machine:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             "RAY_gcs_rpc_server_reconnect_timeout_s": str(AWAY_S),
-            # Ray kills a machine that it takes for dead; leases notice earlier, and harm no machine that is only busy.
+            # Ray kills a machine that it takes for dead; leases notice earlier, and harm none that is only busy.
             "RAY_health_check_period_ms": "5000",
             "RAY_health_check_failure_threshold": "6",
             "RAY_health_check_timeout_ms": "10000",

@@ -247,10 +247,10 @@ def test_who_comes_back_to_a_link_gets_the_node_where_it_lingers_or_ends_it_ther
     assert (granted.node, granted.replaces) == ("b", ("a", "s"))
 
 
-def test_sessions_that_only_linger_give_way_where_all_slots_are_taken():
+def test_sessions_that_yield_give_way_where_all_slots_are_taken():
     book = directory(a=1, b=1)
     book.report(0.0, "a", run("a"), (held("s"),))
-    book.report(0.0, "b", run("b"), (held("t", lingers=True),))
+    book.report(0.0, "b", run("b"), (held("t", yields=True),))
     assert book.admit(0.0, Asked()).node == "b"
     with pytest.raises(ServerFull):
         book.admit(0.0, Asked())
@@ -280,7 +280,7 @@ class Anything(RuleBasedStateMachine):
     def report(self, name, end, lingers):
         self.count += 1
         sessions = self.has.setdefault(name, [])[end:]
-        sessions += [held(f"s{self.count}", ticket=g.ticket, lingers=lingers) for g in self.granted if g.node == name]
+        sessions += [held(f"s{self.count}", ticket=g.ticket, yields=lingers) for g in self.granted if g.node == name]
         self.granted = [g for g in self.granted if g.node != name]
         self.has[name] = list({h.keys.id: h for h in sessions}.values())
         try:

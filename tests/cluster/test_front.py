@@ -176,7 +176,7 @@ async def test_links_come_back_to_a_session_that_lingers_elsewhere(cluster, fron
     first = (await front.begin(Wish(profile=PROFILE))).keys
     name = owner(cluster, first.id)
     host = cluster.hosts[name]
-    host._roll = lambda: [(entry, True) for entry in host.place.book.entries.values()]
+    host._roll = lambda: [(entry, True, True) for entry in host.place.book.entries.values()]
     await cluster.settled(lambda: any(h.lingers for h in cluster.desk.directory.nodes[name].sessions.values()))
     await front.drain(name, 60.0)
     second = (await front.begin(Wish(profile=PROFILE))).keys
@@ -185,6 +185,26 @@ async def test_links_come_back_to_a_session_that_lingers_elsewhere(cluster, fron
     await cluster.settled(lambda: not host.place.book.entries)
     assert await front.behind(second.view) is Behind.LIVE
     assert (await front.hello(second.drive)).session == second.drive
+
+
+@pytest.mark.hostile
+async def test_sessions_that_nobody_connects_to_keep_nobody_out():
+    cluster = Cluster()
+    cluster.add("a", 2)
+    await cluster.open()
+    front = cluster.front()
+    silent = [(await front.begin(Wish())).keys.id for _ in range(2)]
+    with pytest.raises(ServerFull):
+        await front.begin(Wish())
+    for entry in cluster.hosts["a"].place.book.entries.values():
+        entry.seen -= 4.0
+    await cluster.settled(lambda: cluster.desk.directory._waiting != {})
+    opened = (await front.begin(Wish())).keys
+    assert sorted(has(cluster).values()) == [2]
+    assert (await front.hello(opened.id)).session == opened.id
+    with pytest.raises(UnknownSession):
+        await front.hello(silent[0])
+    await cluster.close()
 
 
 async def test_a_directory_that_is_away_stops_offers_and_nothing_else(cluster, front):

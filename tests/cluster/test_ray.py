@@ -1,4 +1,4 @@
-"""The commands as they are, on Ray: a head that hosts two sessions and a front, each on a loopback address of its own.
+"""The commands as they are, on Ray: a head that hosts two sessions and a front, each on its own loopback address.
 
 Slow to start (Ray), so both are started once, and one worker of pytest runs all of it."""
 
@@ -48,7 +48,11 @@ class Command:
         self.log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                avatar(*arguments), cwd=ROOT, stdout=out, stderr=out, env={**os.environ, "AVATAR_HOME": str(log.parent)}
+                avatar(*arguments),
+                cwd=ROOT,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, "AVATAR_HOME": str(log.parent)},
             )
 
     @property
@@ -187,5 +191,3 @@ def _folders(pid: int) -> set[str]:
     with contextlib.suppress(OSError):
         return set(re.findall(r"(/\S*?avatar-[^/\s\0]+)/session", Path(f"/proc/{pid}/cmdline").read_text()))
     return set()
-
-

@@ -26,7 +26,7 @@ def crossing(value):
 
 
 def fake_roll(place: FakePlace):
-    return lambda: [(entry, False) for entry in place.book.entries.values()]
+    return lambda: [(entry, False, False) for entry in place.book.entries.values()]
 
 
 def silence(peer: Peer) -> None:
@@ -57,7 +57,7 @@ class Cluster:
         """fake: without engines. studio: another one than that with the dot."""
         limits = Limits(sessions=slots, requests_per_s=1000)
         place = FakePlace(limits) if fake else studio or make_studio(StudioSettings(limits))
-        roll = fake_roll(place) if fake else lambda: roll_of(place)
+        roll = fake_roll(place) if fake else lambda: roll_of(place, time.monotonic())
         self.hosts[name] = Host(place, roll, self.card(name, slots, **more), self.ask, self.clock)
         return self.hosts[name]
 
