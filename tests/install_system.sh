@@ -1,7 +1,7 @@
 #!/bin/sh
-# What some tests need beside Python packages: TypeScript (by npm, into tests/web), Chromium, faketime, Redis, and GStreamer as
-# WHIP and WHEP client (Debian's packages, where this user may install them). The tests that need them are skipped with
-# a reason otherwise.
+# What some tests need beside Python packages: TypeScript (by npm, into tests/web), Chromium, faketime, Redis, and
+# GStreamer as WHIP and WHEP client (Debian's packages, where this user may install them). The tests that need them are
+# skipped with a reason otherwise.
 set -eu
 web="$(dirname "$0")/web"
 if command -v npm >/dev/null && ! cmp -s "$web/package-lock.json" "$web/node_modules/installed.json"; then
