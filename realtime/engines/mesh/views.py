@@ -32,7 +32,8 @@ PAUSE = 0.25
 HEAD_ENDS = (0.4, 0.62)
 """From the jaw down the neck (face heights below the middle of the face): a view's head goes over into the body."""
 BRIGHTER = 1.3
-"""A view is made lighter or darker, to match the portrait, by no more than this factor."""
+"""Half of the difference in light between a view's face and the portrait's is taken away, and no more of it than this
+factor's half: where light comes from one side, a turned face is rightly lighter or darker."""
 SKIN = 0.5
 """How much of the face, from its middle, is compared for that."""
 
@@ -125,7 +126,7 @@ def prepare_view(framed: FramedPortrait, main: PreparedPortrait) -> PreparedPort
 def _matched_light(view: FramedPortrait, main: PreparedPortrait) -> FramedPortrait:
     """`view` with the brightness and tint of its face as in `main`."""
     wanted = _skin(main.picture, main.landmarks) / np.maximum(_skin(view.picture, view.landmarks), 1.0)
-    gain = np.clip(wanted, 1.0 / BRIGHTER, BRIGHTER)
+    gain = np.sqrt(np.clip(wanted, 1.0 / BRIGHTER, BRIGHTER))
 
     def lit(image: np.ndarray) -> np.ndarray:
         return np.clip(image * gain + 0.5, 0, 255).astype(np.uint8)
