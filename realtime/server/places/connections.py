@@ -112,7 +112,8 @@ class Connections:
                     self._house.soon(self._give_up(session, peer))
 
     async def _give_up(self, session: Session, peer: Peer) -> None:
-        """A session that was opened for it and has nobody else ends with it."""
+        """A session that was opened for it, has nobody else and was not asked for since ends with it."""
         await self.drop(session, peer)
-        if peer.publishes and not session.peers and not session.entry.connected:
+        entry = session.entry
+        if peer.publishes and not session.peers and not entry.connected and entry.seen == entry.opened:
             await self._house.end(session.id, End.NEVER_CONNECTED)
