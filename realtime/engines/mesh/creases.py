@@ -123,21 +123,31 @@ class Creases:
             _draw_line(out, _smooth(line), crease.width * pose.scale, amount * crease.depth, crease.lit, self.tone)
 
 
+_FOLDS = ((-1, 61, 205, 105, 55, (159, 145)), (1, 291, 425, 334, 285, (386, 374)))
+"""Side, corner of the mouth, cheek, brow, its inner end, lids."""
+_FOLDED = (61, 205, 105, 55, 159, 145, 291, 425, 334, 285, 386, 374, 52, 282)
+
+
 def folds(shape: np.ndarray, rest: np.ndarray) -> dict[tuple[str, int], float]:
     """How deep each kind of crease is, 0..1, by its name and side. shape, rest: (478, 3), faces in the face frame."""
-    moved = shape - rest
+    at = list(_FOLDED)  # plain numbers: many small sums
+    new, old = dict(zip(at, shape[at].tolist(), strict=True)), dict(zip(at, rest[at].tolist(), strict=True))
+
+    def moved(point: int, axis: int) -> float:
+        return float(new[point][axis] - old[point][axis])
+
     depths: dict[tuple[str, int], float] = {}
-    for side, corner, cheek, brow, inner, lids in (
-        (-1, 61, 205, 105, 55, (159, 145)),
-        (1, 291, 425, 334, 285, (386, 374)),
-    ):
-        smile = -moved[corner, 1] + 0.5 * side * moved[corner, 0] - 0.3 * moved[cheek, 1]
-        open_ = (shape[lids[1], 1] - shape[lids[0], 1]) / max(rest[lids[1], 1] - rest[lids[0], 1], 1e-3)
-        frown = -side * moved[inner, 0] + 0.5 * moved[brow, 1]
+    for side, corner, cheek, brow, inner, lids in _FOLDS:
+        smile = -moved(corner, 1) + 0.5 * side * moved(corner, 0) - 0.3 * moved(cheek, 1)
+        was_open = old[lids[1]][1] - old[lids[0]][1]
+        open_ = (new[lids[1]][1] - new[lids[0]][1]) / max(was_open, 1e-3)
+        frown = -side * moved(inner, 0) + 0.5 * moved(brow, 1)
         depths["smile", side] = smoothstep(0.015, 0.075, smile)
         depths["laugh", side] = depths["smile", side] * smoothstep(0.0, 0.5, 1.0 - open_)
         depths["frown", side] = smoothstep(0.006, 0.028, frown)
-    raised = -(moved[[105, 334, 52, 282], 1].mean() + 0.3 * moved[[55, 285], 1].mean()) / 1.3
+    raised = (
+        -(sum(moved(point, 1) for point in (105, 334, 52, 282)) / 4 + 0.15 * (moved(55, 1) + moved(285, 1))) / 1.3
+    )
     depths["brows", 0] = smoothstep(0.010, 0.035, raised)
     return depths
 
@@ -217,29 +227,36 @@ def _draw_line(out: np.ndarray, line: np.ndarray, width: float, depth: float, li
         y0, y1 = min(y0, line[k, 1]), max(y1, line[k, 1])
     if not (x1 - x0 < 1e5 and y1 - y0 < 1e5):
         return
-    for y in range(max(0, int(y0 - reach)), min(out.shape[0], int(y1 + reach) + 1)):
-        for x in range(max(0, int(x0 - reach)), min(out.shape[1], int(x1 + reach) + 1)):
-            best = reach * reach
-            along = 0.0
-            side = 0.0
-            for k in range(n - 1):
-                ex = line[k + 1, 0] - line[k, 0]
-                ey = line[k + 1, 1] - line[k, 1]
-                px = x - line[k, 0]
-                py = y - line[k, 1]
+    left, right = max(0, int(x0 - reach)), min(out.shape[1], int(x1 + reach) + 1)
+    top, bottom = max(0, int(y0 - reach)), min(out.shape[0], int(y1 + reach) + 1)
+    if left >= right or top >= bottom:
+        return
+    near = np.full((bottom - top, right - left), reach * reach)  # to the nearest piece, squared
+    along = np.zeros((bottom - top, right - left))
+    side = np.zeros((bottom - top, right - left))
+    for k in range(n - 1):  # only the pixels about each piece
+        ax, ay, bx, by = line[k, 0], line[k, 1], line[k + 1, 0], line[k + 1, 1]
+        ex, ey = bx - ax, by - ay
+        for y in range(max(top, int(min(ay, by) - reach)), min(bottom, int(max(ay, by) + reach) + 1)):
+            for x in range(max(left, int(min(ax, bx) - reach)), min(right, int(max(ax, bx) + reach) + 1)):
+                px, py = x - ax, y - ay
                 t = min(1.0, max(0.0, (px * ex + py * ey) / max(ex * ex + ey * ey, 1e-9)))
                 off = (px - t * ex) ** 2 + (py - t * ey) ** 2
-                if off < best:
-                    best = off
-                    along = (k + t) / (n - 1.0)
-                    side = ex * py - ey * px
-            if best >= reach * reach:
+                if off < near[y - top, x - left]:
+                    near[y - top, x - left] = off
+                    along[y - top, x - left] = (k + t) / (n - 1.0)
+                    side[y - top, x - left] = ex * py - ey * px
+    for y in range(top, bottom):
+        for x in range(left, right):
+            off = near[y - top, x - left]
+            if off >= reach * reach:
                 continue
-            away = np.sqrt(best) / width
-            fade = 4.0 * along * (1.0 - along)
+            away = np.sqrt(off) / width
+            at = along[y - top, x - left]
+            fade = 4.0 * at * (1.0 - at)
             dark = np.exp(-away * away)
             if lit != 0.0:
-                over = away if side * lit > 0.0 else -away
+                over = away if side[y - top, x - left] * lit > 0.0 else -away
                 dark -= LIGHT * np.exp(-((over - 1.8) ** 2))
             taken = depth * fade * dark
             for c in range(3):
