@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from realtime.commands import options as o
-from realtime.commands.serve import TOKEN_VARIABLE, need_serve_extra, open_studio, read_gallery, serve
+from realtime.commands import serve as v
 from realtime.commands.terminal import say
 from realtime.engines.choose import choose_engine, engine_settings, make_engine
 from realtime.errors import AvatarError, BadValue, MissingExtra, NoConnection
@@ -79,12 +79,12 @@ class Setup:
         quiet_native_libraries()
         limits = replace(Limits(), sessions=slots, session_s=self.session_s)
         settings = StudioSettings(limits, RtcSettings(self.ice_servers, self.media_host), mark=self.mark)
-        return open_studio(self.settings, read_gallery(self.portraits), settings)
+        return v.open_studio(self.settings, v.read_gallery(self.portraits), settings)
 
 
 def need_cluster_extra() -> None:
     """Raise MissingExtra where the libraries of a cluster are not installed."""
-    need_serve_extra()
+    v.need_serve_extra()
     if find_spec("ray") is None:  # it is imported later: it reads its settings from the environment then
         raise MissingExtra("a cluster", "ray", "cluster")
 
@@ -115,20 +115,16 @@ def node(
         float, typer.Option(min=0, help="Ctrl-C lets sessions go on for so long at most; a second one ends at once.")
     ] = 60.0,
     engine: o.EngineName = "auto",
-    portrait: Annotated[
-        list[str] | None, typer.Option(help="Portraits to offer, the same on all nodes. Repeats.")
-    ] = None,
+    portrait: v.Portraits = None,
     size: o.Size = 512,
     weights: o.Weights = None,
     device: o.Device = "auto",
-    ice_server: Annotated[
-        list[str] | None, typer.Option(help="stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT. Repeats.")
-    ] = None,
+    ice_server: v.IceServer = None,
     media_host: Annotated[
         str | None, typer.Option(help="Address for sound and pictures (UDP).", show_default="that of --address")
     ] = None,
-    session_minutes: Annotated[float, typer.Option(min=0.1, help="Longest session.")] = 240.0,
-    mark: Annotated[bool, typer.Option("--mark/--no-mark", help='Draw a small "AI avatar" into the picture.')] = True,
+    session_minutes: v.SessionMinutes = 240.0,
+    mark: v.Mark = True,
     quiet: o.Quiet = False,
 ) -> None:
     """Host sessions on this machine. One command for each machine, or for each GPU.
@@ -148,25 +144,17 @@ def node(
     """
     need_cluster_extra()
     from realtime.cluster.joining import KEY_VARIABLE, joined
-    from realtime.server.rtc.addresses import can_listen
-    from realtime.server.rtc.peer import parse_ice_server
 
     if head == (join is not None):
         raise BadValue("--join", join, "either it is given, or --head: a node begins a cluster or joins one")
     if redis and not head:
         raise BadValue("--redis", redis, "it goes with --head")
-    for server in ice_server or ():
-        try:
-            parse_ice_server(server)
-        except ValueError as error:
-            raise BadValue("--ice-server", server, str(error)) from None
-    if media_host is not None and not can_listen(media_host):
-        raise BadValue("--media-host", media_host, "it is no address of this machine")
+    v.check_media(ice_server, media_host)
     name = name or socket.gethostname()
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise BadValue("--name", name, "letters, digits, dots, dashes, 64 at most")
     settings = engine_settings(engine, size, weights, device)
-    read_gallery(portrait or ())  # what is wrong with them is said here, not in a log
+    v.read_gallery(portrait or ())  # what is wrong with them is said here, not in a log
     machine = _machine(join, address, port, redis)
     setup = Setup(
         settings,
@@ -315,36 +303,23 @@ def _empty(check: Callable[[], None], actor: Any, sessions: int, seconds: float,
 def front(
     join: Join = None,
     address: Address = None,
-    host: Annotated[
-        str, typer.Option(help="Address to bind. Any but this machine's own needs a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8000,
-    token: Annotated[
-        str | None,
-        typer.Option(help=f"What callers must know, 16 characters or more; made where needed. Or ${TOKEN_VARIABLE}."),
-    ] = None,
+    host: v.Host = "127.0.0.1",
+    port: v.Port = 8000,
+    token: v.Token = None,
     tenant: Annotated[
         str, typer.Option(help="Whose sessions these are: fronts of other tenants are refused them.")
     ] = "default",
     most: Annotated[int, typer.Option(min=0, help="Sessions of this tenant at once; 0: as many as there are.")] = 0,
     engine: Annotated[str, typer.Option(help="Use nodes of this engine alone.", show_default="any")] = "",
     weights: Annotated[str, typer.Option(help="And of the weight file of this name.", show_default="any")] = "",
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="Another host name under which it is reached (a proxy's). Repeats.")
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None, typer.Option(help="Another site whose pages may call: https://example.org. Repeats.")
-    ] = None,
-    behind_proxy: Annotated[
-        list[str] | None,
-        typer.Option(help="Address of a proxy before it, whose X-Forwarded-For is believed. Repeats."),
-    ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM) for https.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    allow_host: v.AllowHost = None,
+    allow_origin: v.AllowOrigin = None,
+    behind_proxy: v.BehindProxy = None,
+    tls_cert: v.TlsCert = None,
+    tls_key: v.TlsKey = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Be what clients call: the page, WHIP, WHEP, motion codes and the API of `avatar serve`, for sessions that live
-    on the nodes.
+    """Be what clients call: the same page and HTTP interface as `avatar serve`, for sessions on the nodes.
 
     [b]Examples[/b]
 
@@ -359,20 +334,13 @@ def front(
     from realtime.cluster.front import Front, FrontSettings
     from realtime.cluster.joining import joined
     from realtime.cluster.operator import router
-    from realtime.server.http.security import Policy
     from realtime.server.serving import Address as Listening
     from realtime.server.serving import check_tls
 
     if join is None:
         raise BadValue("--join", "", "say where the head is, as in --join 10.0.0.1")
     tls = check_tls(tls_cert, tls_key)
-    policy = Policy.for_host(
-        host,
-        token or os.environ.get(TOKEN_VARIABLE) or None,
-        frozenset(allow_host or ()),
-        frozenset(allow_origin or ()),
-        tls is not None,
-    )
+    policy = v.policy_for(host, token, allow_host, allow_origin, tls is not None)
     machine = _machine(join, address)
     if not quiet:
         say(f"Starting Ray on {machine.address}")
@@ -383,7 +351,7 @@ def front(
         _greet(directory)
         place = Front(directory, RayNodes(), FrontSettings(tenant, most, engine, weights))
         more = router(place, machine.key)
-        serve(place, policy, Listening(host, port), tls, proxies=behind_proxy or (), quiet=quiet, more=more)
+        v.serve(place, policy, Listening(host, port), tls, proxies=behind_proxy or (), quiet=quiet, more=more)
 
 
 def _greet(directory: Any) -> None:
@@ -496,7 +464,7 @@ def _call(method: str, front: str, path: str) -> Any:
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         raise BadValue("--front", front, f"it is a front's link, such as {FRONT}")
     headers = {KEY_HEADER: key}
-    if token := parse_qs(parts.query).get("token") or [os.environ.get(TOKEN_VARIABLE, "")]:
+    if token := parse_qs(parts.query).get("token") or [os.environ.get(v.TOKEN_VARIABLE, "")]:
         headers["Authorization"] = f"Bearer {token[0]}"
     request = Request(f"{parts.scheme}://{parts.netloc}/api/cluster{path}", method=method, headers=headers)
     try:

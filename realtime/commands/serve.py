@@ -34,6 +34,36 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "AVATAR_TOKEN"
 
+Host = Annotated[str, typer.Option(help="Address to bind. Any but this machine's own needs a token.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")]
+Token = Annotated[
+    str | None,
+    typer.Option(help=f"What callers must know, 16 characters or more; made where needed. Or ${TOKEN_VARIABLE}."),
+]
+Portraits = Annotated[list[str] | None, typer.Option(help="Portraits to offer, before the built-in ones. Repeats.")]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(help="Another host name under which the server is reached (a proxy's). Repeats."),
+]
+AllowOrigin = Annotated[
+    list[str] | None, typer.Option(help="Another site whose pages may call: https://example.org. Repeats.")
+]
+BehindProxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Address of a proxy that stands before the server: who calls is read from its X-Forwarded-For, "
+        "which is believed from nobody else. Repeats."
+    ),
+]
+TlsCert = Annotated[Path | None, typer.Option(help="Certificate (PEM) for https.")]
+TlsKey = Annotated[Path | None, typer.Option(help="Its key (PEM).")]
+IceServer = Annotated[
+    list[str] | None,
+    typer.Option(help="stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT. None by default. Repeats."),
+]
+SessionMinutes = Annotated[float, typer.Option(min=0.1, help="Longest session.")]
+Mark = Annotated[bool, typer.Option("--mark/--no-mark", help='Draw a small "AI avatar" into the picture.')]
+
 
 def need_serve_extra() -> None:
     """Raise MissingExtra where the server's libraries are not installed."""
@@ -45,14 +75,9 @@ def need_serve_extra() -> None:
 
 
 def command(
-    host: Annotated[
-        str, typer.Option(help="Address to bind. Any but this machine's own needs a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8000,
-    token: Annotated[
-        str | None,
-        typer.Option(help=f"What callers must know, 16 characters or more; made where needed. Or ${TOKEN_VARIABLE}."),
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token: Token = None,
     max_sessions: Annotated[
         int | None,
         typer.Option(
@@ -64,35 +89,19 @@ def command(
         ),
     ] = None,
     engine: o.EngineName = "auto",
-    portrait: Annotated[
-        list[str] | None, typer.Option(help="Portraits to offer, before the built-in ones. Repeats.")
-    ] = None,
+    portrait: Portraits = None,
     size: o.Size = 512,
     weights: o.Weights = None,
     device: o.Device = "auto",
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="Another host name under which the server is reached (a proxy's). Repeats."),
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None, typer.Option(help="Another site whose pages may call: https://example.org. Repeats.")
-    ] = None,
-    behind_proxy: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Address of a proxy that stands before the server: who calls is read from its X-Forwarded-For, "
-            "which is believed from nobody else. Repeats."
-        ),
-    ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM) for https.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    allow_host: AllowHost = None,
+    allow_origin: AllowOrigin = None,
+    behind_proxy: BehindProxy = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     tls_self_signed: Annotated[
         bool, typer.Option("--tls-self-signed", help="https with a certificate made now; browsers warn once.")
     ] = False,
-    ice_server: Annotated[
-        list[str] | None,
-        typer.Option(help="stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT. None by default. Repeats."),
-    ] = None,
+    ice_server: IceServer = None,
     media_host: Annotated[
         str | None,
         typer.Option(
@@ -100,8 +109,8 @@ def command(
             help="Address for sound and pictures (UDP). 0.0.0.0 where a proxy on this machine brings others here.",
         ),
     ] = None,
-    session_minutes: Annotated[float, typer.Option(min=0.1, help="Longest session.")] = 240.0,
-    mark: Annotated[bool, typer.Option("--mark/--no-mark", help='Draw a small "AI avatar" into the picture.')] = True,
+    session_minutes: SessionMinutes = 240.0,
+    mark: Mark = True,
     quiet: o.Quiet = False,
 ) -> None:
     """Serve browsers over WebRTC: each gets an avatar of its own.
@@ -120,29 +129,15 @@ def command(
     """
     need_serve_extra()
     from realtime.server.common.limits import Limits, suitable_sessions
-    from realtime.server.http.security import Policy
     from realtime.server.places.here import StudioSettings
-    from realtime.server.rtc.addresses import can_listen
-    from realtime.server.rtc.peer import RtcSettings, parse_ice_server
+    from realtime.server.rtc.peer import RtcSettings
     from realtime.server.serving import Address, check_tls, self_signed
 
-    for server in ice_server or ():
-        try:
-            parse_ice_server(server)
-        except ValueError as error:
-            raise BadValue("--ice-server", server, str(error)) from None
-    if media_host is not None and not can_listen(media_host):
-        raise BadValue("--media-host", media_host, "it is no address of this machine")
+    check_media(ice_server, media_host)
     if tls_self_signed and tls_cert:
         raise BadValue("--tls-self-signed", True, "a certificate is given with --tls-cert already")
     tls = check_tls(tls_cert, tls_key)
-    policy = Policy.for_host(
-        host,
-        token or os.environ.get(TOKEN_VARIABLE) or None,
-        frozenset(allow_host or ()),
-        frozenset(allow_origin or ()),
-        tls is not None or tls_self_signed,
-    )
+    policy = policy_for(host, token, allow_host, allow_origin, tls is not None or tls_self_signed)
     limits = replace(Limits(), sessions=max_sessions or suitable_sessions(cores()), session_s=60.0 * session_minutes)
     settings = StudioSettings(limits, RtcSettings(tuple(ice_server or ()), media_host or host), mark=mark)
     wanted = engine_settings(engine, size, weights, device)
@@ -151,6 +146,30 @@ def command(
             tls = stack.enter_context(self_signed(host))
         studio = stack.enter_context(open_studio(wanted, read_gallery(portrait or ()), settings))
         serve(studio, policy, Address(host, port), tls, proxies=behind_proxy or (), quiet=quiet)
+
+
+def check_media(ice_servers: Sequence[str] | None, host: str | None) -> None:
+    """Raises BadValue for what is no ICE server, or no address of this machine."""
+    from realtime.server.rtc.addresses import can_listen
+    from realtime.server.rtc.peer import parse_ice_server
+
+    for server in ice_servers or ():
+        try:
+            parse_ice_server(server)
+        except ValueError as error:
+            raise BadValue("--ice-server", server, str(error)) from None
+    if host is not None and not can_listen(host):
+        raise BadValue("--media-host", host, "it is no address of this machine")
+
+
+def policy_for(
+    host: str, token: str | None, names: Sequence[str] | None, origins: Sequence[str] | None, tls: bool
+) -> Policy:
+    """Who may call, by the options. Raises NeedsToken, BadValue."""
+    from realtime.server.http.security import Policy
+
+    token = token or os.environ.get(TOKEN_VARIABLE) or None
+    return Policy.for_host(host, token, frozenset(names or ()), frozenset(origins or ()), tls)
 
 
 @contextlib.contextmanager
