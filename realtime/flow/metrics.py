@@ -48,26 +48,31 @@ class Histogram:
 
 
 class Window:
-    """Percentiles and rate of the last `size` events: what happens now, not since the start."""
+    """Percentiles and rate of the last `size` events: what happens now, not since the start. Every method may be
+    called from any thread."""
 
     def __init__(self, size: int = 120) -> None:
+        self._lock = threading.Lock()
         self._values: deque[float] = deque(maxlen=size)
         self._times: deque[float] = deque(maxlen=size)
 
     def add(self, value: float, now: float) -> None:
-        self._values.append(value)
-        self._times.append(now)
+        with self._lock:
+            self._values.append(value)
+            self._times.append(now)
 
     def percentile(self, q: float) -> float:
         """Nearest-rank percentile, `q` from 0 to 1; 0 when there is none."""
-        if not self._values:
+        with self._lock:
+            ordered = sorted(self._values)
+        if not ordered:
             return 0.0
-        ordered = sorted(self._values)
         return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
 
     def rate(self, now: float, horizon: float = 3.0) -> float:
         """Events a second over the last `horizon` seconds."""
-        recent = [t for t in self._times if now - t <= horizon]
+        with self._lock:
+            recent = [t for t in self._times if now - t <= horizon]
         if len(recent) < 2:
             return 0.0
         return (len(recent) - 1) / max(recent[-1] - recent[0], now - recent[-1], 1e-9)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -19,6 +21,27 @@ def test_a_histogram_agrees_with_the_sorted_list(values: list[float], q: float) 
         histogram.add(value)
     exact = sorted(values)[math.ceil(q * len(values)) - 1]
     assert histogram.percentile(q) == pytest.approx(exact, rel=0.0076)
+
+
+def test_a_window_is_read_while_another_thread_adds_to_it() -> None:
+    """A worker thread shows pictures while the server's clock asks for their rate."""
+    window, over = Window(), threading.Event()
+
+    def add() -> None:
+        while not over.is_set():
+            window.add(0.01, 1.0)
+
+    adding, before = threading.Thread(target=add), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    adding.start()
+    try:
+        for _ in range(3000):
+            assert window.rate(1.0) >= 0
+            assert window.percentile(0.5) in (0.0, 0.01)
+    finally:
+        over.set()
+        adding.join()
+        sys.setswitchinterval(before)
 
 
 def test_a_histogram_does_not_grow() -> None:

@@ -14,8 +14,9 @@ from realtime.clients.motion_client import motion_url
 from realtime.server.common.limits import Attempts, Limits
 from realtime.server.common.sessions import Book, End
 from realtime.server.http.security import Policy
-from realtime.server.places import TooManyViewers, Wish
+from realtime.server.places import TooManyViewers, Wish, connections
 from realtime.server.places.here import StudioSettings
+from realtime.server.rtc.peer import Peer
 from tests.support.fake_place import FakePlace
 from tests.support.peers import Client, Spot, until
 from tests.support.server import make_studio, offer, running
@@ -93,6 +94,28 @@ async def test_a_silent_offers_session_ends_with_it():
             await until(lambda: list(server.studio.sessions) == [busy])
             await until(lambda: not server.studio.sessions[busy].peers)
             assert (await http.get(f"/api/sessions/{busy}")).status_code == 200  # who asks for it may yet connect
+
+
+class Late(Peer):
+    """It connects at the very moment at which it is given up."""
+
+    async def close(self) -> None:
+        if not self._connected:
+            self._connected = True
+            self._up(self)
+        await super().close()
+
+
+async def test_who_connects_while_being_given_up_does_not_keep_its_session_for_ever(monkeypatch):
+    monkeypatch.setattr(connections, "Peer", Late)
+    with running(limited(half_open_s=0.3, connect_s=3.0, idle_s=0.5, grace_s=0.5)) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            begun = (await http.post("/api/sessions", json={})).json()
+            watching = await http.post(f"/whep/{begun['view']}", content=WATCH, headers=SDP)
+            assert watching.status_code == 201
+            entry = server.studio.book.entries[begun["id"]]
+            await until(lambda: not server.studio.sessions)
+            assert entry.peers == 0
 
 
 def test_the_greediest_makes_room_first():

@@ -13,11 +13,13 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from realtime.server.common.limits import Limits, Places, Vitals
-from realtime.server.places.here import StudioSettings
+from realtime.server.places import Wish
+from realtime.server.places.here import Studio, StudioSettings
 from tests.media.test_decoding import many_scans
 from tests.server.test_api import png
+from tests.support import FakeClock
 from tests.support.fake_place import FakePlace
-from tests.support.server import make_studio, offer, running
+from tests.support.server import DotEngine, gallery, make_studio, offer, running
 
 pytestmark = pytest.mark.hostile
 
@@ -175,6 +177,37 @@ def test_places_are_taken_and_given_back():
     places.leave("a")
     assert places.take("c")
     assert len(places) == 3
+
+
+async def test_what_fails_for_one_session_does_not_stop_the_clock_of_all(monkeypatch, caplog):
+    studio = make_studio(StudioSettings(Limits(connect_s=3.0)))
+    await studio.open()
+    for _ in range(2):
+        await studio.begin(Wish())
+    broken = next(iter(studio.sessions.values()))
+    for session in studio.sessions.values():
+        monkeypatch.setattr(session.performer, "tick", lambda now: 1 / 0)
+    monkeypatch.setattr(broken, "peers", {None})  # so that it is told how it goes
+    monkeypatch.setattr(broken, "stats", lambda now, count: 1 / 0)
+    await asyncio.sleep(1.2)
+    monkeypatch.setattr(broken, "peers", set())
+    for _ in range(100):
+        await asyncio.sleep(0.1 if studio.sessions else 0.0)
+    assert studio.sessions == {}  # they end all the same
+    assert (await studio.health()).status == "ok"
+    assert 1 <= len([record for record in caplog.records if "the others go on" in record.message]) <= 4
+    await studio.close()
+
+
+async def test_health_says_when_the_clock_stands_still(monkeypatch):
+    clock = FakeClock(100.0)
+    studio = Studio(DotEngine, gallery(), clock=clock)
+    await studio.open()
+    assert (await studio.health()).status == "ok"
+    studio._ticker.cancel()
+    clock.advance(6.0)
+    assert (await studio.health()).stuck == ("clock",)
+    await studio.close()
 
 
 def test_a_pool_is_stuck_when_its_probe_is_late():

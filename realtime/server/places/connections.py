@@ -51,12 +51,16 @@ class Connections:
             raise
 
     def _on_up(self, session: Session, peer: Peer) -> None:
+        if peer not in session.peers:  # it was given up meanwhile: nobody would count its end
+            return
         session.settle([peer])
         self._house.book.attach(session.id, self._house.now())
         if peer.watches and session.watchers > self._house.limits.viewers:  # others were quicker
             self._house.soon(self.drop(session, peer))
 
     def _on_down(self, session: Session, peer: Peer) -> None:
+        if peer not in session.peers:
+            return
         session.forget(peer)
         if peer.connected:
             self._house.book.detach(session.id, self._house.now())

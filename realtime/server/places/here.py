@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import realtime
 from realtime.engines import Engine
@@ -15,7 +17,7 @@ from realtime.errors import DeviceError
 from realtime.flow.pacing import Cadence
 from realtime.flow.threads import cores
 from realtime.server.common import messages
-from realtime.server.common.limits import Limits, Vitals
+from realtime.server.common.limits import Bucket, Limits, Vitals
 from realtime.server.common.sessions import Behind, End, Keys, Right, link_keys
 from realtime.server.hosting.gallery import Gallery, GalleryPortrait
 from realtime.server.hosting.hosted import Performer
@@ -30,6 +32,11 @@ from realtime.server.places.portraits import Portraits
 from realtime.server.places.session import Session
 from realtime.server.rtc.addresses import resolved
 from realtime.server.rtc.peer import RtcSettings, ice_servers_for_browser, install
+
+log = logging.getLogger(__name__)
+
+CLOCK_S = 5.0
+"""Seconds without a beat of the clock after which the place says that it is not well."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,8 @@ class Studio:
         self._panel = panel
         self._pool: Pool | None = None
         self._ticker: asyncio.Task[None] | None = None
+        self._beat = clock()
+        self._complaints = Bucket(0.1, 3.0)
         self._vitals = Vitals({"executor": 5.0, "pool": 5.0, "aside": 30.0})
 
     @property
@@ -111,7 +120,10 @@ class Studio:
 
     async def health(self) -> Health:
         """Is the server well?"""
-        stuck = self._vitals.stuck(self._clock())
+        now = self._clock()
+        stuck = self._vitals.stuck(now)
+        if self._ticker is not None and now - self._beat > CLOCK_S:
+            stuck += ("clock",)
         return Health(
             status="stuck" if stuck else "ok",
             stuck=stuck,
@@ -290,9 +302,9 @@ class Studio:
 
     # --- time
 
-    def _probe(self, now: float) -> None:
+    def _probe(self) -> None:
         """Ask the threads that sessions need whether they still answer."""
-        loop = asyncio.get_running_loop()
+        loop, now = asyncio.get_running_loop(), self._clock()
 
         def answer(name: str) -> Callable[[], object]:
             return lambda: loop.call_soon_threadsafe(self._vitals.answered, name)
@@ -310,18 +322,30 @@ class Studio:
         told = swept = 0.0
         while True:
             await asyncio.sleep(max(0.0, beat.due(loop.time()) - loop.time()))
-            now = self._clock()
+            now = self._beat = self._clock()
             for session in self.sessions.values():
-                session.performer.tick(now)
+                self._try(partial(session.performer.tick, now))
             if now - told >= 1.0:
                 told = now
                 for session in self.sessions.values():
-                    if session.peers:
-                        session.tell(session.stats(now, len(self.sessions)))
+                    self._try(partial(self._tell_stats, session, now))
             if now - swept >= 0.5:
                 swept = now
-                self._probe(now)
-                self._connections.sweep()
-                for id, why in self.book.due(now):
-                    self._house.soon(self._house.end(id, why))
-                self._house.tidy()
+                for work in (self._end_what_is_due, self._connections.sweep, self._probe, self._house.tidy):
+                    self._try(work)
+
+    def _tell_stats(self, session: Session, now: float) -> None:
+        if session.peers:
+            session.tell(session.stats(now, len(self.sessions)))
+
+    def _try(self, work: Callable[[], object]) -> None:
+        """What fails for one session stops the clock for none: without it no session would ever end."""
+        try:
+            work()
+        except Exception:
+            if self._complaints.take(self._clock()):
+                log.exception("something of a session failed; the others go on")
+
+    def _end_what_is_due(self) -> None:
+        for id, why in self.book.due(self._clock()):
+            self._house.soon(self._house.end(id, why))
