@@ -124,11 +124,17 @@ def _tried(setup: Setup) -> int:
 
 
 def start_directory() -> Any:
-    """The directory, made where there is none yet."""
+    """A new directory. One that a head before this one has left, and Redis has kept, died with it: waiting until Ray
+    starts it again would take a minute, and the nodes tell a new one all that it has to know."""
+    with contextlib.suppress(ValueError):  # there is none
+        ray.kill(ray.get_actor(DIRECTORY, NAMESPACE), no_restart=True)
     kind = ray.remote(num_cpus=0, resources={HEAD: SOME}, max_restarts=-1)(DirectoryActor)
-    return kind.options(
-        name=DIRECTORY, namespace=NAMESPACE, lifetime="detached", get_if_exists=True, max_concurrency=10_000
-    ).remote(realtime.__version__)
+    options = kind.options(name=DIRECTORY, namespace=NAMESPACE, lifetime="detached", max_concurrency=10_000)
+    for _ in range(50):
+        with contextlib.suppress(ValueError):  # its name is not free yet
+            return options.remote(realtime.__version__)
+        time.sleep(0.1)
+    raise DirectoryLost
 
 
 def start_node(launch: str, gpu: bool, *args: Any) -> Any:
@@ -156,6 +162,7 @@ class RayDirectory:
         except RayTaskError:
             raise
         except (RayError, ValueError, TimeoutError) as error:
+            self._actor = None  # there may be another by now
             raise DirectoryLost from error
         return reply.get()
 
