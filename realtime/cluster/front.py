@@ -12,7 +12,7 @@ from typing import Any
 import realtime
 from realtime.cluster import metrics
 from realtime.cluster.cards import DEFAULT_TENANT, Asked, NodeLost, Overview
-from realtime.cluster.directory import LEASE_S
+from realtime.cluster.directory import YOUNG_S
 from realtime.cluster.links import Ask, Reach
 from realtime.errors import AvatarError
 from realtime.server.common import messages
@@ -283,7 +283,7 @@ class Front:
             await asyncio.sleep(WATCH_S)
             with contextlib.suppress(AvatarError):
                 found = await self.overview()
-                if found.age < LEASE_S:
+                if found.age < YOUNG_S:
                     continue  # not all nodes have joined it yet
                 present = {(node.card.name, node.card.run) for node in found.nodes}
                 for where in set(self._lost) - present:

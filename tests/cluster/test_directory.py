@@ -23,7 +23,7 @@ from realtime.cluster.cards import (
     WrongVersion,
     prove,
 )
-from realtime.cluster.directory import LEASE_S, TICKET_S, Directory
+from realtime.cluster.directory import LEASE_S, TICKET_S, YOUNG_S, Directory
 from realtime.server.common.sessions import Behind, Keys, ServerFull, link_keys
 from realtime.server.places import Busy, UnknownSession
 
@@ -209,7 +209,7 @@ def test_a_directory_that_begins_anew_knows_all_as_soon_as_its_nodes_have_joined
     assert book.behind("old") is Behind.DEAD
     assert book.overview(102.0).nodes[0].drain_in == 6.0
     with pytest.raises(UnknownSession):
-        book.find(100.0 + LEASE_S, "t", "default")
+        book.find(100.0 + YOUNG_S, "t", "default")
 
 
 def test_links_follow_the_newest_session_and_stay_with_it():

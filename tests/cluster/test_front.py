@@ -11,6 +11,7 @@ import pytest
 import realtime.cluster.cards as cards
 from realtime.cluster import front as fronts
 from realtime.cluster.cards import DirectoryLost, NodeLost, OtherTenant, TenantFull, WrongVersion
+from realtime.cluster.desk import Desk
 from realtime.cluster.directory import LEASE_S
 from realtime.cluster.host import PASSED_ON
 from realtime.errors import BadValue, UnknownName
@@ -19,7 +20,7 @@ from realtime.server import places
 from realtime.server.common.sessions import Behind, End, ServerFull
 from realtime.server.places import Busy, LineOver, NotAllowed, Offered, Place, UnknownSession, Wish
 from realtime.server.rtc.sdp import BadOffer
-from tests.support.cluster import Cluster
+from tests.support.cluster import KEY, VERSION, Cluster
 from tests.support.server import make_offer
 
 PROFILE = "a-secret-of-more-than-22-letters"
@@ -231,6 +232,18 @@ async def test_a_directory_that_begins_anew_learns_all_sessions_from_the_nodes(c
         assert await new.behind(keys.view) is Behind.LIVE
     states = {node.card.name: node.state for node in (await new.overview()).nodes}
     assert states == {"a": "draining", "b": "ready", "c": "ready"}
+
+
+async def test_a_front_forgets_no_session_before_all_nodes_have_joined_a_new_directory(cluster, front, monkeypatch):
+    monkeypatch.setattr(fronts, "WATCH_S", 0.02)
+    keys = (await front.begin(Wish())).keys
+    for host in cluster.hosts.values():
+        host._task.cancel()  # they are slow to join
+    cluster.desk = Desk(KEY, VERSION, lambda: cluster.clock() + 100.0)
+    cluster.desk.directory._began -= LEASE_S + 1.0
+    await asyncio.sleep(0.2)
+    assert (await front.overview()).nodes == ()
+    assert (await front.hello(keys.id)).session == keys.id
 
 
 async def test_a_drained_node_keeps_its_sessions_until_the_deadline_and_then_gives_the_hint(cluster, front):

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import heapq
+import math
 import random
 import time
 from collections import defaultdict
@@ -156,11 +157,12 @@ def run(options: argparse.Namespace) -> Result:
         "lease_s": LEASE_S, "session_s": SESSION_S, "node price an hour": options.node_price,
     })  # fmt: skip
     calls = _calls(result)
+    churn = 2 * LOAD * options.slots_each / SESSION_S * CALLS
+    limit = calls / 2 / (1 / BEAT_S + churn)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for nodes in progress.track(sizes, description="cluster"):
-            _size(result, nodes, options, calls)
-    churn = 2 * LOAD * options.slots_each / SESSION_S * CALLS
-    result.add("one directory.nodes", calls / 2 / (1 / BEAT_S + churn), "nodes", better="higher",
+            _size(result, nodes, options, calls, limit)
+    result.add("one directory.nodes", limit, "nodes", better="higher",
                about="whose beats and sessions take half of its calls; the rest is for a lost zone")  # fmt: skip
     result.add("session.price", options.node_price / (options.slots_each * LOAD), "an hour",
                about="of a node's price, at that load")  # fmt: skip
@@ -217,18 +219,19 @@ async def _on_ray(callers: int = 64, seconds: float = 5.0) -> tuple[list[float],
         return waits, count / seconds
 
 
-def _size(result: Result, nodes: int, options: argparse.Namespace, calls: float) -> None:
-    world = World(nodes, options.slots_each)
-    found = refill(world, calls, random.Random(0))
+def _size(result: Result, nodes: int, options: argparse.Namespace, calls: float, limit: float) -> None:
+    """One size, in as many cells with a directory each as it takes."""
+    cells = math.ceil(nodes / limit)
+    worlds = [World(nodes // cells + (n < nodes % cells), options.slots_each) for n in range(cells)]
+    found = [refill(world, calls, random.Random(n)) for n, world in enumerate(worlds)]
+    result.add(f"{nodes}.cells", float(cells))
     for what in ("admit", "report", "beat"):
-        spent = [1e6 * s for s in world.spent[what]]
+        spent = [1e6 * s for world in worlds for s in world.spent[what]]
         for q in (50, 99):
-            value = float(np.percentile(spent, q)) if spent else None
-            result.add(f"{nodes}.{what}.p{q}", value, "us", better="lower")
-    if found is None:
-        result.notes.append(f"{nodes} nodes: their beats alone are more than one directory answers")
-        return
-    result.add(f"{nodes}.sessions lost", float(len(found.back)))
-    result.add(f"{nodes}.pictures again.half", float(np.median(found.back)), "s", better="lower")
-    result.add(f"{nodes}.pictures again.all", max(found.back), "s", better="lower")
-    result.add(f"{nodes}.refused on the way", float(found.refused), "offers", better="lower")
+            result.add(f"{nodes}.{what}.p{q}", float(np.percentile(spent, q)), "us", better="lower")
+    back = [s for each in found if each for s in each.back]
+    result.add(f"{nodes}.sessions lost", float(len(back)))
+    result.add(f"{nodes}.pictures again.half", float(np.median(back)), "s", better="lower")
+    result.add(f"{nodes}.pictures again.all", max(back), "s", better="lower")
+    result.add(f"{nodes}.refused on the way", float(sum(each.refused for each in found if each)), "offers",
+               better="lower")  # fmt: skip
