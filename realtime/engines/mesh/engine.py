@@ -151,11 +151,13 @@ class MeshEngine(TakesCodes):
         if self.reference is None:
             self.reference = code
         target = retargeter.target(code.values, _sound(self.reference, retargeter.portrait.values).values)
-        # a driver who is the person of the portrait may turn as he likes: then the truth is known
-        pose = target.pose if self._is_own(self.reference) else within_reach(target.pose, portrait.pose)
+        views = self._views if self._viewed is self._portrait else None
+        pose = target.pose
+        if not self._is_own(self.reference):  # else the truth is known: the driver may turn as he likes
+            pose = within_reach(pose, portrait.pose, *(views.poses if views is not None else ()))
         hair = self._hair.follow(pose, portrait.pose, code.captured)
-        if self._views is not None and self._viewed is self._portrait:
-            return self._views.render(self._renderer, portrait, target.face, pose, hair, code.captured)
+        if views is not None:
+            return views.render(self._renderer, portrait, target.face, pose, hair, code.captured)
         return self._renderer.render(portrait, target.face, pose, hair)
 
     def reset(self) -> None:

@@ -82,6 +82,8 @@ class Views:
         self._views = [_View(view, MeshRenderer(warp_on(device))) for view in views]
         self._before: PreparedPortrait | None = None
         self._choice = ViewChoice(1 + len(self._views))
+        self.poses = [view.pose for view in views]
+        """The heads' own poses in the views."""
 
     def render(
         self,

@@ -27,7 +27,8 @@ def test_a_frontal_portrait_turns_freely(yaw, own):
 def test_a_turned_portrait_turns_away_freely_and_little_towards_the_front(side):
     own = 30 * side
     assert reached(own + 8 * side, own) == pytest.approx(own + 8 * side)
-    assert reached(own - 5 * side, own) == pytest.approx(own - 5 * side)
+    little = TOWARDS_FRONT[0] * side
+    assert reached(own - little, own) == pytest.approx(own - little)
     far = abs(reached(own - 50 * side, own) - own)
     assert TOWARDS_FRONT[0] < far <= TOWARDS_FRONT[1]
 
@@ -42,3 +43,26 @@ def test_the_limit_is_smooth_and_keeps_the_rest_of_the_pose():
     assert angles(pose.rotation)[1:] == pytest.approx((3.0, -4.0))
     assert pose.scale == 100.0
     assert (pose.translation == [10, 20, 30]).all()
+
+
+@pytest.mark.parametrize("own", [-37, -17, 16.5])
+def test_a_cheek_that_was_not_seen_stays_out_of_sight(own):
+    for driver in (10, 20, 40):
+        assert abs(reached(own - np.sign(own) * driver, own) - own) <= TOWARDS_FRONT[1] <= 7.0
+
+
+def test_the_less_a_portrait_is_turned_the_farther_it_comes_to_the_front():
+    ways = [abs(reached(25.0, own) - own) for own in (-30.0, -16.0, -14.0, -12.0, -10.0, -8.0)]
+    assert ways[0] == pytest.approx(ways[1], abs=0.1)
+    assert (np.diff(ways[1:]) > 0.5).all()
+    assert ways[3] == pytest.approx(12.0, abs=0.5)
+
+
+def test_views_show_what_the_portrait_hides():
+    def among(*owns: float) -> float:
+        return angles(within_reach(turned(20), *(turned(own) for own in owns)).rotation)[0]
+
+    assert among(-30.0) < -20
+    assert among(-30.0, 2.0) == among(-30.0, -2.0) == pytest.approx(20)  # one from the front
+    assert among(-30.0, 30.0) == pytest.approx(20)  # one from the other side
+    assert among(-30.0, -40.0) == among(-30.0)
