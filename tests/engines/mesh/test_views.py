@@ -11,6 +11,7 @@ from realtime.engines.mesh.views import FADE, HYSTERESIS, ViewChoice
 from realtime.errors import BadPortrait, BadValue, EngineError
 from realtime.media.portraits import builtin_portrait
 from realtime.settings import EngineSettings
+from realtime.types import MotionCode
 
 STEP = 1.0 / 30.0
 SIZE = 192
@@ -53,12 +54,16 @@ def test_after_a_pause_and_in_a_sheet_the_nearest_is_shown_at_once():
 
 
 def moved(engine: MeshEngine, **edits: float) -> np.ndarray:
-    index = {d.name: d.index for d in engine.directions}
     engine.reference = engine.portrait_code
-    values = engine.portrait_code.values.copy()
+    return engine.render(edited(engine, engine.portrait_code.values, **edits))
+
+
+def edited(engine: MeshEngine, values: np.ndarray, **edits: float) -> MotionCode:
+    index = {d.name: d.index for d in engine.directions}
+    values = values.copy()
     for name, amount in edits.items():
         values[index[name]] += amount
-    return engine.render(engine.portrait_code.with_values(values))
+    return engine.portrait_code.with_values(values)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +114,26 @@ def test_views_go_with_their_portrait(engine, turned):
     engine.set_portrait(own)
     np.testing.assert_array_equal(moved(engine, yaw=25.0), with_views)
     engine.set_views([])
+
+
+def test_a_view_from_the_front_lets_a_turned_portrait_turn_on(engine, turned):
+    front = moved(engine)
+    made = MeshEngine(SIZE)
+    made.set_portrait(turned)
+    rest = engine.portrait_code
+    made.reference = rest  # a driver who looks into the camera, and turns to the other side
+
+    def towards_front() -> float:
+        """How much changes from 20 to 30 degrees."""
+        near, far = (made.render(edited(made, rest.values, yaw=yaw)).astype(int) for yaw in (-20.0, -30.0))
+        return float(np.abs(far - near).mean())
+
+    alone = towards_front()
+    made.set_views([made.prepare_view(front)])
+    with_view = towards_front()
+    made.close()
+    assert alone < 0.5
+    assert with_view > 2.0
 
 
 def test_a_larger_brighter_view_is_brought_to_the_portraits_place_and_light(engine, turned):
