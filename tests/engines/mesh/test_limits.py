@@ -30,7 +30,7 @@ def test_a_turned_portrait_turns_away_freely_and_little_towards_the_front(side):
     little = TOWARDS_FRONT[0] * side
     assert reached(own - little, own) == pytest.approx(own - little)
     far = abs(reached(own - 50 * side, own) - own)
-    assert TOWARDS_FRONT[0] < far <= TOWARDS_FRONT[1]
+    assert TOWARDS_FRONT[0] < far <= TOWARDS_FRONT[1] + 1e-9
 
 
 def test_the_limit_is_smooth_and_keeps_the_rest_of_the_pose():
@@ -45,14 +45,14 @@ def test_the_limit_is_smooth_and_keeps_the_rest_of_the_pose():
     assert (pose.translation == [10, 20, 30]).all()
 
 
-@pytest.mark.parametrize("own", [-37, -17, 16.5])
-def test_a_cheek_that_was_not_seen_stays_out_of_sight(own):
+@pytest.mark.parametrize(("own", "most"), [(-37, 3.0), (-17, 6.0), (16.5, 6.0)])
+def test_a_cheek_that_was_not_seen_stays_out_of_sight(own, most):
     for driver in (10, 20, 40):
-        assert abs(reached(own - np.sign(own) * driver, own) - own) <= TOWARDS_FRONT[1] <= 7.0
+        assert abs(reached(own - np.sign(own) * driver, own) - own) <= most + 1e-9
 
 
 def test_the_less_a_portrait_is_turned_the_farther_it_comes_to_the_front():
-    ways = [abs(reached(25.0, own) - own) for own in (-30.0, -16.0, -14.0, -12.0, -10.0, -8.0)]
+    ways = [abs(reached(25.0, own) - own) for own in (-30.0, -24.0, -16.0, -12.0, -10.0, -8.0)]
     assert ways[0] == pytest.approx(ways[1], abs=0.1)
     assert (np.diff(ways[1:]) > 0.5).all()
     assert ways[3] == pytest.approx(12.0, abs=0.5)
