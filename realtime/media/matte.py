@@ -19,6 +19,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from realtime.flow.memory import give_back
+
 SIDE = 320
 """U²-Net was trained on squares of so many pixels."""
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -45,11 +47,17 @@ def _selfie() -> Any:
     return SelfieSegmentation(model_selection=0)
 
 
-@lru_cache(maxsize=1)
-def _salient() -> Any:
-    """U²-Net's small version. Not thread-safe: use under `_salient_lock`."""
+def _salient(square: np.ndarray) -> np.ndarray:
+    """What U²-Net's small version says of a picture, uint8 (SIDE, SIDE, 3): float32 (SIDE, SIDE) in 0..1.
+
+    The network is read anew each time: once it has run it holds 210 MiB, and reading it takes a twentieth of a run.
+    """
     stored = resources.files("realtime.data").joinpath("u2netp.onnx").read_bytes()
-    return cv2.dnn.readNetFromONNX(np.frombuffer(stored, np.uint8))
+    net = cv2.dnn.readNetFromONNX(np.frombuffer(stored, np.uint8))
+    scaled = square.astype(np.float32) / max(1.0, float(square.max()))
+    scaled = (scaled - np.array(MEAN, np.float32)) / np.array(SPREAD, np.float32)
+    net.setInput(scaled.transpose(2, 0, 1)[None])
+    return net.forward(OUTPUT)[0, 0].copy()
 
 
 def quick_matte(image: np.ndarray) -> np.ndarray:
@@ -74,11 +82,8 @@ def _standing_out(image: np.ndarray) -> np.ndarray:
     with _salient_lock:
         answer = _answers.get(key)
         if answer is None:
-            net = _salient()
-            scaled = square.astype(np.float32) / max(1.0, float(square.max()))
-            scaled = (scaled - np.array(MEAN, np.float32)) / np.array(SPREAD, np.float32)
-            net.setInput(scaled.transpose(2, 0, 1)[None])
-            answer = _answers[key] = net.forward(OUTPUT)[0, 0].copy()
+            answer = _answers[key] = _salient(square)
+            give_back()
             while len(_answers) > KEPT:
                 _answers.popitem(last=False)
     return cv2.resize(answer, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -33,8 +37,24 @@ def test_the_fused_output_is_taken():
 
 def test_a_picture_that_was_seen_is_not_looked_at_again(astronaut, monkeypatch):
     first = matte.fine_matte(astronaut)
-    monkeypatch.setattr(matte, "_salient", lambda: pytest.fail("asked again"))
+    monkeypatch.setattr(matte, "_salient", lambda square: pytest.fail("asked again"))
     assert (matte.fine_matte(astronaut) == first).all()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory goes back to the system by glibc's malloc_trim")
+def test_the_network_leaves_no_memory_behind():
+    grown = """if True:
+    import numpy as np
+    from realtime.media import matte
+    def mib():
+        return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    before = mib()
+    matte._standing_out(picture)
+    print(mib() - before)
+    """
+    done = subprocess.run([sys.executable, "-c", grown], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 60, "MiB; 210 where the network is kept"
 
 
 def test_where_the_networks_differ_the_surer_one_is_believed(monkeypatch):
