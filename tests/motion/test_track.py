@@ -149,7 +149,7 @@ def test_other_files_and_versions():
 def test_files_on_disk(tmp_path):
     small().save(tmp_path / "a.motion")
     assert MotionTrack.load(tmp_path / "a.motion").to_bytes() == small().to_bytes()
-    with pytest.raises(BadFile, match="cannot be read: No such file"):
+    with pytest.raises(BadFile, match="there is no such motion track"):
         MotionTrack.load(tmp_path / "b.motion")
     with pytest.raises(BadFile, match="cannot be read"):
         MotionTrack.load(tmp_path)

@@ -100,7 +100,10 @@ def test_a_portrait_is_chosen_with_the_keyboard(page, server):
     page.locator("#gallery [aria-checked='true']").focus()
     page.keyboard.press("ArrowRight")
     until(lambda: only_session(server).performer.portrait.id == builtin_portraits()[1])
-    assert page.locator("#gallery [aria-checked='true']").get_attribute("aria-label") == "Painting"
+    assert (
+        page.locator("#gallery [aria-checked='true']").get_attribute("aria-label")
+        == builtin_portraits()[1].capitalize()
+    )
 
 
 def test_an_own_portrait_needs_consent_once_and_then_is_shown(page, server, tmp_path):
