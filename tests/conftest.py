@@ -14,7 +14,7 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 # What is skipped in a fresh clone on Linux with `tests/install_system.sh` done, no GPU and no real clips (README.md).
-BARE_MACHINE = 60
+BARE_MACHINE = 85
 
 SLOW_S = 1200
 """What a test marked `slow` may take, seconds; others have pytest's `timeout`."""
