@@ -10,11 +10,12 @@ import { FaceNote } from "./face-note.js";
 import { wireFigures } from "./figures-panel.js";
 import { cover, covered, say } from "./notices.js";
 import { Portraits } from "./portraits.js";
+import { Presets } from "./presets.js";
 import { serverSentence } from "./sentences.js";
 import { Sliders } from "./sliders.js";
 import { rove } from "./toolbar.js";
 import { profile, wireView } from "./view-link.js";
-import { storage, Wishes } from "./wishes.js";
+import { PARTS, storage, Wishes } from "./wishes.js";
 
 /** @typedef {import("./types.js").Event} ServerEvent */
 /** @typedef {import("./types.js").State} State */
@@ -41,8 +42,11 @@ class Page {
   #showView;
   /** The neutral face that this session has learnt, for the next one. @type {{engine: string, neutral: number[]} | null} */
   #learnt = null;
+  /** The neutral face of a preset, for when the camera drives. @type {number[] | null} */ #toLearn = null;
   #engine = "";
+  /** @type {import("./types.js").Hello | null} */ #hello = null;
   #calibration;
+  #presets;
   #wishes = new Wishes(storage());
   #note = new FaceNote();
   #sliders = new Sliders(get("sliders", HTMLElement), get("find", HTMLInputElement));
@@ -60,6 +64,7 @@ class Page {
         connection.send({ type: "calibrate" });
       },
     );
+    this.#presets = new Presets(connection, this.portraits, () => this.#set(), (preset) => this.#wear(preset));
     connection.portrait = () => this.portraits.fromServer();
     this.#wireConnection();
     this.#wireControls();
@@ -155,6 +160,42 @@ class Page {
     });
   }
 
+  /** What is set now, for a preset. @returns {Omit<import("./types.js").Preset, "name" | "portrait"> | null} */
+  #set() {
+    if (!this.#state) return null;
+    const { edits, amplitude, hold_gaze, mirror, background } = this.#state;
+    const calibration = this.#learnt ? { calibration: this.#learnt } : {};
+    return { format: "", version: 1, edits, amplitude, hold_gaze, mirror, background, ...calibration };
+  }
+
+  /** Set what a preset says, its portrait aside. @param {import("./types.js").Preset} preset */
+  #wear(preset) {
+    const { connection } = this;
+    if (!this.#hello) return;
+    const amplitude = Object.fromEntries(PARTS.map((part) => [part, preset.amplitude[part] ?? 1]));
+    const { edits, background, mirror, hold_gaze, calibration } = preset;
+    this.#wishes.set({ edits, background, mirror, hold_gaze, amplitude });
+    this.#sliders.reset();
+    connection.send({ type: "reset_edits" });
+    connection.send({ type: "set_edits", values: this.#wishes.editsFor(this.#hello) });
+    connection.send({ type: "amplitude", values: amplitude });
+    connection.send({ type: "hold_gaze", on: hold_gaze });
+    if (mirror !== this.#state?.mirror) connection.send({ type: "mirror", on: mirror });
+    if (background !== this.#state?.background) connection.send({ type: "background", background });
+    if (calibration?.engine === this.#engine) {
+      this.#learnt = calibration;
+      this.#toLearn = calibration.neutral;
+      this.#learn();
+    }
+  }
+
+  /** Tell the neutral face that waits, once it is the driver whom the server looks at. */
+  #learn() {
+    if (!this.#toLearn || this.#state?.source !== "camera") return;
+    this.connection.send({ type: "calibrate", neutral: this.#toLearn });
+    this.#toLearn = null;
+  }
+
   #wireUploads() {
     get("upload", HTMLButtonElement).addEventListener("click", () => fileInput.click());
     fileInput.addEventListener("change", () => {
@@ -209,6 +250,8 @@ class Page {
     if (!hello.panel) for (const command of this.#wishes.commands(hello)) this.connection.send(command);
     if (this.camera.on && this.#learnt?.engine === hello.engine) this.connection.send({ type: "calibrate", neutral: this.#learnt.neutral });
     this.#engine = hello.engine;
+    this.#hello = hello;
+    void this.#presets.begin(hello.panel);
     void this.portraits.begin(hello);
     this.#showState({ ...hello.state, edits });
     this.#enable();
@@ -226,6 +269,7 @@ class Page {
     mirrorBox.checked = state.mirror;
     backgroundSelect.value = state.background;
     if (!state.preparing) this.#busy(false);
+    this.#learn();
     sampleButton.setAttribute("aria-pressed", String(state.source === "sample"));
     this.#showFace();
   }

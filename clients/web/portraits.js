@@ -6,10 +6,11 @@ import { edit } from "./editor.js";
 import { Gallery } from "./gallery.js";
 import { forget, keep, kept } from "./keep.js";
 import { cover, say } from "./notices.js";
-import { look, upload } from "./uploads.js";
+import { decoded, look, upload } from "./uploads.js";
 
 /** @typedef {import("./types.js").Portrait} Portrait */
 /** @typedef {import("./types.js").State} State */
+/** @typedef {import("./types.js").PresetPortrait} PresetPortrait */
 /** @typedef {import("./keep.js").Kept & {image: string}} Own  image: where the browser has it */
 
 const PATIENCE_MS = 20000;
@@ -25,6 +26,7 @@ export class Portraits extends EventTarget {
   /** @type {string | null} asked for and not shown yet: an id, or the key of an own picture */ #asked = null;
   /** @type {string | null} */ #announce = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  /** @type {Map<string, string>} pictures of presets: their ids in this session */ #worn = new Map();
   #loaded;
   /** @type {Promise<unknown>} the last look at a picture, over or not */ #looking = Promise.resolve();
 
@@ -68,6 +70,7 @@ export class Portraits extends EventTarget {
   async begin(hello) {
     await this.#loaded;
     this.#served.clear();
+    this.#worn.clear();
     this.#asked = null;
     this.#listed = hello.portraits;
     this.#list();
@@ -164,10 +167,13 @@ export class Portraits extends EventTarget {
     }
   }
 
-  /** A new picture of the user's. @param {Blob} picture @param {string} title @param {Own} [old]  that it takes the place of */
+  /**
+   * A new picture of the user's. @param {Blob} picture @param {string} title @param {Own} [old]  that it takes the place of
+   * @returns {Promise<boolean>} it is shown
+   */
   async add(picture, title, old) {
     const { session } = this.connection;
-    if (!session) { say("Wait until the avatar is live."); return; }
+    if (!session) { say("Wait until the avatar is live."); return false; }
     say("");
     /** @type {Blob | null} */
     let portrait;
@@ -179,9 +185,9 @@ export class Portraits extends EventTarget {
       }, old !== undefined);
     } catch (error) {
       say(error instanceof Refused ? error.message : "That picture could not be used.");
-      return;
+      return false;
     }
-    if (!portrait) return;
+    if (!portrait) return false;
     say("Preparing the portrait", "busy");
     const stored = { key: newKey(), title, picture: portrait, at: Date.now() };
     const own = { ...stored, image: URL.createObjectURL(portrait) };
@@ -192,12 +198,54 @@ export class Portraits extends EventTarget {
     this.#ask(own.key);
     this.#list();
     this.#settle();
-    if (await this.#bring(own)) {
+    const brought = await this.#bring(own);
+    if (brought) {
       await keep(stored);
       if (old) await this.#forget(old);
     } else if (this.wishes.portrait === own.key) this.wishes.set({ portrait: before });
     await this.#load();
     this.#settle();
+    return brought;
+  }
+
+  /** The portrait that is chosen, for a preset. @param {boolean} panel  the machine keeps it, and knows it by its id @returns {PresetPortrait | null} */
+  worn(panel) {
+    const shown = this.#state?.portrait ?? "";
+    const key = this.#asked ?? [...this.#served].find(([, id]) => id === shown)?.[0] ?? shown;
+    const own = this.#find(key);
+    if (own && !panel) return { key: own.key, title: own.title };
+    const id = this.#served.get(key) ?? key;
+    return id ? { id } : null;
+  }
+
+  /** A picture of the user's, as a file takes it; null where it is deleted. @param {string} key @returns {Promise<PresetPortrait | null>} */
+  async picture(key) {
+    const own = this.#find(key);
+    if (!own) return null;
+    return new Promise((resolve, reject) => {
+      const reader = new FileReader();
+      reader.onload = () => resolve({ picture: String(reader.result), title: own.title.slice(0, 60) });
+      reader.onerror = () => reject(reader.error);
+      reader.readAsDataURL(own.picture);
+    });
+  }
+
+  /** Show the portrait of a preset. @param {PresetPortrait | null} portrait @returns {Promise<string>} what is the matter, "" where nothing is */
+  async wear(portrait) {
+    const { session } = this.connection;
+    if (!portrait || !session) return "";
+    if (portrait.picture) {
+      const shown = this.#worn.get(portrait.picture) ?? (await upload(session, decoded(portrait.picture), portrait.title ?? "Preset")).id;
+      const again = this.#worn.has(portrait.picture);
+      this.#worn.set(portrait.picture, shown);
+      if (again) this.connection.send({ type: "portrait", id: shown });
+      return "";
+    }
+    const wanted = portrait.key ?? portrait.id ?? "";
+    if (portrait.key ? !this.#find(wanted) : !this.#listed.some(({ id }) => id === wanted))
+      return portrait.key ? "The preset's picture was deleted; all else of it is on." : "The preset's portrait is not on this server; all else of it is on.";
+    await this.#choose(wanted);
+    return "";
   }
 
   /** Crop or turn the portrait that is chosen. */

@@ -10,6 +10,7 @@ export interface State {
   type: "state"; portrait: string; edits: Record<string, number>; paused: boolean; mirror: boolean;
   background: Background; source: Source; calibrated: boolean; face: Face;
   calibration: number; neutral: number[] | null; preparing: boolean;
+  amplitude: Record<string, number>; hold_gaze: boolean;
 }
 export interface Hello {
   type: "hello"; session: string; engine: string; device: string; size: number; fps: number; panel: boolean;
@@ -35,7 +36,16 @@ export type Command =
   | { type: "source"; source: Source }
   | { type: "mirror"; on: boolean }
   | { type: "background"; background: Background }
+  | { type: "amplitude"; values: Record<string, number> }
+  | { type: "hold_gaze"; on: boolean }
   | { type: "ping"; t: number };
+/** The file of `docs/pages/presets.md`. key: of a picture that this browser keeps; it is in no file. */
+export interface PresetPortrait { id?: string; picture?: string; title?: string; key?: string }
+export interface Preset {
+  format: string; version: number; name: string; portrait?: PresetPortrait;
+  edits: Record<string, number>; amplitude: Record<string, number>; hold_gaze: boolean; mirror: boolean;
+  background: Background; calibration?: { engine: string; neutral: number[] };
+}
 export interface Config { iceServers: RTCIceServer[]; panel: boolean; maxPixels: number; maxBytes: number }
 export interface Figures {
   fps: number | null; glassToGlass: number | null; jitterBuffer: number | null; roundTrip: number | null;

@@ -26,3 +26,10 @@ export function jpeg(canvas) {
     canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/jpeg", 0.92);
   });
 }
+
+/** The picture in a data: address. (The page may not fetch one.) @param {string} address */
+export function decoded(address) {
+  const [head = "", data = ""] = address.split(",");
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  return new Blob([bytes], { type: /^data:([^;]+)/.exec(head)?.[1] ?? "image/jpeg" });
+}

@@ -5,6 +5,8 @@
 /** @typedef {import("./types.js").Hello} Hello */
 
 const PLACE = "avatar.wishes";
+/** Of the face, of which the driver's motion can be more or less. */
+export const PARTS = ["head", "mouth", "eyes", "brows"];
 const BACKGROUNDS = ["original", "green", "blur"];
 
 export class Wishes {
@@ -12,6 +14,8 @@ export class Wishes {
   /** @type {string | null} the id of a portrait of the server, or the key of a picture kept here */ portrait = null;
   /** @type {Background} */ background = "original";
   mirror = false;
+  /** @type {Record<string, number>} */ amplitude = {};
+  hold_gaze = false;
   /** Not kept over a reload: who opens a page wants to see something move. */
   paused = false;
 
@@ -21,17 +25,19 @@ export class Wishes {
     try {
       const kept = JSON.parse(storage?.getItem(PLACE) ?? "{}");
       for (const [name, value] of Object.entries(kept.edits ?? {})) if (Number.isFinite(value)) this.edits[name] = value;
+      for (const part of PARTS) if (Number.isFinite(kept.amplitude?.[part])) this.amplitude[part] = kept.amplitude[part];
+      this.hold_gaze = kept.hold_gaze === true;
       if (typeof kept.portrait === "string") this.portrait = kept.portrait;
       if (BACKGROUNDS.includes(kept.background)) this.background = kept.background;
       this.mirror = kept.mirror === true;
     } catch { /* not ours, or damaged: begin anew */ }
   }
 
-  /** @param {Partial<Pick<Wishes, "edits" | "portrait" | "background" | "mirror" | "paused">>} change */
+  /** @param {Partial<Pick<Wishes, "edits" | "portrait" | "background" | "mirror" | "amplitude" | "hold_gaze" | "paused">>} change */
   set(change) {
     Object.assign(this, change);
-    const { edits, portrait, background, mirror } = this;
-    try { this.storage?.setItem(PLACE, JSON.stringify({ edits, portrait, background, mirror })); } catch { /* full */ }
+    const { edits, portrait, background, mirror, amplitude, hold_gaze } = this;
+    try { this.storage?.setItem(PLACE, JSON.stringify({ edits, portrait, background, mirror, amplitude, hold_gaze })); } catch { /* full */ }
   }
 
   /** The sliders that are not at rest and that this engine has, within its ranges. @param {Hello} hello */
@@ -56,6 +62,8 @@ export class Wishes {
     if (this.background !== hello.state.background) out.push({ type: "background", background: this.background });
     if (Object.keys(values).length) out.push({ type: "set_edits", values });
     if (this.mirror !== hello.state.mirror) out.push({ type: "mirror", on: this.mirror });
+    if (this.hold_gaze !== hello.state.hold_gaze) out.push({ type: "hold_gaze", on: this.hold_gaze });
+    if (Object.keys(this.amplitude).length) out.push({ type: "amplitude", values: this.amplitude });
     if (this.paused !== hello.state.paused) out.push({ type: "pause", paused: this.paused });
     return out;
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +12,12 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import run_session, say
-from realtime.engines.choose import BUILTIN, PortraitFile, engine_settings, make_engine, read_portrait
+from realtime.commands.wearing import NONE, neutral_of, portrait_of
+from realtime.engines.choose import PortraitFile, engine_settings, make_engine, read_portrait
 from realtime.errors import BadValue
+from realtime.media.backgrounds import Background, with_background
 from realtime.session.local import Pipeline
+from realtime.session.preset_folder import find
 from realtime.settings import PipelineSettings
 from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceOptions, open_source
@@ -50,6 +54,14 @@ def command(
     device: o.Device = "auto",
     ui: Annotated[bool, typer.Option("--ui", help="Open a control panel in the browser.")] = False,
     ui_port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; the next free one where taken.")] = 8000,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Portrait, sliders, background, mirror and neutral face, as kept under a name in the control panel "
+            "or exported by a page (.json). What else is given here goes before it.",
+        ),
+    ] = None,
     mark: o.Mark = True,
     quiet: o.Quiet = False,
 ) -> None:
@@ -62,6 +74,10 @@ def command(
       avatar run --portrait me.jpg --sink preview
 
       avatar run --ui
+
+      avatar run --preset work
+
+      avatar run --preset work.json --set smile=0.3 --ui
 
       avatar run --portrait front.jpg --view left.jpg --view right.jpg
 
@@ -76,37 +92,43 @@ def command(
     settings = PipelineSettings(fps=fps, duration=duration, stats=stats)
     wanted = engine_settings(engine, size, weights, device)
     live = o.live_settings(set_, amplitude, absolute, mirror, hold_gaze)
+    worn = find(preset) if preset is not None else NONE
     o.check_stats(stats)
     files = [item for item in sink or () if item.startswith("file:")]
     o.refuse_overwriting([*files, stats], [source, *(portrait or ()), *(view or ())])
     if view and len(portrait or ()) > 1:
         raise BadValue("--view", view[0], "views are of one person; give one --portrait")
-    pictures = [read_portrait(item) for item in portrait or [BUILTIN]]  # first: what the user named, then devices
+    pictures = [read_portrait(item) for item in portrait or ()]  # first: what the user named, then devices
+    pictures = pictures or [portrait_of(worn)]
     views = [read_portrait(item) for item in view or ()]
     sinks = [open_sink(item, SinkOptions(fps=fps, mark=mark)) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
-    renderer = make_engine(wanted, pictures[0], live=True, views=views)
+    shown = [replace(picture, image=with_background(picture.image, worn.background)) for picture in pictures]
+    renderer = make_engine(wanted, shown[0], live=True, views=views)
     with contextlib.ExitStack() as stack:
         stack.callback(renderer.close)
-        panel = stack.enter_context(_panel(renderer, pictures, fps, ui_port, mark)) if ui else None
+        panel = stack.enter_context(_panel(renderer, pictures, fps, ui_port, mark, worn.background)) if ui else None
         if panel is not None:
             sinks.append(panel.sink)
-        pipeline = Pipeline(driving, renderer, sinks, settings, o.with_edits(live, set_, renderer.directions))
-        for picture in pictures if len(pictures) > 1 else ():
+        live = worn.over(o.with_edits(live, set_, renderer.directions))
+        pipeline = Pipeline(driving, renderer, sinks, settings, live)
+        if (neutral := neutral_of(worn, renderer)) is not None:
+            pipeline.control.recalibrate(neutral)
+        for picture in shown if len(pictures) > 1 else ():
             pipeline.control.prepare_portrait(picture.image, picture.name)
         pipeline.control.portrait_is(pictures[0].name)
         if panel is not None:
             panel.control = pipeline.control
         into = ", ".join(s.name for s in sinks)
-        shown = Path(pictures[0].name).name
-        run_session(pipeline, quiet, f"{driving.name} drives {shown} into {into}; Ctrl-C ends it")
+        title = Path(pictures[0].name).name
+        run_session(pipeline, quiet, f"{driving.name} drives {title} into {into}; Ctrl-C ends it")
     for file in sinks if not quiet else ():
         if file.made:
             print(file.made)
 
 
 def _panel(
-    engine: Engine, pictures: list[PortraitFile], fps: float, port: int, mark: bool
+    engine: Engine, pictures: list[PortraitFile], fps: float, port: int, mark: bool, background: Background
 ) -> contextlib.AbstractContextManager[PanelPlayer]:
     """The control panel in the browser."""
     from realtime.commands.serve import builtin_gallery, need_serve_extra
@@ -118,11 +140,14 @@ def _panel(
     given = [
         GalleryPortrait(f"given-{i}", Path(picture.name).stem[:40], picture.image)
         for i, picture in enumerate(pictures)
-        if Path(picture.name).suffix
+        if not picture.builtin
     ]
+    shown = pictures[0].builtin
+    builtin = sorted(builtin_gallery(), key=lambda each: each.id != shown)  # what is shown comes first
 
     def started(link: str) -> None:
         say(f"Control panel: {link}")
         webbrowser.open(link)
 
-    return open_panel(engine, [*given, *builtin_gallery()], fps, port, started, mark)
+    portraits = [*builtin, *given] if shown else [*given, *builtin]
+    return open_panel(engine, portraits, fps, port, started, mark, background)

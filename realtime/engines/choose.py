@@ -25,10 +25,12 @@ BUILTIN = "builtin"
 
 @dataclass(frozen=True)
 class PortraitFile:
-    """A portrait as given: its pixels, uint8 (H, W, 3) RGB, and the name for messages."""
+    """A portrait as given: its pixels, uint8 (H, W, 3) RGB, and the name for messages. builtin: which of those that
+    come with the package it is; "" for all others."""
 
     image: np.ndarray
     name: str
+    builtin: str = ""
 
 
 def read_portrait(spec: str) -> PortraitFile:
@@ -37,7 +39,8 @@ def read_portrait(spec: str) -> PortraitFile:
     if kind == BUILTIN:
         from realtime.media.portraits import builtin_portrait, builtin_portraits
 
-        return PortraitFile(builtin_portrait(name or builtin_portraits()[0]), "the built-in portrait")
+        which = name or builtin_portraits()[0]
+        return PortraitFile(builtin_portrait(which), "the built-in portrait", which)
     return PortraitFile(read_picture(spec), spec)
 
 

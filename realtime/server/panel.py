@@ -17,15 +17,17 @@ from realtime.flow.metrics import Window
 from realtime.media.backgrounds import Background
 from realtime.server.common import messages
 from realtime.server.common.limits import Limits
-from realtime.server.hosting.follow import FACES, follow, state_of
+from realtime.server.hosting.follow import FACES, follow, neutral_code, neutral_told, state_of
 from realtime.server.hosting.frames import Driven, Shown
 from realtime.server.hosting.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
 from realtime.server.hosting.looks import OneBackground
 from realtime.server.hosting.viewers import Viewers
+from realtime.server.http.presets import PresetShelf
 from realtime.server.http.security import Policy
 from realtime.server.places.here import Studio, StudioSettings
 from realtime.server.serving import Address, listen, server_config
 from realtime.session.control import Control
+from realtime.session.preset_folder import PresetFolder
 from realtime.session.shelf import ReadyPortrait
 from realtime.settings import Live
 from realtime.sinks import SinkBase, SinkOptions
@@ -68,10 +70,17 @@ class PanelSink(SinkBase):
 class PanelPlayer:
     """A `Player` that steers a running pipeline through its `Control`. All sessions share it."""
 
-    def __init__(self, engine: Engine, sink: PanelSink, portraits: Sequence[GalleryPortrait], fps: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        sink: PanelSink,
+        portraits: Sequence[GalleryPortrait],
+        fps: float,
+        background: Background = "original",
+    ) -> None:
         self.engine, self.sink, self.fps = engine, sink, fps
         self.gallery = Gallery(portraits)
-        self.choice = PortraitChoice(engine, self.gallery, _aside, self._prepared, self._refused)
+        self.choice = PortraitChoice(engine, self.gallery, _aside, self._prepared, self._refused, background)
         self.control: Control | None = None
         self.window_encode, self.window_render = Window(), Window()
 
@@ -83,7 +92,6 @@ class PanelPlayer:
 
     failures = 0
     preparing = False
-    neutral = None
     source: messages.Source = "camera"
     received = property(lambda self: self.control.stats.counts.captured if self.control else 0)
     no_face = property(lambda self: self.control.stats.counts.no_face if self.control else 0)
@@ -111,6 +119,11 @@ class PanelPlayer:
     def calibration(self) -> float:
         """How well it is known, 0 to 1."""
         return self.control.calibration if self.control else 0.0
+
+    @property
+    def neutral(self) -> list[float] | None:
+        """The neutral code, where it was learnt on request."""
+        return neutral_told(self.control.neutral if self.control else None)
 
     @property
     def face(self) -> messages.Face:
@@ -143,8 +156,8 @@ class PanelPlayer:
         self._running.change(**fields)
 
     def recalibrate(self, neutral: list[float] | None = None) -> None:
-        """Take the driver's next steady frames as neutral."""
-        self._running.recalibrate()
+        """Take the driver's next steady frames as neutral, or the given code. Raises BadValue."""
+        self._running.recalibrate(neutral_code(self.engine, neutral))
 
     def choose_source(self, source: messages.Source) -> None:
         """Raises HasOwnCamera."""
@@ -171,7 +184,7 @@ class PanelPlayer:
 
 
 def _aside(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=work, name="avatar-aside", daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -182,21 +195,26 @@ def open_panel(
     port: int,
     started: Callable[[str], None],
     mark: bool = True,
+    background: Background = "original",
+    presets: PresetFolder | None = None,
 ) -> Iterator[PanelPlayer]:
     """Serve the panel on 127.0.0.1 from a thread of its own. Give its `sink` to the pipeline, and the pipeline's
-    control to it. started: called with the link. mark: put the invisible mark into the preview.
+    control to it. started: called with the link. mark: put the invisible mark into the preview. background: what the
+    first portrait is shown before. presets: where they are kept.
 
     Raises DeviceError."""
     import uvicorn
 
     from realtime.server.http.app import create_app
 
-    player = PanelPlayer(engine, PanelSink(SinkOptions(fps=fps, mark=mark)), portraits, fps)
+    player = PanelPlayer(engine, PanelSink(SinkOptions(fps=fps, mark=mark)), portraits, fps, background)
     policy = Policy.for_host("127.0.0.1")
     settings = StudioSettings(Limits(sessions=4), mark=False, threads=1)
     studio = Studio(lambda: engine, portraits, settings, panel=player)
     sock = listen(Address(port=port, wander=True))
-    config = server_config(create_app(studio, policy), settings.limits)
+    app = create_app(studio, policy)
+    app.include_router(PresetShelf(presets or PresetFolder(), studio.check_control, player.gallery).router())
+    config = server_config(app, settings.limits)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="avatar-panel", daemon=True)
     thread.start()

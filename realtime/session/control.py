@@ -20,7 +20,7 @@ from realtime.flow.metrics import RunStats
 from realtime.motion.edits import Edits
 from realtime.session.shelf import ReadyPortrait, Shelf
 from realtime.settings import Live
-from realtime.types import Direction
+from realtime.types import Direction, MotionCode
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,13 @@ class PortraitWish:
     show: bool
 
 
+@dataclass(frozen=True)
+class Recalibration:
+    """The neutral face is to be learnt anew. neutral: the code that it is known by already."""
+
+    neutral: MotionCode | None = None
+
+
 class Control:
     """Desired state of a session. Stages read `live` at the start of each frame; it is replaced as a whole."""
 
@@ -56,7 +63,7 @@ class Control:
         self._chosen: ReadyPortrait | None = None
         self._shelf = shelf
         self._portrait_name = ""
-        self._recalibrate = False
+        self._recalibrate: Recalibration | None = None
         self._stop = threading.Event()
         self._on_stop: list[Callable[[], None]] = []
         self._notices: deque[Notice] = deque(maxlen=50)
@@ -68,6 +75,8 @@ class Control:
         """What the driver's face does: see `motion.presence.Presence.state`."""
         self.calibration = 0.0
         """How far the calibration of the neutral face has come, 0 to 1."""
+        self.neutral: MotionCode | None = None
+        """The driver's neutral code, once it is known after `recalibrate`; as it is used now (see `Live.mirror`)."""
         self._check(live)
 
     @property
@@ -90,10 +99,10 @@ class Control:
     def resume(self) -> None:
         self.change(paused=False)
 
-    def recalibrate(self) -> None:
-        """Take the driver's next steady frames as neutral."""
+    def recalibrate(self, neutral: MotionCode | None = None) -> None:
+        """Take the driver's next steady frames as neutral; or this code, which `neutral` told in another session."""
         with self._lock:
-            self._recalibrate = True
+            self._recalibrate = Recalibration(neutral)
 
     def set_portrait(self, image: np.ndarray, name: str = "") -> None:
         """Show another portrait, uint8 (H, W, 3) RGB, as soon as it is prepared. A picture that cannot serve is
@@ -176,10 +185,10 @@ class Control:
         if self.stopping:
             listener()
 
-    def take_recalibrate(self) -> bool:
-        """True once after each `recalibrate`."""
+    def take_recalibrate(self) -> Recalibration | None:
+        """What was asked for last, once; None where nothing was."""
         with self._lock:
-            asked, self._recalibrate = self._recalibrate, False
+            asked, self._recalibrate = self._recalibrate, None
             return asked
 
     def take_wish(self, timeout: float) -> PortraitWish | None:

@@ -195,6 +195,12 @@ class Driving:
         if neutral is None:
             self._driver.recalibrate()
         else:
+            if self._mirror not in (
+                None,
+                mirror,
+            ):  # he is seen otherwise from now on; the code is of what is seen then
+                self._engine.reset()
+            self._mirror = mirror
             self._driver = Driver(self._engine, mirrored(neutral) if mirror else neutral)
         self.recalibrated = True
 

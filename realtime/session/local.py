@@ -200,8 +200,8 @@ class Pipeline:
                     idle = driving.nothing(control.live, now, source.live and not source.waiting)
                     self._hand_over([idle] if idle is not None else [])
                     continue
-                if control.take_recalibrate():
-                    driving.recalibrate()
+                if asked := control.take_recalibrate():
+                    driving.recalibrate(asked.neutral, control.live.mirror)
                 self._hand_over(driving.take(item, control.live, now))
         except Closed:
             self._hand_over(driving.end(control.live))
@@ -217,6 +217,7 @@ class Pipeline:
                     self._drop(drive.code)
                     continue
             self.control.face, self.control.calibration = self._driving.face, self._driving.calibration
+            self.control.neutral = self._driving.learnt(self.control.live.mirror)
             if drive.code.index != SYNTHETIC:
                 drive.stamps["encode"] = now
             if not self._drives.put(drive):

@@ -242,6 +242,18 @@ def test_turning_the_mirror_forgets_what_was_learnt_of_the_driver() -> None:
     assert engine.resets == 1
 
 
+def test_a_neutral_face_that_comes_with_another_mirror_holds() -> None:
+    """A preset turns the mirror and brings what was learnt with it."""
+    engine = Seeing()
+    made, _ = driving(engine)
+    made.take(frame((40, 40, 40)), Live(), 100.0)
+    made.recalibrate(MotionCode("fake", np.array([0.1, 0.2, 0.3], np.float32)), mirror=True)
+    drive = only(made.take(frame((200, 200, 200), 1), Live(mirror=True), 100.03))
+    np.testing.assert_allclose(drive.reference.values, [0.1, 0.2, 0.3], atol=1e-6)
+    assert made.calibration == 1.0
+    assert engine.resets == 1
+
+
 def test_another_driver_begins_afresh_with_his_own_neutral_face() -> None:
     engine = Seeing()
     made, _ = driving(engine)

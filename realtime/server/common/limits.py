@@ -44,7 +44,7 @@ class Limits:
     idle_s: float = 30.0
     """A session without a connection that was asked for since then ends this long after the last request."""
     body_bytes: int = 12 * 1024 * 1024
-    """Largest HTTP body: one portrait."""
+    """Largest HTTP body: one portrait, or one preset."""
     sdp_bytes: int = 32 * 1024
     """Largest SDP offer, and largest JSON body."""
     body_s: float = 20.0

@@ -79,6 +79,21 @@ class ChooseBackground(_Message):
     background: Background
 
 
+class Amplitude(_Message):
+    """More or less of the driver's motion, by part of the face: head, mouth, eyes, brows. 1 as driven, 0 still. Parts
+    left out keep theirs."""
+
+    type: Literal["amplitude"]
+    values: Annotated[dict[Name, Amount], Field(max_length=16)]
+
+
+class HoldGaze(_Message):
+    """Keep the eyes on the viewer, whatever the driver's do."""
+
+    type: Literal["hold_gaze"]
+    on: bool
+
+
 class Ping(_Message):
     """Answered at once by a pong with the same `t`; measures the way there and back."""
 
@@ -87,7 +102,17 @@ class Ping(_Message):
 
 
 Command = Annotated[
-    SetEdits | ResetEdits | Calibrate | ChoosePortrait | Pause | ChooseSource | Mirror | ChooseBackground | Ping,
+    SetEdits
+    | ResetEdits
+    | Calibrate
+    | ChoosePortrait
+    | Pause
+    | ChooseSource
+    | Mirror
+    | ChooseBackground
+    | Amplitude
+    | HoldGaze
+    | Ping,
     Field(discriminator="type"),
 ]
 
@@ -149,6 +174,9 @@ class State(BaseModel):
     """How well the driver's neutral face is known, 0 to 1."""
     neutral: list[float] | None = None
     """The driver's neutral code, once it is known after `calibrate`."""
+    amplitude: dict[str, float] = Field(default_factory=dict)
+    """What of the driver's motion is more or less than 1, by part of the face."""
+    hold_gaze: bool = False
     preparing: bool = False
     """True while a portrait or background that was asked for is not shown yet."""
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+
 from realtime.engines import Engine
+from realtime.errors import BadValue
 from realtime.motion.edits import Edits
 from realtime.server.common import messages
 from realtime.server.hosting.gallery import Gallery, GalleryPortrait, PortraitChoice
 from realtime.settings import Live
+from realtime.types import MotionCode
 
 FACES: dict[str, messages.Face] = {
     "unknown": "waiting",
@@ -82,6 +86,12 @@ def follow(handle: Handle, command: messages.Command) -> None:
             handle.change(paused=paused)
         case messages.Mirror(on=on):
             handle.change(mirror=on)
+        case messages.Amplitude(values=values):
+            factors = {**handle.live.amplitude, **values}
+            Edits(handle.engine.directions, amplitude=factors)
+            handle.change(amplitude={part: factor for part, factor in factors.items() if factor != 1.0})
+        case messages.HoldGaze(on=on):
+            handle.change(hold_gaze=on)
         case messages.Calibrate(neutral=neutral):
             handle.recalibrate(neutral)
         case messages.ChoosePortrait(id=id):
@@ -92,6 +102,19 @@ def follow(handle: Handle, command: messages.Command) -> None:
             handle.choose_source(source)
 
 
+def neutral_code(engine: Engine, neutral: list[float] | None) -> MotionCode | None:
+    """The neutral code that a client brings, None where he brings none. Raises BadValue."""
+    rest = engine.portrait_code
+    if neutral is not None and len(neutral) != rest.values.size:
+        raise BadValue("neutral", f"{len(neutral)} numbers", f"a code of this engine has {rest.values.size}")
+    return None if neutral is None else rest.with_values(np.array(neutral))
+
+
+def neutral_told(code: MotionCode | None) -> list[float] | None:
+    """The same, as clients are told it."""
+    return None if code is None else [round(float(value), 4) for value in code.values]
+
+
 def state_of(handle: Handle) -> messages.State:
     """What is shown now."""
     live = handle.live
@@ -100,6 +123,8 @@ def state_of(handle: Handle) -> messages.State:
         edits=dict(live.edits),
         paused=live.paused,
         mirror=live.mirror,
+        amplitude=dict(live.amplitude),
+        hold_gaze=live.hold_gaze,
         background=handle.choice.wanted.background,
         source=handle.source,
         calibrated=handle.calibrated,

@@ -126,7 +126,8 @@ class PortraitChoice:
     shown gives way to the one that is. Every method may be called from any thread.
 
     aside: runs long work elsewhere. ready: called there with a prepared choice; it brings about `show`, in the
-    thread that renders. refused: called with a choice that cannot be shown, and why.
+    thread that renders. refused: called with a choice that cannot be shown, and why. background: what the
+    first portrait is shown before.
     """
 
     def __init__(
@@ -136,11 +137,12 @@ class PortraitChoice:
         aside: Callable[[Callable[[], None]], object],
         ready: Callable[[Choice], None],
         refused: Callable[[Choice, Exception], None],
+        background: Background = "original",
     ) -> None:
         self._engine, self._gallery = engine, gallery
         self._aside, self._ready, self._refused = aside, ready, refused
         self._lock = threading.Lock()
-        self.shown = self.wanted = Choice(gallery.first, "original")
+        self.shown = self.wanted = Choice(gallery.first, background)
 
     def choose(self, portrait: GalleryPortrait | None = None, background: Background | None = None) -> Choice:
         """Show another portrait, another background, or both."""

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from realtime.engines import Engine
-from realtime.errors import BadValue, UsageError
+from realtime.errors import UsageError
 from realtime.flow.mailbox import Mailbox, Slot
 from realtime.flow.metrics import Window
 from realtime.flow.threads import one_core_per_stage
 from realtime.media.backgrounds import Background
 from realtime.server.common import messages
-from realtime.server.hosting.follow import FACES, follow, state_of
+from realtime.server.hosting.follow import FACES, follow, neutral_code, neutral_told, state_of
 from realtime.server.hosting.frames import Driven, Shown
 from realtime.server.hosting.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
 from realtime.server.hosting.looks import Looks
@@ -166,8 +166,7 @@ class Performer:
     @property
     def neutral(self) -> list[float] | None:
         """The neutral code that was learnt on request, as it is used now."""
-        learnt = self._driving.learnt(self.live.mirror)
-        return None if learnt is None else [round(float(value), 4) for value in learnt.values]
+        return neutral_told(self._driving.learnt(self.live.mirror))
 
     @property
     def face(self) -> messages.Face:
@@ -193,10 +192,7 @@ class Performer:
         """Take the driver's next steady frames as neutral, or the given code. Raises NoFaceToLearn, BadValue."""
         if neutral is None and self._driving.face not in SEEN:
             raise NoFaceToLearn
-        rest = self.engine.portrait_code
-        if neutral is not None and len(neutral) != rest.values.size:
-            raise BadValue("neutral", f"{len(neutral)} numbers", f"a code of this engine has {rest.values.size}")
-        known = None if neutral is None else rest.with_values(np.array(neutral))
+        known = neutral_code(self.engine, neutral)
         self._change(lambda: self._driving.recalibrate(known, self.live.mirror))
 
     def choose_source(self, source: messages.Source) -> None:

@@ -18,7 +18,7 @@ from realtime.errors import AvatarError, UnknownName, UsageError
 from realtime.server.common import messages
 from realtime.server.common.metrics import CONTENT_TYPE
 from realtime.server.common.sessions import Behind, End, ServerFull
-from realtime.server.http import motion_socket, pages, whip
+from realtime.server.http import motion_socket, pages, presets, whip
 from realtime.server.http.door import Door, client_of, knock
 from realtime.server.http.guard import Guard
 from realtime.server.http.security import Policy
@@ -132,6 +132,7 @@ def create_app(
     _add_api(app, door)
     app.include_router(whip.router)
     app.include_router(motion_socket.router)
+    app.include_router(presets.router)
     pages.add(app, WEB)
     return app
 

@@ -142,7 +142,7 @@ class Guard:
         return None
 
     def _most(self, scope: Scope) -> int:
-        brings = scope["path"].startswith("/api/sessions/") and scope["path"].endswith(("/portraits", "/look"))
+        brings = scope["path"].startswith("/api/") and scope["path"].endswith(("/portraits", "/look", "/presets"))
         return self.limits.body_bytes if brings else self.limits.sdp_bytes
 
     async def _discard(self, receive: Any) -> None:

@@ -219,6 +219,10 @@ class Studio:
         self._connections.linger(session)
         await self._connections.drop(session, *session.controlling)
 
+    def check_control(self, key: str) -> None:
+        """Raise UnknownSession, or NotAllowed where the key does not control its session."""
+        self._house.get(key, Right.CONTROL)
+
     # --- connections
 
     async def answer(self, key: str, offer: Offered) -> Answered:

@@ -1,0 +1,97 @@
+"""`avatar run --preset`: what a page kept is what is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from realtime.cli import run
+from realtime.commands.wearing import NONE, neutral_of, portrait_of
+from realtime.errors import BadPortrait, BadValue
+from realtime.families import FAMILIES
+from realtime.media.uploads import encode_jpeg
+from realtime.session.local import Pipeline
+from realtime.session.preset import Calibration, Preset, PresetPortrait, dump
+from realtime.session.preset_folder import PresetFolder
+from realtime.sinks import SinkOptions, open_sink
+from tests.support import FAKE_FAMILY, FakeEngine, ListSource, plain
+
+FAKE = ["--engine", "fake", "--size", "64", "--sink", "null", "--source", "motion:builtin"]
+
+
+@pytest.fixture
+def seen(tmp_path: Path, monkeypatch) -> list:
+    """Every pipeline that a run makes; it is not run."""
+    monkeypatch.setenv("AVATAR_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(FAMILIES, "fake", FAKE_FAMILY)
+    made: list[Pipeline] = []
+    monkeypatch.setattr("realtime.commands.run.run_session", lambda pipeline, *_: made.append(pipeline))
+    monkeypatch.setattr("realtime.commands.run.open_source", lambda *_: ListSource([plain(100)]))
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+def test_a_kept_preset_and_a_file_of_it_give_the_same(seen, tmp_path):
+    picture = encode_jpeg(plain((200, 40, 90), 96, 96), None, 95)
+    preset = Preset(
+        "work",
+        PresetPortrait(picture=picture, title="me"),
+        {"smile": 0.25, "yaw": 4.0},
+        {"head": 0.5},
+        hold_gaze=True,
+        mirror=True,
+        calibration=Calibration("fake", (0.1, 0.2, 0.3)),
+    )
+    PresetFolder().save(preset)
+    Path("work.json").write_text(dump(preset))
+    for spec in ("work", "work.json"):
+        assert run(["run", *FAKE, "--preset", spec, "--set", "smile=-0.5", "--quiet"]) == 0
+        pipeline = seen.pop()
+        live = pipeline.control.live
+        assert dict(live.edits) == {"smile": -0.5, "yaw": 4.0}, "what is given goes before it"
+        assert (dict(live.amplitude), live.hold_gaze, live.mirror) == ({"head": 0.5}, True, True)
+        assert pipeline.control.take_recalibrate().neutral.values == pytest.approx([0.1, 0.2, 0.3])
+        assert np.abs(pipeline.engine._portrait[0, 0].astype(int) - (200, 40, 90)).max() < 6
+
+
+def test_what_cannot_be_worn_is_said(seen, capsys):
+    PresetFolder().save(Preset("there", PresetPortrait("given-0")))
+    for words, said in (
+        (["--preset", "there"], "its portrait 'given-0' is on a server alone; give --portrait"),
+        (["--preset", "their"], "there is no preset called 'their'. Did you mean 'there'?"),
+        (["--preset", "no.json"], "no.json: no such file"),
+        (["--preset", "../etc/passwd"], "../etc/passwd: no such file"),
+    ):
+        assert run(["run", *FAKE, *words]) == 2
+        assert said in capsys.readouterr().err
+    assert not seen
+
+
+def test_the_neutral_face_of_another_engine_is_left_out():
+    engine = FakeEngine()
+    assert neutral_of(NONE, engine) is None
+    assert neutral_of(Preset("x", calibration=Calibration("mesh", (1.0, 2.0, 3.0))), engine) is None
+    assert neutral_of(Preset("x", calibration=Calibration("fake", (1.0,))), engine) is None
+
+
+def test_a_picture_that_is_none_is_refused():
+    assert portrait_of(NONE).builtin
+    with pytest.raises(BadPortrait, match="not a PNG"):
+        portrait_of(Preset("x", PresetPortrait(picture=base64.b64decode("AAAA"))))
+    with pytest.raises(BadValue):
+        portrait_of(Preset("x", PresetPortrait("elsewhere")))
+
+
+async def test_a_neutral_face_that_is_brought_is_used_from_the_first_frame():
+    engine = FakeEngine()
+    engine.set_portrait(plain(128, 64, 64))
+    pipeline = Pipeline(ListSource([plain(150)] * 8, fps=60), engine, [open_sink("null", SinkOptions())])
+    neutral = engine.portrait_code.with_values(np.array([0.25, 0.5, 0.75]))
+    pipeline.control.recalibrate(neutral)
+    await asyncio.wait_for(pipeline.run(), 20)
+    assert pipeline.control.calibration == 1.0
+    assert pipeline.control.neutral.values == pytest.approx(neutral.values)
