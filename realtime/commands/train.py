@@ -248,10 +248,7 @@ def _train(run: Run, tell: object, quiet: bool) -> None:
             say(f"interrupted at step {trainer.step_number}; go on{kept} with: avatar train --resume -o {where}")
             raise
         finally:
-            if run.place.processes > 1:
-                import torch.distributed as dist
-
-                dist.destroy_process_group()
+            trainer.leave()
     if not run.place.first:
         return
     if trainer.skipped:

@@ -11,6 +11,7 @@ import re
 import resource
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ from realtime.training.features import GradientFeatures  # noqa: E402
 from realtime.training.run import Run  # noqa: E402
 from realtime.training.run_folder import RunFolder  # noqa: E402
 from realtime.training.systems import make_system  # noqa: E402
-from realtime.training.trainer import Diverged, Trainer  # noqa: E402
+from realtime.training.trainer import Diverged, Place, Trainer  # noqa: E402
 from tests.support.training import CPU, data, micro, moving_spot, one_thread  # noqa: E402, F401 (fixtures)
 
 
@@ -318,6 +319,25 @@ def two_processes(data, folder, config=None):
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stderr, losses_of(folder)
+
+
+def test_wrappers_go_before_the_process_group(tmp_path, monkeypatch):
+    dist = torch.distributed
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    config = micro(steps=2, batch=1, **{"losses.adversarial": 0.1})
+    trainer = Trainer(config, make_system(config, GradientFeatures()), Place(CPU.device, 0, 2), 2)
+    trainer.step(batch_of(count=1))
+    wrappers = [weakref.ref(trainer.model), weakref.ref(trainer.judge)]
+    destroy, held = dist.destroy_process_group, []
+
+    def destroyed():
+        held.extend(wrapper() for wrapper in wrappers)
+        destroy()
+
+    monkeypatch.setattr(dist, "destroy_process_group", destroyed)
+    trainer.leave()
+    assert held == [None, None]
+    assert not dist.is_initialized()
 
 
 def test_two_processes_train_as_one(data, tmp_path):
