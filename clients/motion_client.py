@@ -1,7 +1,8 @@
-"""Drive an avatar that runs elsewhere: motion codes leave this machine, never the camera's picture.
+"""Drive an avatar that runs elsewhere: motion codes or landmarks leave this machine, never the camera's picture.
 
 A driving frame becomes a motion code here; one small packet per frame goes to the server (see
-`realtime.motion.wire`), which renders. 30 codes of the built-in engine a second are under 64 kbit/s.
+`realtime.motion.wire`), which renders. 30 codes of the built-in engine a second are under 64 kbit/s. Who finds faces,
+and has no engine, sends their landmarks (see `realtime.motion.landmark_wire`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from realtime.errors import BadValue, ConnectionLost
 from realtime.families import builtin
+from realtime.motion.landmark_wire import LandmarkWriter
 from realtime.motion.wire import Packet, pack
-from realtime.types import MotionCode
+from realtime.types import Landmarks, MotionCode
 
 FRAME_OVERHEAD = 60
 """Bytes around each packet on the wire: WebSocket (8), TCP with timestamps (32), IPv4 (20)."""
@@ -73,6 +75,7 @@ class MotionClient:
         self.hello: dict[str, Any] = {}
         self.sent = Sent()
         self._sequence = 0
+        self._landmarks = LandmarkWriter()
         self._socket: Any = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -116,12 +119,22 @@ class MotionClient:
         """Send one frame's code (None: no face was seen). captured: seconds of `time.monotonic()`.
 
         Raises ConnectionLost."""
-        from websockets.exceptions import ConnectionClosed
-
         values = None if code is None else code.values
         name = code.kind if code is not None else kind or builtin()
         data = pack(Packet(name, self._sequence, max(0.0, captured), values))
         self._sequence = (self._sequence + 1) % (1 << 32)
+        await self._send(data)
+
+    async def send_landmarks(self, found: Landmarks) -> None:
+        """Send the landmarks of one frame; `found.captured` in seconds of `time.monotonic()`. The avatar's engine
+        must read them (`hello["landmarks"]`).
+
+        Raises ConnectionLost, BadLandmarks."""
+        await self._send(self._landmarks.pack(found))
+
+    async def _send(self, data: bytes) -> None:
+        from websockets.exceptions import ConnectionClosed
+
         try:
             await self._socket.send(data)
         except ConnectionClosed as error:
@@ -141,8 +154,13 @@ class MotionClient:
 
         try:
             async for message in self._socket:
-                if self._heard is not None and isinstance(message, str):
-                    self._heard(json.loads(message))
+                if not isinstance(message, str):
+                    continue
+                event = json.loads(message)
+                if event.get("type") == "kept":
+                    self._landmarks.kept(event["sequence"])
+                elif self._heard is not None:
+                    self._heard(event)
         except (ConnectionClosed, ValueError):
             return
 

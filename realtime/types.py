@@ -30,6 +30,24 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Landmarks:
+    """A face that was found in a driving frame elsewhere: all that is known of the frame here.
+
+    points: float32 (478, 3) in pixels of that frame, as `realtime.face.landmarks` gives them; None: no face was seen.
+    width, height: of the frame, pixels. mirrored: it had been flipped left to right before the face was found.
+    captured, index, pts: as in `Frame`.
+    """
+
+    points: np.ndarray | None
+    width: int
+    height: int
+    mirrored: bool = False
+    captured: float = 0.0
+    index: int = 0
+    pts: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Direction:
     """One entry of an engine's motion dictionary.
 

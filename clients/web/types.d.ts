@@ -3,7 +3,7 @@ export interface Direction { name: string; lo: number; hi: number; about: string
 export interface Portrait { id: string; title: string; image: string; uploaded: boolean }
 export interface FaceBox { x: number; y: number; width: number; height: number; cut: boolean }
 export interface Look { image: string; width: number; height: number; turned: boolean; faces: FaceBox[] }
-export type Source = "camera" | "sample" | "motion";
+export type Source = "camera" | "landmarks" | "sample" | "motion";
 export type Background = "original" | "green" | "blur";
 export type Face = "tracking" | "holding" | "easing" | "resting" | "waiting";
 export interface State {
@@ -15,6 +15,7 @@ export interface State {
 export interface Hello {
   type: "hello"; session: string; engine: string; device: string; size: number; fps: number; panel: boolean;
   directions: Direction[]; portraits: Portrait[]; state: State; view: string; drive: string;
+  landmarks: boolean;
 }
 export interface Stats {
   type: "stats"; fps: number; received: number; rendered: number; dropped: number; no_face: number;
@@ -26,6 +27,7 @@ export type Event =
   | Hello | State | Stats
   | { type: "error"; error: string }
   | { type: "pong"; t: number }
+  | { type: "kept"; sequence: number }
   | { type: "portraits"; portraits: Portrait[] }
   | { type: "ended"; reason: string };
 export type Command =

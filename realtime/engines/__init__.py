@@ -13,9 +13,9 @@ import numpy as np
 
 from realtime.errors import MissingExtra, UnknownName
 from realtime.families import ENGINES, target
-from realtime.types import Direction, Frame, MotionCode
+from realtime.types import Direction, Frame, Landmarks, MotionCode
 
-__all__ = ["ENGINES", "Engine", "load_engine"]
+__all__ = ["ENGINES", "Engine", "ReadsLandmarks", "load_engine"]
 
 
 @runtime_checkable
@@ -71,6 +71,16 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what is held. Safe to call twice."""
+
+
+@runtime_checkable
+class ReadsLandmarks(Protocol):
+    """An engine that needs no more of a driving frame than the landmarks of the face in it: whoever finds those
+    himself need not send the frame."""
+
+    def encode_landmarks(self, found: Landmarks) -> MotionCode | None:
+        """The motion code of a driving frame of which the landmarks alone are known, None where no face was seen.
+        What `encode` tracks from frame to frame goes on. `found.mirrored` is left to the caller."""
 
 
 def load_engine(name: str, **options: Any) -> Engine:

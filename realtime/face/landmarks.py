@@ -85,13 +85,13 @@ class FaceTracker:
             return None
         small = _shrink(image, self._face_pixels)
         landmarks = self._process(small)
-        if landmarks is not None and not _plausible(landmarks):
+        if landmarks is not None and not plausible(landmarks):
             landmarks = None
         if landmarks is not None and self._stranger(landmarks):
             covered = _cover(small, landmarks)
             self._process(covered)  # Loses the stranger; only then another face is sought.
             landmarks = self._process(covered)
-            if landmarks is not None and (not _plausible(landmarks) or self._stranger(landmarks)):
+            if landmarks is not None and (not plausible(landmarks) or self._stranger(landmarks)):
                 landmarks = None
         if landmarks is not None and self._missed:  # A first reading depends on the detector's box: let it settle.
             for _ in range(SETTLING_PASSES):
@@ -166,7 +166,7 @@ def find_faces(image: np.ndarray, limit: int = 8) -> list[np.ndarray]:
             for _ in range(4):  # The first pass starts from the detector's box, the next ones from the face itself.
                 faces = mesh.process(crop).multi_face_landmarks
         landmarks = _numbers(faces[0]) if faces else None
-        if landmarks is None or not _plausible(landmarks):
+        if landmarks is None or not plausible(landmarks):
             continue
         size = crop.shape[0] / scale
         found.append((landmarks * size + np.array([left, top, 0.0])).astype(np.float32))
@@ -255,8 +255,8 @@ def _cover(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return covered
 
 
-def _plausible(landmarks: np.ndarray) -> bool:
-    """False for what FaceMesh invents when the face has left the picture (shares of the picture)."""
+def plausible(landmarks: np.ndarray) -> bool:
+    """False for what FaceMesh invents when the face has left the picture. landmarks: (478, 3), shares of it."""
     box = landmarks[:SKIN, :2]
     inside = ((box > 0) & (box < 1)).all(axis=1).mean()
     eyes = landmarks[[33, 263], :2]

@@ -51,11 +51,13 @@ _HALF_MAX = float(np.finfo(np.float16).max)
 class BadPacket(AvatarError):
     """The bytes are no motion packet; `reason` says why."""
 
+    what = "motion packet"
+
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"motion packet: {self.reason}"
+        return f"{self.what}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

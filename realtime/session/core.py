@@ -21,7 +21,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from realtime.engines import Engine
+from realtime.engines import Engine, ReadsLandmarks
 from realtime.errors import AvatarError, EngineError, as_avatar_error
 from realtime.motion.calibration import LONGEST
 from realtime.motion.vocabulary import mirrored
@@ -29,7 +29,7 @@ from realtime.session.driver import Drive, Driver
 from realtime.session.health import Fallback, SignalMonitor
 from realtime.settings import Live
 from realtime.sources import Item, Unseen
-from realtime.types import SYNTHETIC, Frame, MotionCode
+from realtime.types import SYNTHETIC, Frame, Landmarks, MotionCode
 
 QUIET = 0.3
 """Seconds without a driving item after which the avatar idles by itself."""
@@ -114,6 +114,8 @@ class Encoding:
         right. now: for the encoder's failures."""
         if isinstance(item, Frame):
             return self._encode(item, mirror, now)
+        if isinstance(item, Landmarks):
+            return self._encode_landmarks(item, mirror, now)
         if isinstance(item, MotionCode):
             return mirrored(item) if mirror else item
         return None
@@ -123,12 +125,24 @@ class Encoding:
         if self._monitor is not None:
             self._tell(self._monitor.frame(frame.image, at))
         image = cv2.flip(frame.image, 1) if mirror else frame.image
+        return self._ask(lambda: self._engine.encode(replace(frame, image=image, captured=at)), at, now)
+
+    def _encode_landmarks(self, found: Landmarks, mirror: bool, now: float) -> MotionCode | None:
+        """Mirrored is what they say, for there is no picture to flip."""
+        engine, at = self._engine, self.time(found)
+        if not isinstance(engine, ReadsLandmarks):
+            return None
+        code = self._ask(lambda: engine.encode_landmarks(replace(found, captured=at)), at, now)
+        return mirrored(code) if code is not None and mirror != found.mirrored else code
+
+    def _ask(self, encode: Callable[[], MotionCode | None], at: float, now: float) -> MotionCode | None:
+        """What the engine's encoder says of a frame of this time; None where it fails. now: for its failures."""
         if at < self._latest:  # another driver, or his clock began anew: engines count on time that does not go back
             self._engine.reset()
         self._latest = at
         code: MotionCode | None = None
         try:
-            code = self._engine.encode(replace(frame, image=image, captured=at))
+            code = encode()
         except Exception as error:
             self.faults.failed(error, now)
         else:

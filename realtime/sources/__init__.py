@@ -23,7 +23,7 @@ from typing import Protocol
 
 from realtime.errors import BadFile, BadValue, UnknownName
 from realtime.home import user_path
-from realtime.types import Direction, Frame, MotionCode
+from realtime.types import Direction, Frame, Landmarks, MotionCode
 
 SOURCES: dict[str, str] = {
     "camera": "realtime.sources.camera:CameraSource",
@@ -56,8 +56,9 @@ class Unseen:
     index: int = 0
 
 
-Item = Frame | MotionCode | Unseen
-"""What a source gives: a driving frame to encode, or what another encoder saw."""
+Item = Frame | Landmarks | MotionCode | Unseen
+"""What a source gives: a driving frame to encode, the face that another tracker found in one, or what another encoder
+saw."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from realtime.engines.mesh.views import Views, prepare_view
 from realtime.engines.mesh.warp import warp_on
 from realtime.errors import BadPortrait, BadValue, EngineError
 from realtime.media.pictures import check_frame
-from realtime.types import Direction, Frame, MotionCode
+from realtime.types import Direction, Frame, Landmarks, MotionCode
 
 FARTHEST = 1e4
 """No entry of a code means anything beyond: what is farther comes from a broken sender."""
@@ -137,6 +137,14 @@ class MeshEngine(TakesCodes):
         with self._encoding:
             self.check_open()
             return self._encoder.encode(frame)
+
+    def encode_landmarks(self, found: Landmarks) -> MotionCode | None:
+        """Motion code of a driving frame whose landmarks were found elsewhere, None where there is no face.
+
+        Raises EngineError once closed."""
+        with self._encoding:
+            self.check_open()
+            return self._encoder.encode_landmarks(found)
 
     def render(self, code: MotionCode) -> np.ndarray:
         """The portrait in that motion: uint8 (H, W, 3) RGB, a new array.

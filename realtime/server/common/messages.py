@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from realtime.media.backgrounds import Background
 
-Source = Literal["camera", "sample", "motion"]
+Source = Literal["camera", "landmarks", "sample", "motion"]
 Face = Literal["tracking", "holding", "easing", "resting", "waiting"]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Amount = Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]
@@ -59,7 +59,7 @@ class Pause(_Message):
 
 
 class ChooseSource(_Message):
-    """What drives the avatar: the camera track, the built-in sample, or motion packets."""
+    """What drives the avatar: the camera track, landmark packets, the built-in sample, or motion packets."""
 
     type: Literal["source"]
     source: Source
@@ -199,6 +199,8 @@ class Hello(BaseModel):
     """Path at which the avatar is seen. It opens nothing else."""
     drive: str = ""
     """Key that only drives, for `/api/motion?session=`; told to those who control."""
+    landmarks: bool = False
+    """True where landmark packets can drive: the engine needs no more of a driving frame."""
 
 
 class Stats(BaseModel):
@@ -239,6 +241,13 @@ class Pong(BaseModel):
     t: float
 
 
+class Kept(BaseModel):
+    """A landmark packet is remembered: later ones may be told by what differs from it."""
+
+    type: Literal["kept"] = "kept"
+    sequence: int
+
+
 class Portraits(BaseModel):
     """The gallery has changed."""
 
@@ -253,7 +262,7 @@ class Ended(BaseModel):
     reason: str
 
 
-Event = Hello | State | Stats | Error | Pong | Portraits | Ended
+Event = Hello | State | Stats | Error | Pong | Kept | Portraits | Ended
 
 _COMMANDS: TypeAdapter[Any] = TypeAdapter(Command)
 _EVENTS: TypeAdapter[Any] = TypeAdapter(Annotated[Event, Field(discriminator="type")])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from realtime.server.common import messages
 from realtime.server.hosting.clock import RATE
 from realtime.sources import Item, Unseen
-from realtime.types import Frame, MotionCode
+from realtime.types import Frame, Landmarks, MotionCode
 
 if TYPE_CHECKING:
     import av
@@ -21,7 +22,7 @@ TIME_BASE = Fraction(1, RATE)
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """What drives the next picture. Exactly one of `frame` (a received picture), `code` or neither (only time
+    """What drives the next picture. One of `frame` (a received picture), `landmarks` and `code`, or none (only time
     passes: hold, idle, sample). seen: False where a client that extracts codes itself saw no face.
 
     arrived: monotonic seconds. media: the driver's own media time in seconds, None without one."""
@@ -32,12 +33,20 @@ class Driven:
     code: MotionCode | None = None
     seen: bool = True
     index: int = 0
+    landmarks: Landmarks | None = None
+
+    @property
+    def source(self) -> messages.Source:
+        """What it comes from."""
+        return "camera" if self.frame is not None else "landmarks" if self.landmarks is not None else "motion"
 
     def item(self) -> Item | None:
         """As a session takes it, with the driver's own media time as `pts`; None where only time passes."""
         pts = self.arrived if self.media is None else self.media
         if self.frame is not None:
             return Frame(to_rgb(self.frame), self.arrived, self.index, pts)
+        if self.landmarks is not None:
+            return replace(self.landmarks, captured=self.arrived, index=self.index, pts=pts)
         if self.code is None:
             return None if self.seen else Unseen(self.arrived, pts, self.index)
         return self.code

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from realtime.engines import Engine
+from realtime.engines import Engine, ReadsLandmarks
 from realtime.errors import UsageError
 from realtime.flow.mailbox import Mailbox, Slot
 from realtime.flow.metrics import Window
@@ -49,6 +49,16 @@ class NoFaceToLearn(UsageError):
         return "No face is in the picture: there is nothing to calibrate on"
 
 
+class NeedsPictures(UsageError):
+    """Landmarks were to drive an engine that reads more of a picture."""
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+
+    def __str__(self) -> str:
+        return f"The engine {self.engine} reads the picture itself: landmarks alone cannot drive it"
+
+
 class Performer:
     """A `Player` with an engine of its own: an engine with its driver, its portraits and its sliders.
 
@@ -70,6 +80,7 @@ class Performer:
     ) -> None:
         self.engine, self.gallery, self.pool, self.fps = engine, gallery, pool, fps
         self.changed, self._clock = changed, clock
+        self._check(source)
         self.source: messages.Source = source
         self.live = Live()
         self.choice = PortraitChoice(engine, gallery, self._do_aside, self._prepared, self._refused)
@@ -95,10 +106,9 @@ class Performer:
     # --- called from the event loop
 
     def offer(self, driven: Driven) -> None:
-        """A driving frame or code has come. Dropped where the avatar is driven by something else."""
+        """A driving frame, landmarks or a code have come. Dropped where the avatar is driven by something else."""
         self.received += 1
-        wanted = "motion" if driven.frame is None else "camera"
-        if self._closed or self.source != wanted:
+        if self._closed or self.source != driven.source:
             return
         self._last_driven = driven.arrived
         self._put(driven)
@@ -196,8 +206,13 @@ class Performer:
         self._change(lambda: self._driving.recalibrate(known, self.live.mirror))
 
     def choose_source(self, source: messages.Source) -> None:
-        """Let something else drive."""
+        """Let something else drive. Raises NeedsPictures."""
+        self._check(source)
         self._change(lambda: self._set_source(source))
+
+    def _check(self, source: messages.Source) -> None:
+        if source == "landmarks" and not isinstance(self.engine, ReadsLandmarks):
+            raise NeedsPictures(self.engine.name)
 
     async def try_portrait(self, image: np.ndarray, title: str) -> GalleryPortrait:
         """Show a picture that the client brought, and keep it in its gallery. Raises BadPortrait where the engine
@@ -281,7 +296,7 @@ class Performer:
             return [self._driving.idle(self.live, now)]
         begun = self._clock()
         drives = self._driving.take(item, self.live, now, at=now)
-        if driven.frame is not None:
+        if driven.source != "motion":
             done = self._clock()
             self.window_encode.add(done - begun, done)
         return drives

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
+from realtime.clients import browser_model
 from realtime.server.http.door import Door
 
 _KINDS = ("png", "jpeg", "webp", "gif", "tiff", "avif", "heic", "heif")
@@ -21,17 +22,36 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".json": "application/json",
     ".png": "image/png",
+    ".wasm": "application/wasm",
+    ".data": "application/octet-stream",
+    ".binarypb": "application/octet-stream",
 }
+WORKER = "landmark-worker.js"
+WORKER_POLICY = "default-src 'none'; script-src blob: 'unsafe-eval'; connect-src blob:"
+"""What finds landmarks makes code while it runs, which the page forbids. It is given all that it loads by the page,
+and can reach no network: what it sees goes nowhere."""
+_FOR_GOOD = "private, max-age=31536000, immutable"
+"""Files whose address changes with them."""
 
 
 def add(app: FastAPI, web: Path) -> None:
     """Add the routes. web: the folder of the page; its files are listed once: no other can be asked for."""
     files = {path.relative_to(web).as_posix(): path for path in web.rglob("*") if path.suffix in TYPES}
 
+    model = [
+        f"/app/{browser_model.FOLDER.name}/{name}?{browser_model.VERSION}"
+        for name in browser_model.FILES
+        if f"{browser_model.FOLDER.name}/{name}" in files
+    ]
+    model = model if len(model) == len(browser_model.FILES) else []
+
     def page(name: str) -> Response:
         if name not in files:
             raise HTTPException(404, "There is no such page")
-        return FileResponse(files[name], media_type=TYPES[files[name].suffix], headers={"Cache-Control": "no-cache"})
+        headers = {"Cache-Control": _FOR_GOOD if name.startswith(f"{browser_model.FOLDER.name}/") else "no-cache"}
+        if name == WORKER:
+            headers["Content-Security-Policy"] = WORKER_POLICY
+        return FileResponse(files[name], media_type=TYPES[files[name].suffix], headers=headers)
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index() -> Response:
@@ -58,6 +78,7 @@ def add(app: FastAPI, web: Path) -> None:
             "panel": terms.panel,
             "maxPixels": terms.limits.portrait_pixels,
             "maxBytes": terms.limits.body_bytes,
+            "faceModel": model,
         }
 
     @app.get("/api/sessions/{id}/preview", include_in_schema=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from realtime.server.common import messages
 from realtime.server.common.limits import Places
@@ -10,6 +11,7 @@ from realtime.server.common.sessions import End, Right
 from realtime.server.places import Answered, Busy, Offered, TooManyViewers, Trickled
 from realtime.server.places.control import Controls
 from realtime.server.places.house import House
+from realtime.server.places.lines import Packets
 from realtime.server.places.session import HalfOpen, Session
 from realtime.server.rtc.peer import Peer, RtcSettings
 from realtime.server.rtc.trickle import parse_fragment
@@ -30,6 +32,7 @@ class Connections:
             raise TooManyViewers
         if not self.half_open.take(offer.client):
             raise Busy("Too many connections are being made")
+        packets = None if guest or not offer.publishes else Packets(session, house.limits.packets_per_s)
         peer = Peer(
             session.performer,
             self.rtc,
@@ -38,6 +41,7 @@ class Connections:
             background=offer.background,
             voice=session.voice,
             message=lambda text, peer: self._controls.heard(session, peer, text),
+            packet=None if packets is None else partial(self._packet, session, packets),
             up=lambda peer: self._on_up(session, peer),
             down=lambda peer: self._on_down(session, peer),
             greet=lambda peer: self._controls.greet(session, peer),
@@ -49,6 +53,10 @@ class Connections:
             session.forget(peer)
             house.soon(peer.close())
             raise
+
+    def _packet(self, session: Session, packets: Packets, data: bytes) -> str | None:
+        self._house.book.touch(session.id, self._house.now())
+        return packets.take(data, self._house.now())
 
     def _on_up(self, session: Session, peer: Peer) -> None:
         if peer not in session.peers:  # it was given up meanwhile: nobody would count its end

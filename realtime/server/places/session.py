@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from realtime.engines import ReadsLandmarks
 from realtime.flow.metrics import Window
 from realtime.server.common import messages
 from realtime.server.common.limits import Bucket, Limits, Places
@@ -118,6 +119,7 @@ class Session:
             state=performer.state(),
             view=f"/view/{keys.view}" if keys.view else "",
             drive=keys.drive if controls else "",
+            landmarks=not self.shared and isinstance(engine, ReadsLandmarks),
         )
 
     def stats(self, now: float, sessions: int) -> messages.Stats:

@@ -1,4 +1,5 @@
-"""One WebRTC connection, by aiortc: driving frames in, pictures out, the `control` channel beside them."""
+"""One WebRTC connection, by aiortc: driving frames or their landmarks in, pictures out, the `control` channel beside
+them."""
 
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 
+from realtime.errors import AvatarError
 from realtime.flow.mailbox import Closed, Mailbox
 from realtime.media.backgrounds import Background
 from realtime.server.hosting.frames import Driven, Shown, to_video_frame
@@ -112,8 +114,9 @@ class Peer:
 
     publishes: its camera may drive the avatar, and its sound goes to those who listen. voice: the session's sound.
     background: what this peer sees behind the portrait, None for what the session has.
-    message: called with each control message and a function that
-    answers. up, down: called once each, when it connected and when it is over.
+    message: called with each control message and a function that answers. packet: called with what comes over the
+    channel `landmarks`; gives what to answer there, and raises AvatarError to close it. None: this peer has no such
+    channel. up, down: called once each, when it connected and when it is over.
     """
 
     def __init__(
@@ -126,6 +129,7 @@ class Peer:
         background: Background | None = None,
         voice: Voice,
         message: Callable[[Any, Peer], None],
+        packet: Callable[[bytes], str | None] | None = None,
         up: Callable[[Peer], None],
         down: Callable[[Peer], None],
         greet: Callable[[Peer], None],
@@ -135,9 +139,11 @@ class Peer:
         self.publishes, self.watches, self._voice = publishes, watches, voice
         self._background = background
         self._message, self._up, self._down, self._greet = message, up, down, greet
+        self._packet = packet
         servers = [parse_ice_server(server) for server in settings.ice_servers]
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self.channel: RTCDataChannel | None = None
+        self._landmarks: RTCDataChannel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._track: AvatarTrack | None = None
         self._sound: VoiceTrack | None = None
@@ -225,12 +231,28 @@ class Peer:
             channel.send(text)
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
-        if channel.label != "control" or self.channel is not None:
+        if channel.label == "control" and self.channel is None:
+            self.channel = channel
+            channel.on("message", lambda text: self._message(text, self))
+            self._greet(self)
+        elif channel.label == "landmarks" and self._landmarks is None and self._packet is not None:
+            self._landmarks = channel
+            channel.on("message", self._on_packet)
+        else:
+            channel.close()
+
+    def _on_packet(self, data: str | bytes) -> None:
+        channel = self._landmarks
+        if channel is None or self._packet is None or not isinstance(data, bytes):
+            return
+        try:
+            answer = self._packet(data)
+        except AvatarError:
+            self._landmarks, self._packet = None, None
             channel.close()
             return
-        self.channel = channel
-        channel.on("message", lambda text: self._message(text, self))
-        self._greet(self)
+        if answer is not None and channel.readyState == "open" and channel.bufferedAmount < 4096:
+            channel.send(answer)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         if track.kind == "video" and self.publishes:

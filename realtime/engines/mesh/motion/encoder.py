@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from realtime.engines.mesh.motion.code import KIND, code_values
 from realtime.face.face_model import CHIN, FOREHEAD, load_face_model
-from realtime.face.landmarks import FaceTracker
+from realtime.face.landmarks import FaceTracker, plausible
 from realtime.face.pose import HeadPose, angles, fit_pose
 from realtime.motion.filters import OneEuro
-from realtime.types import Frame, MotionCode
+from realtime.types import Frame, Landmarks, MotionCode
 
 FILTER_FACE = 110.0
 """The filter counts speed in pixels of a face this high."""
@@ -75,21 +77,30 @@ class MeshEncoder:
             image, index = frame, self._untimed
             captured = pts = index * UNTIMED_STEP
         self._untimed += 1
-        found = self._tracker.track(image)
-        if found is None:
+        height, width = image.shape[:2]
+        return self._read(Landmarks(self._tracker.track(image), width, height, False, captured, index, pts))
+
+    def encode_landmarks(self, found: Landmarks) -> MotionCode | None:
+        """The same for a frame in which another tracker has found the landmarks."""
+        if found.points is not None and not plausible(found.points / (found.width, found.height, found.width)):
+            found = replace(found, points=None)
+        return self._read(found)
+
+    def _read(self, found: Landmarks) -> MotionCode | None:
+        if found.points is None:
             self._lose()
             return None
-        height, width = image.shape[:2]
+        width, height = found.width, found.height
         if self._size != (height, width):  # Another resolution: pixels mean something else now.
             self._size = (height, width)
             self._lose()
-        landmarks = found.astype(np.float64)
+        landmarks = found.points.astype(np.float64)
         if self._filter is not None:
             tall = float(np.linalg.norm(landmarks[FOREHEAD] - landmarks[CHIN]))
-            landmarks = self._filter(landmarks, captured, unit=max(tall, 1.0) / FILTER_FACE)
+            landmarks = self._filter(landmarks, found.captured, unit=max(tall, 1.0) / FILTER_FACE)
         self.landmarks = landmarks
         values = self._values(landmarks, width, height)
-        return MotionCode(KIND, values, captured, pts, index)
+        return MotionCode(KIND, values, found.captured, found.pts, found.index)
 
     def _values(self, landmarks: np.ndarray, width: int, height: int) -> np.ndarray:
         if self._own.shape is None:
