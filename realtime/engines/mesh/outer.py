@@ -10,7 +10,7 @@ far hair stays beside the forehead, and the near outline goes round the back of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 
@@ -49,6 +49,10 @@ DOME_ENDS = (1.15, 1.9)
 """Beyond the head's outline (shares of the way from the oval to it) the dome goes over into the tables again."""
 ARC = 0.93
 """How much of a quarter of a circle the dome is, from the face's oval to its outline. A whole one ends upright."""
+THROAT, THROAT_REACH, THROAT_WIDTH = (0.2, 0.4), 0.09, (0.28, 0.45)
+"""Below the jaw (v) and before the neck (|u|) skin is drawn up by a chin that is lifted, less and less downwards
+(e-fold, face heights). All of what is uncovered then out of the strip next to the jaw would draw the jaw's shadow out
+to a dark throat."""
 EARS = (-0.3, 0.2)
 """From above the ears to their lobes (v): ears do not grow by what the back of the head adds."""
 BACK = 1.2
@@ -100,6 +104,8 @@ class OuterMesh:
     back_share: float64 (n,), how much of what the back of the head adds to its outline each point takes.
     loose: float64 (n,), how much a point hangs as hair beside the face does.
     skin: float64 (n, len(OVAL)), how the expression at the oval reaches each point.
+    oval: float64 (len(OVAL), 3), the oval in the face frame. throat: indices (k,) of the points that a lifted chin
+    draws up, and jaw: float64 (k, len(OVAL)), which points of the oval each goes along with, and how far.
     """
 
     points: np.ndarray
@@ -111,6 +117,9 @@ class OuterMesh:
     back_share: np.ndarray
     loose: np.ndarray
     skin: np.ndarray
+    oval: np.ndarray
+    throat: np.ndarray
+    jaw: np.ndarray
 
     def move(
         self, shape_change: np.ndarray, start: HeadPose, pose: HeadPose, hair: HeadPose | None = None
@@ -124,6 +133,7 @@ class OuterMesh:
         if hair is not None:
             hanging = np.flatnonzero(self.loose)
             way[hanging] += self.loose[hanging, None] * (self._carry(start, hair, hanging)[0] - way[hanging])
+        way[self.throat] += self._drawn_up(start, pose, way[self.throat])
         skin = (self.skin @ (shape_change @ pose.rotation[:2].T)) * pose.scale
         return self.points + way + self.turn[:, None] * skin, depth
 
@@ -139,6 +149,17 @@ class OuterMesh:
         rotation = growth * ((turned - arm)[:, :2] + self._round_the_back(relative, which))
         way = self.follow[which, None] * shift + self.turn[which, None] * rotation
         return way, pose.translation[2] + growth * turned[:, 2]
+
+    def with_throat(self, share: np.ndarray) -> OuterMesh:
+        """The same, where of the throat's points each is drawn up by a `share` (k,) only: collars are not."""
+        return replace(self, jaw=self.jaw * share[:, None])
+
+    def _drawn_up(self, start: HeadPose, pose: HeadPose, way: np.ndarray) -> np.ndarray:
+        """How far a lifted chin draws up the throat's points, which go their own `way` (k, 2) already: (k, 2)."""
+        _, down = _axes(pose)
+        risen = (pose.to_picture(self.oval) - start.to_picture(self.oval))[:, :2] @ down
+        more = self.jaw @ risen - self.jaw.sum(axis=1) * (way @ down)
+        return np.minimum(more, 0.0)[:, None] * down
 
     def _round_the_back(self, turn: np.ndarray, which: np.ndarray | slice) -> np.ndarray:
         """What the back of the head adds to its outline on the side that turns towards the camera: pixels (n, 2).
@@ -299,6 +320,7 @@ def build_outer_mesh(
         domed = (1.0 - smoothstep(*CROWN, v)) * (1.0 - smoothstep(*DOME_ENDS, share))
         depth += domed * (dome - depth)
         back_share = domed * smoothstep(0.1, 1.0, share) * (1.0 - smoothstep(*EARS, v))
+    drawn = smoothstep(*THROAT, v) * (1.0 - smoothstep(*THROAT_WIDTH, np.abs(u))) * np.exp(-distance / THROAT_REACH)
     below = v if shoulders is None else shoulders.lifted(u, v)
     follow, turn = tables.sample(tables.follow, u, below), tables.sample(tables.turn, u, below)
     # next to the oval the skin must move as the face does, or the seam shows
@@ -311,6 +333,8 @@ def build_outer_mesh(
     # the rim of the rectangle stays, so that no gap opens beyond it
     rim = np.minimum(points - low, high - points).min(axis=1)
     held = smoothstep(0.0, 0.03 * unit, rim)
+    drawn = drawn * held * free * (1.0 - smoothstep(*BODY, below))
+    throat = np.flatnonzero(drawn > 0.02)
     return OuterMesh(
         points=points,
         triangles=triangles,
@@ -323,6 +347,9 @@ def build_outer_mesh(
         * (1.0 - smoothstep(*HANGING_TO, below))
         * smoothstep(*HANGING_BESIDE, np.abs(u)),
         skin=nearness * np.exp(-distance / SKIN_REACH)[:, None],
+        oval=pose.to_face(landmarks[list(OVAL)]),
+        throat=throat,
+        jaw=nearness[throat] * drawn[throat, None],
     )
 
 

@@ -19,6 +19,7 @@ from realtime.engines.mesh.layers import split_layers
 from realtime.engines.mesh.mouth import Mouth, prepare_mouth
 from realtime.engines.mesh.outer import OuterMesh, Outline, Shoulders, build_outer_mesh
 from realtime.engines.mesh.shade import Shade
+from realtime.engines.mesh.throat import Throat
 from realtime.engines.mesh.topology import face_triangles
 from realtime.face.face_model import LIPS_INNER, OVAL
 from realtime.face.pose import HeadPose
@@ -114,6 +115,8 @@ def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPor
     shoulders = Shoulders.find(layers.matte[inner], landmarks[list(OVAL), :2], pose)
     outline = Outline.find(layers.matte, landmarks[list(OVAL), :2], pose, margin)
     outer = build_outer_mesh(landmarks, pose, (width, height), margin, shoulders, outline)
+    throat = Throat.of(picture, landmarks, outer, pose.scale)
+    outer = outer.with_throat(throat.skin)
     points = np.concatenate([landmarks[:, :2], outer.points])
     uv = np.ascontiguousarray((points + margin) * ZOOM, dtype=np.float32)
     return PreparedPortrait(
@@ -129,7 +132,7 @@ def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPor
         outer=outer,
         eyes=tuple(prepare_eyes(picture, landmarks, pose)),
         mouth=prepare_mouth(picture, landmarks, pose),
-        shade=Shade.of(shape, pose),
+        shade=Shade.of(shape, pose, throat),
         creases=prepare_creases(picture, landmarks, pose.scale),
         warnings=framed.warnings,
     )

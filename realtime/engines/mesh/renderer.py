@@ -37,7 +37,7 @@ class MeshRenderer:
         for eye in portrait.eyes:
             eye.draw(out, shape, portrait.pose, pose)
         portrait.mouth.draw(out, shape, pose)
-        portrait.shade.draw(out, pose.to_picture(shape), pose)
+        portrait.shade.draw(out, points, depth, pose)
         return out
 
 

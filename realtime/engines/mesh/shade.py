@@ -14,6 +14,7 @@ import numpy as np
 
 from realtime.engines.mesh.jit import compiled
 from realtime.engines.mesh.raster import rasterise
+from realtime.engines.mesh.throat import Throat
 from realtime.engines.mesh.topology import face_triangles
 from realtime.face.face_model import SKIN
 from realtime.face.pose import HeadPose
@@ -33,33 +34,43 @@ COARSE = 2
 @dataclass(frozen=True, slots=True, eq=False)
 class Shade:
     """The light on one portrait's face. normals: float64 (478, 3), unit, out of the face, in the face frame.
-    own: float64 (478,), the brightness in the portrait's own pose, 1 where a skin faces the camera."""
+    own: float64 (478,), the brightness in the portrait's own pose, 1 where a skin faces the camera. throat: what lies
+    in the jaw's shadow there."""
 
     normals: np.ndarray
     own: np.ndarray
     start: HeadPose
+    throat: Throat | None = None
 
     @classmethod
-    def of(cls, shape: np.ndarray, pose: HeadPose) -> Shade:
+    def of(cls, shape: np.ndarray, pose: HeadPose, throat: Throat | None = None) -> Shade:
         """For a face `shape` (478, 3; face frame) that is in `pose` in the portrait."""
         normals = face_normals(shape)
-        return cls(normals, _brightness(normals, pose.rotation), pose)
+        return cls(normals, _brightness(normals, pose.rotation), pose, throat)
 
-    def draw(self, out: np.ndarray, face: np.ndarray, pose: HeadPose) -> None:
-        """Change the light on `out` (uint8 (H, W, 3)), which shows the face with its landmarks at `face` (478, 3)."""
-        gains = self.gains(pose)
-        if gains is None:
+    def draw(self, out: np.ndarray, points: np.ndarray, depth: np.ndarray, pose: HeadPose) -> None:
+        """Change the light on `out` (uint8 (H, W, 3)), which shows the mesh with its points at `points` (n, 2),
+        pixels, and `depth` (n,); the first 478 are the face."""
+        gains, lifted = self.gains(pose), self.throat.lifted(self.start, pose) if self.throat is not None else 0.0
+        if gains is None and lifted == 0.0:
             return
+        values = np.ones((len(points), 2), np.float32)
+        if gains is not None:
+            values[: len(gains)] = gains[:, None]
+        triangles, seen = face_triangles(), points[: len(self.own)]
+        if self.throat is not None and lifted > 0.0:
+            values[self.throat.points] += (lifted * (self.throat.gains - 1.0))[:, None]
+            triangles = np.concatenate([triangles, self.throat.triangles])
+            seen = np.concatenate([seen, points[self.throat.triangles.reshape(-1)]])
         height, width = out.shape[:2]
-        low = np.clip(np.floor(face[:, :2].min(axis=0) / COARSE).astype(int) * COARSE, 0, (width, height))
-        high = np.clip(np.ceil(face[:, :2].max(axis=0) / COARSE).astype(int) * COARSE, 0, (width, height))
+        low = np.clip(np.floor(seen.min(axis=0) / COARSE).astype(int) * COARSE, 0, (width, height))
+        high = np.clip(np.ceil(seen.max(axis=0) / COARSE).astype(int) * COARSE, 0, (width, height))
         size = (high - low) // COARSE
         if (size < 2).any():
             return
-        points = np.ascontiguousarray((face[:, :2] - low + 0.5) / COARSE - 0.5, np.float32)
+        at = np.ascontiguousarray((points - low + 0.5) / COARSE - 0.5, np.float32)
         coarse, unused, near = (np.empty((size[1], size[0]), np.float32) for _ in range(3))
-        values = np.repeat(gains.astype(np.float32)[:, None], 2, axis=1)
-        rasterise(points, face[:, 2].astype(np.float32), values, face_triangles(), 0, coarse, unused, near)
+        rasterise(at, np.ascontiguousarray(depth, np.float32), values, triangles, 0, coarse, unused, near)
         _multiply(coarse, low[0], low[1], out.reshape(height, 3 * width))
 
     def gains(self, pose: HeadPose) -> np.ndarray | None:

@@ -22,7 +22,8 @@ def lit(yaw: float) -> np.ndarray:
     """An evenly grey picture after the light of that turn was drawn."""
     out = np.full((200, 220, 3), 120, np.uint8)
     pose = posed(yaw)
-    Shade.of(SHAPE, REST).draw(out, pose.to_picture(SHAPE), pose)
+    face = pose.to_picture(SHAPE)
+    Shade.of(SHAPE, REST).draw(out, face[:, :2], face[:, 2], pose)
     return out
 
 
@@ -65,8 +66,10 @@ def test_only_the_face_is_lit_and_one_partly_outside_is_no_error():
     assert (out[5:20] == 120).all()
     assert out.min() < 118
     pose = HeadPose(120.0, rotation_matrix(35.0, 0.0, 0.0), np.array([-10.0, 210.0, 0.0]))
-    Shade.of(SHAPE, REST).draw(out, pose.to_picture(SHAPE), pose)
+    face = pose.to_picture(SHAPE)
+    Shade.of(SHAPE, REST).draw(out, face[:, :2], face[:, 2], pose)
     away = HeadPose(120.0, rotation_matrix(35.0, 0.0, 0.0), np.array([-900.0, 210.0, 0.0]))
     before = out.copy()
-    Shade.of(SHAPE, REST).draw(out, away.to_picture(SHAPE), away)
+    face = away.to_picture(SHAPE)
+    Shade.of(SHAPE, REST).draw(out, face[:, :2], face[:, 2], away)
     np.testing.assert_array_equal(out, before)
