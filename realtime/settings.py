@@ -15,6 +15,52 @@ def _empty() -> Mapping[str, float]:
     return MappingProxyType({})
 
 
+SIDES = (64, 2048)
+"""Shortest and longest side of a picture, pixels."""
+PROPORTIONS = {"square": (1, 1), "1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16), "4:3": (4, 3), "3:4": (3, 4)}
+"""Shapes of the picture by name: width to height."""
+USUAL_SIDE = 512
+"""The shorter side of a shape without a number, pixels."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """size: side of the picture in pixels, or (width, height). round: only the circle in it is shown."""
+
+    size: int | tuple[int, int]
+    round: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Shape:
+        """ "512", "640x480", "16:9" (the shorter side 512), "16:9@720", "round", "round@400". Raises BadValue."""
+        name, at, side = text.strip().lower().partition("@")
+        if at and not (side.isdecimal() and name in (*PROPORTIONS, "round")):
+            raise BadValue("--size", text, f"write SHAPE@N, as in 16:9@720 or round@400; shapes: {shapes()}")
+        shorter = int(side) if at else USUAL_SIDE
+        if name == "round":
+            return cls(shorter, round=True)
+        if name in PROPORTIONS:
+            wide, high = (even(shorter * part / min(PROPORTIONS[name])) for part in PROPORTIONS[name])
+            return cls(wide if wide == high else (wide, high))
+        sides = [part.strip() for part in name.split("x")]
+        if not (1 <= len(sides) <= 2 and all(part.isdecimal() for part in sides)):
+            raise BadValue("--size", text, f"{PIXELS}, or a shape: {shapes()}")
+        return cls(int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1])))
+
+
+PIXELS = f"pixels, from {SIDES[0]} to {SIDES[1]}, as in 512 or 640x480"
+
+
+def shapes() -> str:
+    """The names of shapes, for people."""
+    return ", ".join((*PROPORTIONS, "round"))
+
+
+def even(length: float) -> int:
+    """The even number next to `length`, as video wants its sides."""
+    return 2 * math.floor(length / 2.0 + 0.5)
+
+
 @dataclass(frozen=True)
 class EngineSettings:
     """Which engine renders, and how."""
@@ -30,11 +76,13 @@ class EngineSettings:
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """What else the engine is made with: the keyword arguments of its class, as `crop` and `paste_back` of the
     neural engines."""
+    round: bool = False
+    """Of the pictures only the circle in their middle is shown, by whatever shows them."""
 
     def __post_init__(self) -> None:
         sides = self.size if isinstance(self.size, tuple) else (self.size,)
-        if not all(64 <= side <= 2048 for side in sides):
-            raise BadValue("--size", "x".join(map(str, sides)), "pixels, from 64 to 2048, as in 512 or 640x480")
+        if not all(SIDES[0] <= side <= SIDES[1] for side in sides):
+            raise BadValue("--size", "x".join(map(str, sides)), PIXELS)
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,10 @@ class Page {
     });
     connection.addEventListener("message", (event) => this.#received(/** @type {CustomEvent<ServerEvent>} */ (event).detail));
     avatar.addEventListener("playing", () => cover("connection", ""));
+    avatar.addEventListener("resize", () => { // wide and upright pictures get a stage of their shape
+      const { videoWidth, videoHeight } = avatar;
+      if (videoHeight) get("stage", HTMLElement).style.setProperty("--shape", String(videoWidth / videoHeight));
+    });
   }
 
   #wireControls() {

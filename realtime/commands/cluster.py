@@ -78,7 +78,8 @@ class Setup:
 
         quiet_native_libraries()
         limits = replace(Limits(), sessions=slots, session_s=self.session_s)
-        settings = StudioSettings(limits, RtcSettings(self.ice_servers, self.media_host), mark=self.mark)
+        rtc = RtcSettings(self.ice_servers, self.media_host)
+        settings = StudioSettings(limits, rtc, mark=self.mark, round=self.settings.round)
         return v.open_studio(self.settings, v.read_gallery(self.portraits), settings)
 
 
@@ -116,7 +117,7 @@ def node(
     ] = 60.0,
     engine: o.EngineName = "auto",
     portrait: v.Portraits = None,
-    size: o.Size = 512,
+    size: o.Size = "512",
     weights: o.Weights = None,
     device: o.Device = "auto",
     ice_server: v.IceServer = None,

@@ -9,7 +9,7 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.serve import need_serve_extra, open_studio, serve
-from realtime.engines.choose import BUILTIN, make_engine, read_portrait
+from realtime.engines.choose import BUILTIN, engine_settings, make_engine, read_portrait
 from realtime.home import user_path
 from realtime.settings import EngineSettings
 from realtime.sinks.preview import has_display
@@ -26,7 +26,7 @@ def command(
     film: Annotated[
         Path | None, typer.Option(help="No page: write the built-in performance here (.mp4), and a contact sheet.")
     ] = None,
-    size: o.Size = 512,
+    size: o.Size = "512",
     quiet: o.Quiet = False,
 ) -> None:
     """See it move: the page with the built-in portrait. No camera, GPU or network is needed.
@@ -39,14 +39,16 @@ def command(
 
       avatar demo --film avatar-demo.mp4
     """
+    settings = engine_settings("auto", size, None, "auto")
     if film is not None:
-        _film(film, size, quiet)
+        _film(film, o.whole_picture(settings), quiet)
         return
     need_serve_extra()
     from realtime.server.http.security import Policy
+    from realtime.server.places.here import StudioSettings
     from realtime.server.serving import Address
 
-    with open_studio(EngineSettings(size=size), []) as studio:
+    with open_studio(settings, [], StudioSettings(round=settings.round)) as studio:
         serve(
             studio,
             Policy.for_host("127.0.0.1"),
@@ -57,13 +59,13 @@ def command(
         )
 
 
-def _film(path: Path, size: int, quiet: bool) -> None:
+def _film(path: Path, settings: EngineSettings, quiet: bool) -> None:
     from realtime.commands.terminal import run_to_end
     from realtime.sheets.film import make_film
     from realtime.sinks import open_sink
 
     open_sink(f"file:{path}")  # a bad name is told before any work
-    engine = make_engine(EngineSettings(size=size), read_portrait(BUILTIN))
+    engine = make_engine(settings, read_portrait(BUILTIN))
     try:
         made = make_film(engine, user_path(path), play=lambda pipeline: run_to_end(pipeline, "filming", quiet))
     finally:

@@ -32,7 +32,7 @@ def command(
         bool, typer.Option("--flow", help="With -o: heat maps of what each direction moves, and how much of it.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    size: o.Size = 512,
+    size: o.Size = "512",
     weights: o.Weights = None,
     device: o.Device = "auto",
 ) -> None:
@@ -50,7 +50,7 @@ def command(
 
       avatar directions --json
     """
-    settings = engine_settings(engine, size, weights, device)
+    settings = o.whole_picture(engine_settings(engine, size, weights, device))
     if flow and output is None:
         raise BadValue("--flow", "without -o", "name the picture to draw, as in -o flow.png")
     video = output is not None and output.suffix.lower() in CONTAINERS

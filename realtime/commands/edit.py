@@ -22,7 +22,7 @@ def command(
     set_: o.Sets = None,
     hold_gaze: o.HoldGaze = False,
     engine: o.EngineName = "auto",
-    size: o.Size = 512,
+    size: o.Size = "512",
     weights: o.Weights = None,
     device: o.Device = "auto",
     mark: o.Mark = True,
@@ -39,7 +39,7 @@ def command(
 
       avatar edit builtin --set mouth_open=50% -o ah.png
     """
-    settings = engine_settings(engine, size, weights, device)
+    settings = o.whole_picture(engine_settings(engine, size, weights, device))
     o.live_settings(set_, None, False, False, False)
     check_picture_target(output)
     for given in (portrait, *(view or ())):

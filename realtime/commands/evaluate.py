@@ -35,7 +35,7 @@ def command(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The run's cropped frames, if not in its folder.")] = None,
     frames: Annotated[int, typer.Option(min=0, help="Frames compared per clip, spread evenly; 0: all.")] = 0,
-    size: o.Size = 256,
+    size: o.Size = "256",
     device: o.Device = "auto",
     still: Annotated[bool, typer.Option("--still/--no-still", help="Beside it, a portrait that never moves.")] = True,
     output: Annotated[Path | None, typer.Option("--json", help="Write the tables here.")] = None,
@@ -63,8 +63,9 @@ def command(
     """
     if not clips and run is None:
         raise BadValue("CLIPS", "", "give clips to measure on, or a training run with --run")
-    if not isinstance(size, int):
-        raise BadValue("--size", "x".join(map(str, size)), "squares are compared: one number, as in 256")
+    if size.round or not isinstance(size.size, int):
+        given = "round" if size.round else "x".join(map(str, size.size))
+        raise BadValue("--size", given, "squares are compared: one number, as in 256")
     if output is not None:
         check_folder_of(output)
     if sheet is not None:

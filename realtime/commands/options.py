@@ -15,7 +15,7 @@ from realtime.families import listed
 from realtime.home import user_path
 from realtime.media.pictures import check_folder_of
 from realtime.motion.edits import Edits, parse_setting, parse_settings
-from realtime.settings import Live
+from realtime.settings import EngineSettings, Live, Shape, shapes
 from realtime.types import Direction
 
 Portrait = Annotated[
@@ -36,17 +36,14 @@ EngineName = Annotated[
 ]
 
 
-def parse_size(text: str | int | tuple[int, int]) -> int | tuple[int, int]:
-    """ "512" as 512, "640x480" as (640, 480). Raises BadValue."""
-    sides = str(text).lower().split("x") if not isinstance(text, tuple) else list(map(str, text))
-    if not (1 <= len(sides) <= 2 and all(side.strip().isdecimal() for side in sides)):
-        raise BadValue("--size", text, "pixels, from 64 to 2048, as in 512 or 640x480")
-    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
-
-
 Size = Annotated[
     Any,
-    typer.Option(parser=parse_size, metavar="N|WxH", help="Side of the picture in pixels, or its width and height."),
+    typer.Option(
+        parser=Shape.parse,
+        metavar="N|WxH|SHAPE",
+        help=f"Side of the picture in pixels, or its width and height, or a shape: {shapes()}; "
+        "16:9@720 gives its shorter side.",
+    ),
 ]
 Weights = Annotated[str | None, typer.Option(help="Weight file of a neural engine.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -94,6 +91,15 @@ def live_settings(
 def with_edits(live: Live, sets: Iterable[str] | None, directions: Sequence[Direction]) -> Live:
     """`live` with the edits of `--set`. Raises UnknownName, BadValue."""
     return replace(live, edits=parse_settings(sets or (), directions))
+
+
+def whole_picture(settings: EngineSettings) -> EngineSettings:
+    """For what shows whole pictures alone. Raises BadValue for a round one."""
+    if settings.round:
+        raise BadValue(
+            "--size", "round", "the whole picture is shown here; take square. Round ones: run, render, serve"
+        )
+    return settings
 
 
 def check_stats(path: Path | None) -> None:

@@ -27,7 +27,7 @@ def command(
     portrait: o.Portrait = BUILTIN,
     view: o.Views = None,
     engine: o.EngineName = "auto",
-    size: o.Size = 512,
+    size: o.Size = "512",
     set_: o.Sets = None,
     amplitude: o.Amplitudes = None,
     absolute: o.Absolute = False,
@@ -70,7 +70,7 @@ def command(
         check_signing(output)
     source = open_source(driving, SourceOptions(paced=False))
     audio = user_path(argument) if kind == "file" else None
-    sink = open_sink(f"file:{output}", SinkOptions(live=False, audio=audio, mark=mark))
+    sink = open_sink(f"file:{output}", SinkOptions(live=False, audio=audio, mark=mark, round=wanted.round))
     picture, views = read_portrait(portrait), [read_portrait(item) for item in view or ()]
     renderer = make_engine(wanted, picture, views=views)
     try:

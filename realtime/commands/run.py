@@ -41,7 +41,7 @@ def command(
         list[str] | None, typer.Option(help="vcam[:DEVICE], file:OUT.mp4, images:FOLDER, preview or null. Repeats.")
     ] = None,
     fps: Annotated[float, typer.Option(help="Frames a second asked of the camera.")] = 30.0,
-    size: o.Size = 512,
+    size: o.Size = "512",
     set_: o.Sets = None,
     amplitude: o.Amplitudes = None,
     absolute: o.Absolute = False,
@@ -83,6 +83,10 @@ def command(
 
       avatar run --portrait me.jpg --portrait painting.jpg --sink preview --sink vcam
 
+      avatar run --size 16:9@720 --sink vcam
+
+      avatar run --size round --sink images:frames --source clip.mp4
+
       avatar run --source camera:1 --sink vcam --sink file:call.mp4
 
       avatar run --source clip.mp4 --loop --set smile=0.3 --hold-gaze
@@ -101,13 +105,18 @@ def command(
     pictures = [read_portrait(item) for item in portrait or ()]  # first: what the user named, then devices
     pictures = pictures or [portrait_of(worn)]
     views = [read_portrait(item) for item in view or ()]
-    sinks = [open_sink(item, SinkOptions(fps=fps, mark=mark)) for item in sink or ["vcam"]]
+    sinks = [open_sink(item, SinkOptions(fps=fps, mark=mark, round=wanted.round)) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
     shown = [replace(picture, image=with_background(picture.image, worn.background)) for picture in pictures]
     renderer = make_engine(wanted, shown[0], live=True, views=views)
     with contextlib.ExitStack() as stack:
         stack.callback(renderer.close)
-        panel = stack.enter_context(_panel(renderer, pictures, fps, ui_port, mark, worn.background)) if ui else None
+        player = (
+            _panel(renderer, pictures, fps, ui_port, mark, worn.background, wanted.round)
+            if ui
+            else contextlib.nullcontext()
+        )
+        panel = stack.enter_context(player)
         if panel is not None:
             sinks.append(panel.sink)
         live = worn.over(o.with_edits(live, set_, renderer.directions))
@@ -128,7 +137,13 @@ def command(
 
 
 def _panel(
-    engine: Engine, pictures: list[PortraitFile], fps: float, port: int, mark: bool, background: Background
+    engine: Engine,
+    pictures: list[PortraitFile],
+    fps: float,
+    port: int,
+    mark: bool,
+    background: Background,
+    round: bool,
 ) -> contextlib.AbstractContextManager[PanelPlayer]:
     """The control panel in the browser."""
     from realtime.commands.serve import builtin_gallery, need_serve_extra
@@ -150,4 +165,4 @@ def _panel(
         webbrowser.open(link)
 
     portraits = [*builtin, *given] if shown else [*given, *builtin]
-    return open_panel(engine, portraits, fps, port, started, mark, background)
+    return open_panel(engine, portraits, fps, port, started, mark, background, round=round)

@@ -90,7 +90,7 @@ def command(
     ] = None,
     engine: o.EngineName = "auto",
     portrait: Portraits = None,
-    size: o.Size = 512,
+    size: o.Size = "512",
     weights: o.Weights = None,
     device: o.Device = "auto",
     allow_host: AllowHost = None,
@@ -121,6 +121,8 @@ def command(
 
       avatar serve --portrait me.jpg --max-sessions 2
 
+      avatar serve --size 9:16
+
       avatar serve --host 0.0.0.0 --tls-self-signed
 
     Beside the page: WHIP at /whip (OBS publishes its camera there), WHEP at /whep/KEY (players watch; KEY is the end
@@ -139,8 +141,9 @@ def command(
     tls = check_tls(tls_cert, tls_key)
     policy = policy_for(host, token, allow_host, allow_origin, tls is not None or tls_self_signed)
     limits = replace(Limits(), sessions=max_sessions or suitable_sessions(cores()), session_s=60.0 * session_minutes)
-    settings = StudioSettings(limits, RtcSettings(tuple(ice_server or ()), media_host or host), mark=mark)
     wanted = engine_settings(engine, size, weights, device)
+    rtc = RtcSettings(tuple(ice_server or ()), media_host or host)
+    settings = StudioSettings(limits, rtc, mark=mark, round=wanted.round)
     with contextlib.ExitStack() as stack:
         if tls_self_signed:
             tls = stack.enter_context(self_signed(host))

@@ -18,7 +18,7 @@ from realtime.errors import BadPortrait, BadValue, UnknownName
 from realtime.families import ENGINES, FAMILIES, builtin
 from realtime.home import user_path
 from realtime.media.pictures import read_picture
-from realtime.settings import EngineSettings
+from realtime.settings import EngineSettings, Shape
 
 BUILTIN = "builtin"
 
@@ -138,10 +138,12 @@ def _example() -> str:
     return next(name for name in ENGINES if FAMILIES[name].weights)
 
 
-def engine_settings(name: str, size: int | tuple[int, int], weights: str | None, device: str) -> EngineSettings:
+def engine_settings(name: str, shape: Shape | int, weights: str | None, device: str) -> EngineSettings:
     """Raises BadValue, UnknownName."""
     name, _, spec = name.partition(":")
-    settings = EngineSettings(name, size, device, weights, dict(_option(text) for text in spec.split(",") if text))
+    shape = Shape(shape) if isinstance(shape, int) else shape
+    given = dict(_option(text) for text in spec.split(",") if text)
+    settings = EngineSettings(name, shape.size, device, weights, given, shape.round)
     choose_engine(settings)
     return settings
 

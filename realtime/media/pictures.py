@@ -44,13 +44,15 @@ def read_picture(path: str | Path, max_side: int | None = None) -> np.ndarray:
 
 
 def write_picture(path: str | Path, image: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) RGB to `path`; its suffix (.png, .jpg, .webp, ...) says how. Raises BadFile,
-    NotWritten."""
+    """Write uint8 (H, W, 3) RGB, or (H, W, 4) with transparency, to `path`; its suffix (.png, .jpg, .webp, ...) says
+    how. Raises BadFile, NotWritten."""
     import cv2
 
     path = user_path(path)
     check_picture_target(path)
-    ok, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    ok, data = cv2.imencode(
+        path.suffix, cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+    )
     if not ok:
         raise BadFile(path, "the picture cannot be written in this format")
     write_whole(path, data.tobytes())

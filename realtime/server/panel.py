@@ -50,7 +50,7 @@ class PanelSink(SinkBase):
         super().__init__(options)
         self.taken = 0
         self.total = Window()
-        self.viewers = Viewers(badge=False, mark=options.mark)
+        self.viewers = Viewers(badge=False, mark=options.mark, round=options.round)
 
     def open(self, width: int, height: int, fps: float) -> None:
         """Nothing to get ready."""
@@ -197,17 +197,19 @@ def open_panel(
     mark: bool = True,
     background: Background = "original",
     presets: PresetFolder | None = None,
+    round: bool = False,
 ) -> Iterator[PanelPlayer]:
     """Serve the panel on 127.0.0.1 from a thread of its own. Give its `sink` to the pipeline, and the pipeline's
     control to it. started: called with the link. mark: put the invisible mark into the preview. background: what the
-    first portrait is shown before. presets: where they are kept.
+    first portrait is shown before. presets: where they are kept. round: show the circle in the
+    middle of the pictures alone.
 
     Raises DeviceError."""
     import uvicorn
 
     from realtime.server.http.app import create_app
 
-    player = PanelPlayer(engine, PanelSink(SinkOptions(fps=fps, mark=mark)), portraits, fps, background)
+    player = PanelPlayer(engine, PanelSink(SinkOptions(fps=fps, mark=mark, round=round)), portraits, fps, background)
     policy = Policy.for_host("127.0.0.1")
     settings = StudioSettings(Limits(sessions=4), mark=False, threads=1)
     studio = Studio(lambda: engine, portraits, settings, panel=player)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from realtime.errors import UnknownName
 from realtime.types import Picture
 
@@ -38,6 +40,8 @@ class SinkOptions:
     """A clip whose sound goes into the file as it is."""
     mark: bool = True
     """Put the invisible mark into what leaves this program (see `realtime.media.watermark`)."""
+    round: bool = False
+    """Of each picture only the circle in its middle is shown, transparent around it where the sink can, else flat."""
 
 
 class Sink(Protocol):
@@ -101,6 +105,14 @@ class SinkBase:
 
     def close(self) -> None:
         """Nothing to free."""
+
+    def shown(self, picture: Picture) -> np.ndarray:
+        """What this sink, which has no transparency, shows of a picture: uint8 (H, W, 3)."""
+        if not self.options.round:
+            return picture.image
+        from realtime.media.round import on_colour
+
+        return on_colour(picture.image)
 
 
 def open_sink(spec: str, options: SinkOptions | None = None) -> Sink:

@@ -90,7 +90,7 @@ class FileSink(SinkBase):
     def write(self, picture: Picture) -> None:
         import av
 
-        image = fit_into(picture.image, self._width, self._height)
+        image = fit_into(self.shown(picture), self._width, self._height)
         frame = self._reformatter.reformat(
             av.VideoFrame.from_ndarray(image, format="rgb24"),
             format="yuv420p",

@@ -1,4 +1,4 @@
-"""A folder of PNG files, one per picture."""
+"""A folder of PNG files, one per picture. Round ones are transparent around the circle."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ class ImagesSink(SinkBase):
             from realtime.media.watermark import marked
 
             image = marked(image)
+        if self.options.round:
+            from realtime.media.round import cut_out
+
+            image = cut_out(image)
         write_picture(self.folder / f"{self.written:06d}.png", image)
         self.written += 1
 

@@ -55,7 +55,9 @@ class PreviewSink(SinkBase):
         self._cv2 = cv2
 
     def write(self, picture: Picture) -> None:
-        image = with_hint(picture.image) if self._hinting else picture.image
+        image = self.shown(picture)
+        if self._hinting:
+            image = with_hint(image)
         self._cv2.imshow(TITLE, image[..., ::-1])
         self._shown = True
 

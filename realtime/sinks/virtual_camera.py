@@ -62,7 +62,7 @@ class VirtualCameraSink(SinkBase):
     def write(self, picture: Picture) -> None:
         now = time.monotonic()
         time.sleep(self._repeat.earliest(now) - now)
-        self._last = self._finish(fit_into(picture.image, self._width, self._height))
+        self._last = self._finish(fit_into(self.shown(picture), self._width, self._height))
         self._send()
 
     def idle(self, now: float) -> float:

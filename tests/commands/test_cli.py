@@ -240,7 +240,7 @@ def test_the_demo_says_where_it_is_and_what_to_do_without_a_display(monkeypatch,
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(demo, "has_display", lambda: display)
-    monkeypatch.setattr(demo, "EngineSettings", lambda size: EngineSettings("fake", 64))
+    monkeypatch.setattr(demo, "engine_settings", lambda *_: EngineSettings("fake", 64))
     monkeypatch.setattr(serving.webbrowser, "open", open_browser)
     monkeypatch.setattr(serving, "say", say)
     assert run(["demo", "--port", "0"]) == 0
@@ -269,6 +269,10 @@ MISTAKES = [
     (["run"], "--size 5", "pixels, from 64 to 2048"),
     (["run"], "--size 640x", "as in 512 or 640x480"),
     (["run"], "--size 640x480 --engine lia", "makes squares"),
+    (["run"], "--size 16:9 --engine lia", "makes squares"),
+    (["render"], "clip.mp4 -o out.mp4 --size 16:10", "square, 1:1, 16:9, 9:16, 4:3, 3:4, round"),
+    (["serve"], "--size round@5000", "pixels, from 64 to 2048"),
+    (["edit"], "face.png -o out.png --size round", "the whole picture is shown here"),
     (["run"], "--duration -1", "seconds, above 0"),
     (["run"], "--duration inf", "seconds, above 0"),
     (["render"], "clip.mp4 -o out.mp4 --duration inf", "seconds, above 0"),

@@ -54,6 +54,27 @@ def read_back(path: Path) -> tuple[list[np.ndarray], list[float]]:
     return images, times
 
 
+def test_round_pictures_are_transparent_in_a_folder_and_plain_around_in_a_file(tmp_path) -> None:
+    import cv2
+
+    from realtime.media.round import PLAIN
+
+    options, picture = SinkOptions(live=False, mark=False, round=True), gradient(96, 96)
+    for spec in (f"images:{tmp_path / 'frames'}", f"file:{tmp_path / 'round.mp4'}"):
+        sink = open_sink(spec, options)
+        sink.open(96, 96, 30.0)
+        sink.write(Picture(picture, 0.0, 0.0, 0))
+        sink.close()
+    cut = cv2.imread(str(tmp_path / "frames" / "000000.png"), cv2.IMREAD_UNCHANGED)
+    assert cut.shape == (96, 96, 4)
+    assert cut[0, 0, 3] == 0
+    assert cut[48, 48, 3] == 255
+    assert (cut[48, 48, 2::-1] == picture[48, 48]).all()
+    (filmed,), _ = read_back(tmp_path / "round.mp4")
+    assert np.abs(filmed[2:6, 2:6].astype(int) - PLAIN).max() < 10
+    assert np.abs(filmed[40:56, 40:56].astype(int) - picture[40:56, 40:56]).max() < 16
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_a_copied_frame_comes_back_in_its_colours(tmp_path, suffix) -> None:
     picture = gradient()

@@ -74,6 +74,7 @@ class Performer:
         *,
         fps: float = 30.0,
         mark: bool = True,
+        round: bool = False,
         changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         source: messages.Source = "sample",
@@ -86,7 +87,7 @@ class Performer:
         self.choice = PortraitChoice(engine, gallery, self._do_aside, self._prepared, self._refused)
         self.received = self.rendered = self.no_face = 0
         self.window_encode, self.window_render, self.window_total = Window(), Window(), Window()
-        self._viewers = Viewers(badge=mark, mark=mark, clock=clock)
+        self._viewers = Viewers(badge=mark, mark=mark, round=round, clock=clock)
         self._looks = Looks(engine, pool)
         self._slot: Slot[Driven] = Slot()
         self._lock = threading.Lock()

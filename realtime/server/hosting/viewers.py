@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtime.flow.mailbox import Mailbox
-from realtime.media.backgrounds import Background
+from realtime.media.backgrounds import GREEN, Background
 from realtime.media.marks import draw_mark
+from realtime.media.round import PLAIN, on_colour
 from realtime.media.watermark import embed
 from realtime.server.hosting.clock import AvatarClock
 from realtime.server.hosting.frames import Shown, to_yuv
@@ -32,11 +33,14 @@ class Viewer:
 class Viewers:
     """Every method may be called from any thread; `publish` from one at a time.
 
-    badge: draw "AI avatar" into the pictures. mark: put the invisible mark into what is sent.
+    badge: draw "AI avatar" into the pictures. mark: put the invisible mark into what is sent. round: of each
+    picture only the circle in its middle is shown; around it is green where that is the background, to be keyed too.
     """
 
-    def __init__(self, *, badge: bool, mark: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._badge, self._mark, self._now = badge, mark, clock
+    def __init__(
+        self, *, badge: bool, mark: bool, round: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._badge, self._mark, self._round, self._now = badge, mark, round, clock
         self._avatar = AvatarClock()
         self._lock = threading.Lock()
         self._viewers: list[Viewer] = []
@@ -101,6 +105,8 @@ class Viewers:
         behind: Background | None,
         look: Background | None,
     ) -> Shown:
+        if self._round:
+            image, keep = on_colour(image, GREEN if (look or behind) == "green" else PLAIN), False
         if self._badge:
             image = draw_mark(image if image.flags.writeable and not keep else image.copy())
         yuv = to_yuv(image)

@@ -49,6 +49,8 @@ class StudioSettings:
     """Pictures a second while nothing drives the avatar."""
     mark: bool = True
     """Draw "AI avatar" into what is sent."""
+    round: bool = False
+    """Of the pictures only the circle in their middle is shown."""
     threads: int = field(default_factory=lambda: min(8, cores()))
     """Worker threads that encode and render, shared by all sessions. One for each core: while one waits for the
     landmark model, which has threads of its own, or for the GPU, another renders. Beyond eight they would wait for
@@ -183,9 +185,17 @@ class Studio:
             return self._panel
         engine = self.make_engine()
         try:
-            fps, mark = self.settings.fps, self.settings.mark
+            how = self.settings
             return Performer(
-                engine, gallery, self.pool, fps=fps, mark=mark, changed=changed, clock=self._clock, source=source
+                engine,
+                gallery,
+                self.pool,
+                fps=how.fps,
+                mark=how.mark,
+                round=how.round,
+                changed=changed,
+                clock=self._clock,
+                source=source,
             )
         except BaseException:
             engine.close()
