@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from realtime.engines.mesh.motion.code import KIND, code_values
+from realtime.engines.mesh.motion.code import KIND, YAW, code_values
+from realtime.engines.mesh.motion.hidden import HeldMouth, LowerFace
 from realtime.face.face_model import CHIN, FOREHEAD, load_face_model
 from realtime.face.landmarks import FaceTracker, plausible
 from realtime.face.pose import HeadPose, angles, fit_pose
@@ -46,7 +47,8 @@ class OwnShape:
 class MeshEncoder:
     """Reads the motion code off each driving frame: absolute, against the mean face.
 
-    Not thread-safe; one per driver. Landmarks pass a one-euro filter that goes by the frames' capture times.
+    Not thread-safe; one per driver. Landmarks pass a one-euro filter that goes by the frames' capture times. A mouth
+    that something hides is held, where there is a picture that tells.
     """
 
     def __init__(self, smooth: bool = True) -> None:
@@ -60,6 +62,7 @@ class MeshEncoder:
         if self._filter is not None:
             self._filter.reset()
         self._own = OwnShape()
+        self._lower_face, self._mouth = LowerFace(), HeldMouth()
         self._pose: HeadPose | None = None
         self._size: tuple[int, int] | None = None
         self._untimed = 0
@@ -78,7 +81,8 @@ class MeshEncoder:
             captured = pts = index * UNTIMED_STEP
         self._untimed += 1
         height, width = image.shape[:2]
-        return self._read(Landmarks(self._tracker.track(image), width, height, False, captured, index, pts))
+        found = Landmarks(self._tracker.track(image), width, height, False, captured, index, pts)
+        return self._read(found, image)
 
     def encode_landmarks(self, found: Landmarks) -> MotionCode | None:
         """The same for a frame in which another tracker has found the landmarks."""
@@ -86,7 +90,7 @@ class MeshEncoder:
             found = replace(found, points=None)
         return self._read(found)
 
-    def _read(self, found: Landmarks) -> MotionCode | None:
+    def _read(self, found: Landmarks, image: np.ndarray | None = None) -> MotionCode | None:
         if found.points is None:
             self._lose()
             return None
@@ -100,6 +104,10 @@ class MeshEncoder:
             landmarks = self._filter(landmarks, found.captured, unit=max(tall, 1.0) / FILTER_FACE)
         self.landmarks = landmarks
         values = self._values(landmarks, width, height)
+        if image is not None:
+            hidden = self._lower_face.hidden(image, landmarks, float(values[YAW]))
+            if self._mouth.update(values, hidden, found.captured):
+                self._lower_face.reset()
         return MotionCode(KIND, values, found.captured, found.pts, found.index)
 
     def _values(self, landmarks: np.ndarray, width: int, height: int) -> np.ndarray:
