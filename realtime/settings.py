@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from realtime.errors import BadValue
+
+if TYPE_CHECKING:
+    from realtime.motion.expressions import Played
 
 
 def _empty() -> Mapping[str, float]:
@@ -101,6 +105,8 @@ class Live:
     """The portrait takes the driver's pose as it is; otherwise it moves by the driver's change from neutral."""
     paused: bool = False
     """No driving frame is used; the avatar idles."""
+    played: tuple[Played, ...] = ()
+    """Expressions that were put on (`motion.expressions`), in seconds of `time.monotonic()`."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import { CameraPanel } from "./camera-panel.js";
 import { Calibration } from "./calibration.js";
 import { snapshot } from "./camera.js";
 import { ask, Refused } from "./ask.js";
+import { Board } from "./board.js";
 import { Connection } from "./connection.js";
 import { get } from "./elements.js";
 import { FaceNote } from "./face-note.js";
@@ -47,6 +48,7 @@ class Page {
   /** @type {import("./types.js").Hello | null} */ #hello = null;
   #calibration;
   #presets;
+  #board;
   #wishes = new Wishes(storage());
   #note = new FaceNote();
   #sliders = new Sliders(get("sliders", HTMLElement), get("find", HTMLInputElement));
@@ -65,6 +67,7 @@ class Page {
       },
     );
     this.#presets = new Presets(connection, this.portraits, () => this.#set(), (preset) => this.#wear(preset));
+    this.#board = new Board((name, on) => connection.send({ type: "expression", name, ...on }));
     connection.portrait = () => this.portraits.fromServer();
     this.#wireConnection();
     this.#wireControls();
@@ -256,6 +259,7 @@ class Page {
     this.#engine = hello.engine;
     this.#hello = hello;
     void this.#presets.begin(hello.panel);
+    this.#board.build(hello.expressions);
     void this.portraits.begin(hello);
     this.#showState({ ...hello.state, edits });
     this.#enable();

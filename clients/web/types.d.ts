@@ -1,5 +1,6 @@
 // What the server says on the control channel and at /api. The server's own schema: /api/control.schema.json.
 export interface Direction { name: string; lo: number; hi: number; about: string; group: string; unit: string }
+export interface Expression { name: string; about: string }
 export interface Portrait { id: string; title: string; image: string; uploaded: boolean }
 export interface FaceBox { x: number; y: number; width: number; height: number; cut: boolean }
 export interface Look { image: string; width: number; height: number; turned: boolean; faces: FaceBox[] }
@@ -14,7 +15,7 @@ export interface State {
 }
 export interface Hello {
   type: "hello"; session: string; engine: string; device: string; size: number; fps: number; panel: boolean;
-  directions: Direction[]; portraits: Portrait[]; state: State; view: string; drive: string;
+  directions: Direction[]; portraits: Portrait[]; expressions: Expression[]; state: State; view: string; drive: string;
   landmarks: boolean;
 }
 export interface Stats {
@@ -40,6 +41,7 @@ export type Command =
   | { type: "background"; background: Background }
   | { type: "amplitude"; values: Record<string, number> }
   | { type: "hold_gaze"; on: boolean }
+  | { type: "expression"; name: string; on?: boolean; seconds?: number }
   | { type: "ping"; t: number };
 /** The file of `docs/pages/presets.md`. key: of a picture that this browser keeps; it is in no file. */
 export interface PresetPortrait { id?: string; picture?: string; title?: string; key?: string }

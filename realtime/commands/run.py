@@ -18,6 +18,7 @@ from realtime.errors import BadValue
 from realtime.media.backgrounds import Background, with_background
 from realtime.session.local import Pipeline
 from realtime.session.preset_folder import find
+from realtime.session.remote import OscRemote
 from realtime.settings import PipelineSettings
 from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceOptions, open_source
@@ -54,6 +55,15 @@ def command(
     device: o.Device = "auto",
     ui: Annotated[bool, typer.Option("--ui", help="Open a control panel in the browser.")] = False,
     ui_port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; the next free one where taken.")] = 8000,
+    osc: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Obey OSC (a Stream Deck, TouchOSC) at this UDP port of 127.0.0.1: /avatar/expression/smile.",
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -76,6 +86,8 @@ def command(
       avatar run --ui
 
       avatar run --preset work
+
+      avatar run --osc 9000
 
       avatar run --preset work.json --set smile=0.3 --ui
 
@@ -128,6 +140,9 @@ def command(
         pipeline.control.portrait_is(pictures[0].name)
         if panel is not None:
             panel.control = pipeline.control
+        if osc is not None:
+            remote = stack.enter_context(OscRemote(osc, pipeline.control, tuple(renderer.directions)))
+            say(f"OSC is obeyed at 127.0.0.1:{remote.port}")
         into = ", ".join(s.name for s in sinks)
         title = Path(pictures[0].name).name
         run_session(pipeline, quiet, f"{driving.name} drives {title} into {into}; Ctrl-C ends it")

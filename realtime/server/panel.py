@@ -159,6 +159,10 @@ class PanelPlayer:
         """Take the driver's next steady frames as neutral, or the given code. Raises BadValue."""
         self._running.recalibrate(neutral_code(self.engine, neutral))
 
+    def express(self, name: str, on: bool | None, seconds: float) -> None:
+        """Put an expression on or off. Raises UnknownName."""
+        self._running.express(name, on, seconds)
+
     def choose_source(self, source: messages.Source) -> None:
         """Raises HasOwnCamera."""
         raise HasOwnCamera

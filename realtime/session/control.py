@@ -18,6 +18,7 @@ import numpy as np
 from realtime.errors import BadValue, UnknownName
 from realtime.flow.metrics import RunStats
 from realtime.motion.edits import Edits
+from realtime.motion.expressions import HOLD, board_of, played
 from realtime.session.shelf import ReadyPortrait, Shelf
 from realtime.settings import Live
 from realtime.types import Direction, MotionCode
@@ -103,6 +104,19 @@ class Control:
         """Take the driver's next steady frames as neutral; or this code, which `neutral` told in another session."""
         with self._lock:
             self._recalibrate = Recalibration(neutral)
+
+    def express(self, name: str, on: bool | None = None, seconds: float = HOLD) -> None:
+        """Put an expression of the board on or off: see `motion.expressions.played`. Raises UnknownName."""
+        with self._lock:
+            now = time.monotonic()
+            self._live = replace(
+                self._live, played=played(self._live.played, name, self._directions, now, on, seconds)
+            )
+
+    @property
+    def board(self) -> list[str]:
+        """Names of the expressions that can be put on."""
+        return [expression.name for expression in board_of(self._directions)]
 
     def set_portrait(self, image: np.ndarray, name: str = "") -> None:
         """Show another portrait, uint8 (H, W, 3) RGB, as soon as it is prepared. A picture that cannot serve is

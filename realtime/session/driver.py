@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from realtime.engines import Engine
 from realtime.motion.calibration import Calibration
 from realtime.motion.edits import Edits
+from realtime.motion.expressions import worn
 from realtime.motion.presence import Presence
 from realtime.motion.vocabulary import mirrored
 from realtime.settings import Live
@@ -76,7 +77,10 @@ class Driver:
             self._edited_for = live
             self._edits = Edits(self._engine.directions, live.edits, live.amplitude, live.hold_gaze)
         shown = self._presence.update(code, reference, now)
-        return Drive(self._edits.apply(shown, reference), reference)
+        edited = self._edits.apply(shown, reference)
+        if live.played:
+            edited = worn(live.played, edited, self._engine.directions, now)
+        return Drive(edited, reference)
 
     def recalibrate(self) -> None:
         """Take the driver's next steady frames as neutral."""

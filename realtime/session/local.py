@@ -297,6 +297,8 @@ class Pipeline:
             self.control.change(paused=not live.paused)
         elif command == "portrait":
             self.control.next_portrait()
+        elif command.isdecimal() and 0 < int(command) <= len(self.control.board):
+            self.control.express(self.control.board[int(command) - 1])
 
     def _start(self, stage: Callable[[], None], name: str, *after: Callable[[], None]) -> None:
         """Run `stage` in a thread of its own, then what comes `after`: the next stage hears that this one is over

@@ -1,7 +1,8 @@
 """A window on the screen (OpenCV's).
 
-Keys: c takes your face as neutral, m mirrors, p shows the next portrait, space pauses, q or Esc ends, h shows the
-keys. They are shown over the picture for the first seconds, and stand in the window's title.
+Keys: c takes your face as neutral, m mirrors, p shows the next portrait, 1 to 9 put on an expression for a moment,
+space pauses, q or Esc ends, h shows the keys. They are shown over the picture for the first seconds,
+and stand in the window's title.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from realtime.errors import BadValue, DeviceError, NoDevice
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
 
-HINT = "c: neutral face, m: mirror, p: next portrait, space: pause, q: quit, h: keys"
+HINT = "c: neutral face, m: mirror, p: next portrait, 1-9: expressions, space: pause, q: quit, h: keys"
 TITLE = f"avatar ({HINT})"
 HINT_SECONDS = 8.0
 KEYS = {27: "quit", ord("q"): "quit", ord("c"): "calibrate", ord("m"): "mirror", ord("p"): "portrait"}
 KEYS[ord(" ")] = "pause"
+KEYS |= {ord(digit): digit for digit in "123456789"}
 
 
 class PreviewSink(SinkBase):

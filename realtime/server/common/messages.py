@@ -94,6 +94,16 @@ class HoldGaze(_Message):
     on: bool
 
 
+class Express(_Message):
+    """Put an expression of the board (`Hello.expressions`) on: for `seconds`, or with `on` true until the same comes
+    with `on` false. It eases in and out. Who only drives may say this too."""
+
+    type: Literal["expression"]
+    name: Name
+    on: bool | None = None
+    seconds: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 1.2
+
+
 class Ping(_Message):
     """Answered at once by a pong with the same `t`; measures the way there and back."""
 
@@ -112,6 +122,7 @@ Command = Annotated[
     | ChooseBackground
     | Amplitude
     | HoldGaze
+    | Express
     | Ping,
     Field(discriminator="type"),
 ]
@@ -126,6 +137,13 @@ class DirectionInfo(BaseModel):
     about: str
     group: str
     unit: str
+
+
+class ExpressionInfo(BaseModel):
+    """One key of the board of expressions."""
+
+    name: str
+    about: str
 
 
 class PortraitInfo(BaseModel):
@@ -194,6 +212,8 @@ class Hello(BaseModel):
     """True where the page is the control panel of a running virtual camera: it has its own camera."""
     directions: list[DirectionInfo]
     portraits: list[PortraitInfo]
+    expressions: list[ExpressionInfo] = Field(default_factory=list)
+    """The board, in the order of its keys; empty where the engine's directions have no names."""
     state: State
     view: str = ""
     """Path at which the avatar is seen. It opens nothing else."""

@@ -69,6 +69,9 @@ class Handle(Protocol):
     def recalibrate(self, neutral: list[float] | None) -> None:
         """Learn the driver's neutral face from his next few seconds, or take the given code. Raises UsageError."""
 
+    def express(self, name: str, on: bool | None, seconds: float) -> None:
+        """Put an expression on or off. Raises UnknownName."""
+
     def choose_source(self, source: messages.Source) -> None:
         """Let something else drive. Raises UsageError."""
 
@@ -92,6 +95,8 @@ def follow(handle: Handle, command: messages.Command) -> None:
             handle.change(amplitude={part: factor for part, factor in factors.items() if factor != 1.0})
         case messages.HoldGaze(on=on):
             handle.change(hold_gaze=on)
+        case messages.Express(name=name, on=on, seconds=seconds):
+            handle.express(name, on, seconds)
         case messages.Calibrate(neutral=neutral):
             handle.recalibrate(neutral)
         case messages.ChoosePortrait(id=id):

@@ -22,6 +22,7 @@ from realtime.flow.mailbox import Mailbox, Slot
 from realtime.flow.metrics import Window
 from realtime.flow.threads import one_core_per_stage
 from realtime.media.backgrounds import Background
+from realtime.motion.expressions import played
 from realtime.server.common import messages
 from realtime.server.hosting.follow import FACES, follow, neutral_code, neutral_told, state_of
 from realtime.server.hosting.frames import Driven, Shown
@@ -205,6 +206,10 @@ class Performer:
             raise NoFaceToLearn
         known = neutral_code(self.engine, neutral)
         self._change(lambda: self._driving.recalibrate(known, self.live.mirror))
+
+    def express(self, name: str, on: bool | None, seconds: float) -> None:
+        """Put an expression on or off. Raises UnknownName."""
+        self.change(played=played(self.live.played, name, self.engine.directions, self._clock(), on, seconds))
 
     def choose_source(self, source: messages.Source) -> None:
         """Let something else drive. Raises NeedsPictures."""

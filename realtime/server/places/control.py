@@ -57,7 +57,7 @@ class Controls:
     def _follow(self, session: Session, command: messages.Command, right: Right) -> messages.Pong | None:
         if isinstance(command, messages.Ping):
             return messages.Pong(t=command.t)
-        if right < Right.CONTROL and not isinstance(command, messages.Calibrate):
+        if right < Right.CONTROL and not isinstance(command, messages.Calibrate | messages.Express):
             raise NotAllowed
         session.performer.command(command)
         if self._house.panel is not None:  # who steers a running camera is told at once, and so are the other panels

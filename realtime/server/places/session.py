@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from realtime.engines import ReadsLandmarks
 from realtime.flow.metrics import Window
+from realtime.motion.expressions import board_of
 from realtime.server.common import messages
 from realtime.server.common.limits import Bucket, Limits, Places
 from realtime.server.common.sessions import End, Entry, Right
@@ -116,6 +117,9 @@ class Session:
             panel=self.shared,
             directions=directions,
             portraits=performer.gallery.infos(key) if controls else [],
+            expressions=[
+                messages.ExpressionInfo(name=each.name, about=each.about) for each in board_of(engine.directions)
+            ],
             state=performer.state(),
             view=f"/view/{keys.view}" if keys.view else "",
             drive=keys.drive if controls else "",
