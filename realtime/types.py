@@ -94,6 +94,7 @@ class Picture:
 
     image: uint8 (S, S, 3) or (H, W, 3), RGB. captured, pts, index: those of the driving frame.
     stamps: when each stage finished, in seconds of `time.monotonic()`, by stage name.
+    code, reference: what was rendered, and the driver's neutral code; None where nobody says.
     """
 
     image: np.ndarray
@@ -101,3 +102,5 @@ class Picture:
     pts: float = 0.0
     index: int = 0
     stamps: dict[str, float] = field(default_factory=dict)
+    code: MotionCode | None = None
+    reference: MotionCode | None = None

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def command(
     source: Annotated[
-        str, typer.Option(help="camera, camera:N, a clip, a picture, motion:PATH, or an rtsp/http address.")
+        str, typer.Option(help="camera, camera:N, a clip, a picture, motion:PATH, vmc:PORT, or an rtsp/http address.")
     ] = "camera",
     portrait: Annotated[
         list[str] | None,
@@ -39,7 +39,11 @@ def command(
     view: o.Views = None,
     engine: o.EngineName = "auto",
     sink: Annotated[
-        list[str] | None, typer.Option(help="vcam[:DEVICE], file:OUT.mp4, images:FOLDER, preview or null. Repeats.")
+        list[str] | None,
+        typer.Option(
+            help="vcam[:DEVICE], file:OUT.mp4, images:FOLDER, preview, vmc[:HOST:PORT] (the face as blend shapes for "
+            "VSeeFace, Unity, Blender), osc[:HOST:PORT] or null. Repeats.",
+        ),
     ] = None,
     fps: Annotated[float, typer.Option(help="Frames a second asked of the camera.")] = 30.0,
     size: o.Size = "512",
@@ -88,6 +92,10 @@ def command(
       avatar run --preset work
 
       avatar run --osc 9000
+
+      avatar run --sink vmc --sink preview
+
+      avatar run --source vmc:39540 --portrait me.jpg
 
       avatar run --preset work.json --set smile=0.3 --ui
 

@@ -98,10 +98,10 @@ class Sender:
 
     def __init__(self, host: str, port: int) -> None:
         try:
-            family, kind, protocol, _, self._to = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+            family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         except OSError as error:
             raise BadValue("host", host, f"it has no address ({error.strerror})") from None
-        self._socket = socket.socket(family, kind, protocol)
+        self._socket, self._to = socket.socket(family, kind, protocol), where
 
     def send(self, batch: Iterable[tuple[str, Sequence[Any]]]) -> None:
         """One datagram. Floats are sent as such; what cannot be sent (nobody is there) is lost."""

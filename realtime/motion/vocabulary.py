@@ -101,14 +101,27 @@ class Idle:
 
 
 @dataclass(frozen=True)
+class Shapes:
+    """A face as blend shapes. amounts: 0 to 1, by ARKit's names; those that cannot be told are not there. head: yaw,
+    pitch and roll in degrees, as in `realtime.face.pose`."""
+
+    amounts: Mapping[str, float]
+    head: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
 class Vocabulary:
-    """length: entries of a code. mirror: from the values (length,) of a code those of the flipped driving picture."""
+    """length: entries of a code. mirror: from the values (length,) of a code those of the flipped driving picture.
+    shapes: from a code's values and the driver's neutral ones the blend shapes; of_shapes: a code's values from them.
+    """
 
     length: int = 0
     mirror: Callable[[np.ndarray], np.ndarray] | None = None
     neutral: Neutral = Neutral()
     gaze: Gaze | None = None
     idle: Idle = Idle()
+    shapes: Callable[[np.ndarray, np.ndarray], Shapes] | None = None
+    of_shapes: Callable[[Shapes], np.ndarray] | None = None
 
 
 UNKNOWN = Vocabulary()

@@ -235,7 +235,7 @@ class Pipeline:
                     self.stats.count("rendered")
                 pts = code.pts if self._lossless else code.captured - self._started
                 stamps = {**drive.stamps, "render": time.monotonic()}
-                picture = Picture(shown, code.captured, pts, code.index, stamps)
+                picture = Picture(shown, code.captured, pts, code.index, stamps, code, drive.reference)
                 shared = Shared(picture, len(self._outlets), self.stats)
                 for outlet in self._outlets:
                     outlet.put(shared)

@@ -49,11 +49,12 @@ def obey(control: Control, directions: tuple[Direction, ...], address: str, argu
     elif what not in ACTS:
         raise UnknownName("OSC address", address, [PREFIX + each for each in ("expression", *SWITCHES, *ACTS, "set")])
     elif value is None or value >= 0.5:  # a button was pressed, not let go
-        {
-            "calibrate": control.recalibrate,
-            "reset": lambda: control.change(edits={}),
-            "next": control.next_portrait,
-        }[what]()
+        if what == "calibrate":
+            control.recalibrate()
+        elif what == "reset":
+            control.change(edits={})
+        else:
+            control.next_portrait()
 
 
 def _number(address: str, value: Any) -> float:

@@ -1,7 +1,7 @@
 """Sinks: where pictures go.
 
 A new sink is one file and one line in `SINKS`. On the command line: ``vcam``, ``vcam:/dev/video10``,
-``file:out.mp4``, ``preview``, ``null``. Several may run at once.
+``file:out.mp4``, ``preview``, ``vmc``, ``osc:HOST:PORT``, ``null``. Several may run at once.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ SINKS: dict[str, str] = {
     "file": "realtime.sinks.file:FileSink",
     "images": "realtime.sinks.images:ImagesSink",
     "null": "realtime.sinks.null:NullSink",
+    "osc": "realtime.sinks.osc:OscSink",
     "preview": "realtime.sinks.preview:PreviewSink",
     "vcam": "realtime.sinks.virtual_camera:VirtualCameraSink",
+    "vmc": "realtime.sinks.vmc:VmcSink",
 }
 
 Tell = Callable[[str], None]

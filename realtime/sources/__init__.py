@@ -8,6 +8,7 @@ A new source is one file and one line in `SOURCES`. A source is written on the c
 ``clip.mp4``              a video file at its own pace
 ``face.png``              one still picture
 ``motion:walk.motion``    a motion track; ``motion:builtin`` is the one that comes with the package
+``vmc``, ``vmc:39540``    a face that another program tracks and sends here by VMC, from this machine
 ``rtsp://host/stream``    a network camera or a video at an http(s) address
 ========================  =======================================================
 """
@@ -31,6 +32,7 @@ SOURCES: dict[str, str] = {
     "motion": "realtime.sources.motion_track:MotionTrackSource",
     "still": "realtime.sources.still:StillSource",
     "url": "realtime.sources.url:UrlSource",
+    "vmc": "realtime.sources.vmc:VmcSource",
 }
 
 EXAMPLES = {
@@ -173,7 +175,7 @@ def parse_source(spec: str) -> tuple[str, str]:
     if re.match(r"(rtsps?|rtmps?|https?|udp|tcp|srt)://", spec, re.IGNORECASE):
         return "url", spec
     kind, _, argument = spec.partition(":")
-    if kind in SOURCES and (argument or kind == "camera"):
+    if kind in SOURCES and (argument or kind in ("camera", "vmc")):
         return kind, argument
     path = user_path(spec)
     if kind in EXAMPLES and not argument and not path.exists():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from realtime.engines.mesh.motion.arkit import code_of, shapes
 from realtime.engines.mesh.motion.code import EXPRESSION, EYE_OPEN, LENGTH, LIP_GAP
 from realtime.engines.mesh.motion.composites import COMPOSITES, both_sides, composite_tables
 from realtime.engines.mesh.motion.dictionary import INDEX, MEASUREMENTS
@@ -72,4 +73,6 @@ VOCABULARY = Vocabulary(
         sway={"yaw": (0.9, 9.1), "roll": (0.5, 7.3), "gaze_x": (0.012, 5.7)},
         blink="blink",
     ),
+    shapes=shapes,
+    of_shapes=code_of,
 )
