@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from realtime.errors import BadValue
+from realtime.families import builtin
 from realtime.flow.osc import Sender, need_osc, parse_place
 from realtime.motion.vocabulary import Shapes, vocabulary_of
 from realtime.sinks import SinkBase, SinkOptions
@@ -44,7 +45,9 @@ class ShapesSink(SinkBase):
         shapes = vocabulary_of(code.kind).shapes if code is not None else None
         if code is None or neutral is None or shapes is None:
             kind = code.kind if code is not None else "unknown"
-            raise BadValue("--sink", self.option, f"the codes of {kind} are no blend shapes; the mesh engine's are")
+            raise BadValue(
+                "--sink", self.option, f"the codes of {kind} are no blend shapes; those of {builtin()} are"
+            )
         assert self._sender is not None
         batch = self.messages(shapes(code.values, neutral.values), time.monotonic() - self._begun)
         for begin in range(0, len(batch), MOST_IN_ONE):

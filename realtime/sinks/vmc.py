@@ -36,7 +36,7 @@ class VmcSink(ShapesSink):
 
 
 def quaternion(yaw: float, pitch: float, roll: float) -> tuple[float, float, float, float]:
-    """The head's rotation, from degrees, as Unity has it: x to the person's right, y up, z ahead. Those are the axes of
+    """The head's rotation, from degrees, as Unity has it: x to the person's right, y up, z ahead: the axes of
     `realtime.face.pose`, each the other way round, so that the matrix is the same."""
     x, y, z, w = Rotation.from_euler("YXZ", (-yaw, -pitch, roll), degrees=True).as_quat()
     return float(x), float(y), float(z), float(w)

@@ -15,13 +15,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from realtime.errors import BadValue
+from realtime.families import builtin
 from realtime.flow.osc import Message, Receiver, need_osc
 from realtime.motion.vocabulary import Shapes, vocabulary_of
 from realtime.sources import SourceBase, SourceOptions
 from realtime.types import Direction, MotionCode
 
 PORT = 39539
-KIND = "mesh"
+KIND = builtin()
 """The engine whose codes blend shapes are made."""
 PLAIN: dict[str, dict[str, float]] = {
     "a": {"jawOpen": 0.7},
