@@ -97,6 +97,8 @@ class Live:
     """Added to the motion code: direction name to amount, in the direction's unit."""
     amplitude: Mapping[str, float] = field(default_factory=_empty)
     """Part of the face (`motion.edits.AMPLITUDE_GROUPS`) to factor: 1 as driven, 0 still, 2 twice as much."""
+    smoothing: float = 0.0
+    """How much slower the avatar follows, so that it is calmer: 0 at once, 1 within about a third of a second."""
     hold_gaze: bool = False
     """The eyes look at the viewer whatever the driver's do."""
     mirror: bool = False

@@ -16,6 +16,7 @@ const device = get("device", HTMLSelectElement);
 export class CameraPanel extends EventTarget {
   /** @type {MediaStream | null} */ #stream = null;
   #offered = true;
+  /** The camera that was taken away while it was on: it is turned on again when it is back. @type {string | null} */ #lost = null;
 
   /** @param {import("./connection.js").Connection} connection */
   constructor(connection) {
@@ -24,6 +25,7 @@ export class CameraPanel extends EventTarget {
     onButton.addEventListener("click", () => void this.start());
     offButton.addEventListener("click", () => void this.stop());
     device.addEventListener("change", () => void this.start());
+    navigator.mediaDevices?.addEventListener("devicechange", () => void this.#back());
   }
 
   get stream() { return this.#stream; }
@@ -44,9 +46,11 @@ export class CameraPanel extends EventTarget {
       this.#stream?.getTracks().forEach((track) => track.stop());
       this.#stream = stream;
       const track = stream.getVideoTracks()[0] ?? null;
+      this.#lost = null;
       track?.addEventListener("ended", () => {
-        say("The camera was unplugged or taken away. The avatar plays the sample meanwhile.");
-        void this.stop();
+        say("The camera was unplugged or taken away. The avatar plays the sample until it is back.");
+        const { deviceId } = track.getSettings();
+        void this.stop().then(() => { this.#lost = deviceId ?? ""; });
       });
       view.srcObject = stream;
       this.#show();
@@ -61,7 +65,17 @@ export class CameraPanel extends EventTarget {
     }
   }
 
+  /** Some device was plugged in or out. */
+  async #back() {
+    const lost = this.#lost;
+    if (lost === null || !(await listCameras()).some((camera) => lost === "" || camera.deviceId === lost) || this.#lost === null) return;
+    this.#lost = null;
+    await this.start();
+    if (this.on) say("The camera is back.", "note");
+  }
+
   async stop() {
+    this.#lost = null;
     this.#stream?.getTracks().forEach((track) => track.stop());
     this.#stream = null;
     view.srcObject = null;

@@ -7,6 +7,7 @@ import { ask, Refused } from "./ask.js";
 import { Board } from "./board.js";
 import { Connection } from "./connection.js";
 import { get } from "./elements.js";
+import { Following } from "./following.js";
 import { FaceNote } from "./face-note.js";
 import { wireFigures } from "./figures-panel.js";
 import { cover, covered, say } from "./notices.js";
@@ -49,6 +50,7 @@ class Page {
   #calibration;
   #presets;
   #board;
+  #following;
   #wishes = new Wishes(storage());
   #note = new FaceNote();
   #sliders = new Sliders(get("sliders", HTMLElement), get("find", HTMLInputElement));
@@ -68,6 +70,7 @@ class Page {
     );
     this.#presets = new Presets(connection, this.portraits, () => this.#set(), (preset) => this.#wear(preset));
     this.#board = new Board((name, on) => connection.send({ type: "expression", name, ...on }));
+    this.#following = new Following(this.#wishes, (command) => connection.send(command));
     connection.portrait = () => this.portraits.fromServer();
     this.#wireConnection();
     this.#wireControls();
@@ -170,9 +173,9 @@ class Page {
   /** What is set now, for a preset. @returns {Omit<import("./types.js").Preset, "name" | "portrait"> | null} */
   #set() {
     if (!this.#state) return null;
-    const { edits, amplitude, hold_gaze, mirror, background } = this.#state;
+    const { edits, amplitude, hold_gaze, smoothing, mirror, background } = this.#state;
     const calibration = this.#learnt ? { calibration: this.#learnt } : {};
-    return { format: "", version: 1, edits, amplitude, hold_gaze, mirror, background, ...calibration };
+    return { format: "", version: 1, edits, amplitude, hold_gaze, smoothing, mirror, background, ...calibration };
   }
 
   /** Set what a preset says, its portrait aside. @param {import("./types.js").Preset} preset */
@@ -180,13 +183,14 @@ class Page {
     const { connection } = this;
     if (!this.#hello) return;
     const amplitude = Object.fromEntries(PARTS.map((part) => [part, preset.amplitude[part] ?? 1]));
-    const { edits, background, mirror, hold_gaze, calibration } = preset;
-    this.#wishes.set({ edits, background, mirror, hold_gaze, amplitude });
+    const { edits, background, mirror, hold_gaze, smoothing, calibration } = preset;
+    this.#wishes.set({ edits, background, mirror, hold_gaze, smoothing, amplitude });
     this.#sliders.reset();
     connection.send({ type: "reset_edits" });
     connection.send({ type: "set_edits", values: this.#wishes.editsFor(this.#hello) });
     connection.send({ type: "amplitude", values: amplitude });
     connection.send({ type: "hold_gaze", on: hold_gaze });
+    connection.send({ type: "smoothing", amount: smoothing });
     if (mirror !== this.#state?.mirror) connection.send({ type: "mirror", on: mirror });
     if (background !== this.#state?.background) connection.send({ type: "background", background });
     if (calibration?.engine === this.#engine) {
@@ -275,6 +279,7 @@ class Page {
     use?.setAttribute("href", `/app/icons.svg#${state.paused ? "play" : "pause"}`);
     if (label) label.textContent = state.paused ? "Resume" : "Pause";
     mirrorBox.checked = state.mirror;
+    this.#following.show(state);
     backgroundSelect.value = state.background;
     if (!state.preparing) this.#busy(false);
     this.#learn();

@@ -11,7 +11,7 @@ export interface State {
   type: "state"; portrait: string; edits: Record<string, number>; paused: boolean; mirror: boolean;
   background: Background; source: Source; calibrated: boolean; face: Face;
   calibration: number; neutral: number[] | null; preparing: boolean;
-  amplitude: Record<string, number>; hold_gaze: boolean;
+  amplitude: Record<string, number>; hold_gaze: boolean; smoothing: number;
 }
 export interface Hello {
   type: "hello"; session: string; engine: string; device: string; size: number; fps: number; panel: boolean;
@@ -41,13 +41,14 @@ export type Command =
   | { type: "background"; background: Background }
   | { type: "amplitude"; values: Record<string, number> }
   | { type: "hold_gaze"; on: boolean }
+  | { type: "smoothing"; amount: number }
   | { type: "expression"; name: string; on?: boolean; seconds?: number }
   | { type: "ping"; t: number };
 /** The file of `docs/pages/presets.md`. key: of a picture that this browser keeps; it is in no file. */
 export interface PresetPortrait { id?: string; picture?: string; title?: string; key?: string }
 export interface Preset {
   format: string; version: number; name: string; portrait?: PresetPortrait;
-  edits: Record<string, number>; amplitude: Record<string, number>; hold_gaze: boolean; mirror: boolean;
+  edits: Record<string, number>; amplitude: Record<string, number>; hold_gaze: boolean; smoothing: number; mirror: boolean;
   background: Background; calibration?: { engine: string; neutral: number[] };
 }
 export interface Config { iceServers: RTCIceServer[]; panel: boolean; maxPixels: number; maxBytes: number }

@@ -16,6 +16,7 @@ export class Wishes {
   mirror = false;
   /** @type {Record<string, number>} */ amplitude = {};
   hold_gaze = false;
+  smoothing = 0;
   /** Not kept over a reload: who opens a page wants to see something move. */
   paused = false;
 
@@ -27,17 +28,18 @@ export class Wishes {
       for (const [name, value] of Object.entries(kept.edits ?? {})) if (Number.isFinite(value)) this.edits[name] = value;
       for (const part of PARTS) if (Number.isFinite(kept.amplitude?.[part])) this.amplitude[part] = kept.amplitude[part];
       this.hold_gaze = kept.hold_gaze === true;
+      if (Number.isFinite(kept.smoothing)) this.smoothing = Math.min(1, Math.max(0, kept.smoothing));
       if (typeof kept.portrait === "string") this.portrait = kept.portrait;
       if (BACKGROUNDS.includes(kept.background)) this.background = kept.background;
       this.mirror = kept.mirror === true;
     } catch { /* not ours, or damaged: begin anew */ }
   }
 
-  /** @param {Partial<Pick<Wishes, "edits" | "portrait" | "background" | "mirror" | "amplitude" | "hold_gaze" | "paused">>} change */
+  /** @param {Partial<Pick<Wishes, "edits" | "portrait" | "background" | "mirror" | "amplitude" | "hold_gaze" | "smoothing" | "paused">>} change */
   set(change) {
     Object.assign(this, change);
-    const { edits, portrait, background, mirror, amplitude, hold_gaze } = this;
-    try { this.storage?.setItem(PLACE, JSON.stringify({ edits, portrait, background, mirror, amplitude, hold_gaze })); } catch { /* full */ }
+    const { edits, portrait, background, mirror, amplitude, hold_gaze, smoothing } = this;
+    try { this.storage?.setItem(PLACE, JSON.stringify({ edits, portrait, background, mirror, amplitude, hold_gaze, smoothing })); } catch { /* full */ }
   }
 
   /** The sliders that are not at rest and that this engine has, within its ranges. @param {Hello} hello */
@@ -63,6 +65,7 @@ export class Wishes {
     if (Object.keys(values).length) out.push({ type: "set_edits", values });
     if (this.mirror !== hello.state.mirror) out.push({ type: "mirror", on: this.mirror });
     if (this.hold_gaze !== hello.state.hold_gaze) out.push({ type: "hold_gaze", on: this.hold_gaze });
+    if (this.smoothing !== hello.state.smoothing) out.push({ type: "smoothing", amount: this.smoothing });
     if (Object.keys(this.amplitude).length) out.push({ type: "amplitude", values: this.amplitude });
     if (this.paused !== hello.state.paused) out.push({ type: "pause", paused: this.paused });
     return out;

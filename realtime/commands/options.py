@@ -68,6 +68,9 @@ Absolute = Annotated[
 ]
 Mirror = Annotated[bool, typer.Option("--mirror", help="Flip the driver left to right, as in a mirror.")]
 HoldGaze = Annotated[bool, typer.Option("--hold-gaze", help="The eyes look at the viewer.")]
+Smoothing = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Follow more calmly: 0 at once, 1 within about a third of a second.")
+]
 StatsPath = Annotated[Path | None, typer.Option("--stats", help="Write counts, fps and latencies as JSON here.")]
 Mark = Annotated[
     bool,

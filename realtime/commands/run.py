@@ -52,6 +52,7 @@ def command(
     absolute: o.Absolute = False,
     mirror: o.Mirror = False,
     hold_gaze: o.HoldGaze = False,
+    smoothing: o.Smoothing = 0.0,
     loop: Annotated[bool, typer.Option("--loop", help="Start a clip or motion track again when it ends.")] = False,
     duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
     stats: o.StatsPath = None,
@@ -115,7 +116,7 @@ def command(
     """
     settings = PipelineSettings(fps=fps, duration=duration, stats=stats)
     wanted = engine_settings(engine, size, weights, device)
-    live = o.live_settings(set_, amplitude, absolute, mirror, hold_gaze)
+    live = replace(o.live_settings(set_, amplitude, absolute, mirror, hold_gaze), smoothing=smoothing)
     worn = find(preset) if preset is not None else NONE
     o.check_stats(stats)
     files = [item for item in sink or () if item.startswith("file:")]

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from realtime.types import MotionCode
+
 
 class OneEuro:
     """Low-pass filter whose cutoff grows with speed, for arrays of any one shape.
@@ -68,3 +70,30 @@ def soft_limit(x: np.ndarray | float, knee: np.ndarray | float, limit: np.ndarra
     room = np.maximum(np.subtract(limit, knee), 1e-9)
     beyond = np.maximum(np.abs(x) - knee, 0.0)
     return np.sign(x) * (np.minimum(np.abs(x), knee) + room * np.tanh(beyond / room))
+
+
+SLOWEST = 0.3
+"""Seconds in which a code goes two thirds of its way, with smoothing 1."""
+
+
+class Smoother:
+    """Codes that follow the driver's more calmly, as far as the user wants it: a first-order lag. Time is passed in,
+    in seconds. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+        self._at = 0.0
+
+    def update(self, code: MotionCode | None, amount: float, now: float) -> MotionCode | None:
+        """The code, smoothed by `amount`, 0 to 1. None, no face, begins anew."""
+        last, since = self._last, now - self._at
+        self._at = now
+        if code is None or amount <= 0.0:
+            self._last = None if code is None else code.values
+            return code
+        if last is None or last.shape != code.values.shape or not 0.0 <= since < 1.0:
+            self._last = code.values
+            return code
+        share = 1.0 - math.exp(-since / (SLOWEST * amount))
+        self._last = last + np.float32(share) * (code.values - last)
+        return code.with_values(self._last)

@@ -237,5 +237,7 @@ class Control:
 
     def _check(self, live: Live) -> None:
         Edits(self._directions, live.edits, live.amplitude, live.hold_gaze)
+        if not 0.0 <= live.smoothing <= 1.0:
+            raise BadValue("smoothing", live.smoothing, "from 0 to 1")
         if live.mirror and not self._can_mirror:
             raise BadValue("mirror", "on", "the codes of this motion track do not tell left from right")

@@ -9,6 +9,7 @@ from realtime.engines import Engine
 from realtime.motion.calibration import Calibration
 from realtime.motion.edits import Edits
 from realtime.motion.expressions import worn
+from realtime.motion.filters import Smoother
 from realtime.motion.presence import Presence
 from realtime.motion.vocabulary import mirrored
 from realtime.settings import Live
@@ -43,6 +44,7 @@ class Driver:
         self._edited_for: Live | None = None
         self._edits = Edits(())
         self._observed: list[tuple[MotionCode, float]] = []
+        self._smoother = Smoother()
 
     @property
     def face(self) -> str:
@@ -76,7 +78,7 @@ class Driver:
         if live is not self._edited_for:
             self._edited_for = live
             self._edits = Edits(self._engine.directions, live.edits, live.amplitude, live.hold_gaze)
-        shown = self._presence.update(code, reference, now)
+        shown = self._presence.update(self._smoother.update(code, live.smoothing, now), reference, now)
         edited = self._edits.apply(shown, reference)
         if live.played:
             edited = worn(live.played, edited, self._engine.directions, now)

@@ -55,6 +55,7 @@ class Preset:
     edits: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     amplitude: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     hold_gaze: bool = False
+    smoothing: float = 0.0
     mirror: bool = False
     background: Background = "original"
     calibration: Calibration | None = None
@@ -64,6 +65,7 @@ class Preset:
         return Live(
             edits={**self.edits, **live.edits},
             amplitude={**self.amplitude, **live.amplitude},
+            smoothing=live.smoothing or self.smoothing,
             hold_gaze=self.hold_gaze or live.hold_gaze,
             mirror=self.mirror or live.mirror,
             absolute=live.absolute,
@@ -117,6 +119,7 @@ def dump(preset: Preset) -> str:
         "edits": dict(preset.edits),
         "amplitude": dict(preset.amplitude),
         "hold_gaze": preset.hold_gaze,
+        "smoothing": preset.smoothing,
         "mirror": preset.mirror,
         "background": preset.background,
     }
@@ -140,6 +143,7 @@ class _Fields:
             edits=self._take("edits", self._amounts, {}),
             amplitude=self._take("amplitude", self._amounts, {}),
             hold_gaze=self._take("hold_gaze", self._flag, False),
+            smoothing=self._take("smoothing", self._share, 0.0),
             mirror=self._take("mirror", self._flag, False),
             background=self._take("background", self._background, "original"),
             calibration=self._take("calibration", self._calibration),
@@ -176,6 +180,11 @@ class _Fields:
     def _number(self, name: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= 1000:
             raise self._bad(name, "is a number from -1000 to 1000")
+        return float(value)
+
+    def _share(self, name: str, value: Any) -> float:
+        if not 0.0 <= self._number(name, value) <= 1.0:
+            raise self._bad(name, "is a number from 0 to 1")
         return float(value)
 
     def _text(self, name: str, value: Any, most: int = 64) -> str:

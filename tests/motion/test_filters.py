@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from realtime.motion.filters import OneEuro, smoothing, smoothstep, soft_limit
+from realtime.motion.filters import SLOWEST, OneEuro, Smoother, smoothing, smoothstep, soft_limit
+from realtime.types import MotionCode
 
 
 def settle(fps: float, seconds: float = 1.0) -> float:
@@ -85,3 +86,20 @@ def test_soft_limit_is_the_identity_inside_and_never_passes_the_limit():
     assert (np.diff(y) >= 0).all()
     np.testing.assert_allclose(y, -y[::-1], atol=1e-9)
     assert np.diff(y)[2340:2345] == pytest.approx(0.1, abs=0.02)  # no kink at the knee
+
+
+def test_smoothing_lags_and_arrives_and_leaves_others_alone():
+    def code(value: float) -> MotionCode:
+        return MotionCode("mesh", np.full(3, value, np.float32))
+
+    smoother = Smoother()
+    still = code(1.0)
+    assert smoother.update(still, 0.0, 0.0) is still, "without smoothing nothing is touched"
+    seen = [smoother.update(code(2.0), 1.0, (n + 1) / 30).values[0] for n in range(60)]
+    assert np.all(np.diff(seen) >= 0)
+    assert seen[0] < 1.2
+    assert seen[int(30 * SLOWEST) - 1] == pytest.approx(1 + (1 - np.exp(-1)), abs=0.02)
+    assert seen[-1] == pytest.approx(2.0, abs=0.01)
+    assert smoother.update(None, 1.0, 2.1) is None
+    assert smoother.update(code(7.0), 1.0, 2.2).values[0] == 7.0, "who comes back is not seen to travel there"
+    assert smoother.update(code(9.0), 1.0, 9.0).values[0] == 9.0, "after a gap it begins anew"

@@ -112,7 +112,13 @@ def test_any_server_looks_a_file_over_and_keeps_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("AVATAR_HOME", str(tmp_path))
     with running(make_studio()) as server, httpx.Client(base_url=server.url, timeout=20) as http:
         looked = http.post("/api/presets", json=LOOK)
-        assert looked.json() == {**LOOK, "amplitude": {}, "hold_gaze": False, "background": "original"}
+        assert looked.json() == {
+            **LOOK,
+            "amplitude": {},
+            "hold_gaze": False,
+            "smoothing": 0.0,
+            "background": "original",
+        }
         bad = http.post("/api/presets", json={**LOOK, "mirror": "yes"})
         assert (bad.status_code, bad.json()["detail"]) == (400, "the preset: mirror is true or false")
         assert http.post("/api/presets", content=b"{").status_code == 400

@@ -94,6 +94,13 @@ class HoldGaze(_Message):
     on: bool
 
 
+class Smoothing(_Message):
+    """Follow the driver more calmly: 0 at once, 1 within about a third of a second."""
+
+    type: Literal["smoothing"]
+    amount: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
 class Express(_Message):
     """Put an expression of the board (`Hello.expressions`) on: for `seconds`, or with `on` true until the same comes
     with `on` false. It eases in and out. Who only drives may say this too."""
@@ -122,6 +129,7 @@ Command = Annotated[
     | ChooseBackground
     | Amplitude
     | HoldGaze
+    | Smoothing
     | Express
     | Ping,
     Field(discriminator="type"),
@@ -195,6 +203,7 @@ class State(BaseModel):
     amplitude: dict[str, float] = Field(default_factory=dict)
     """What of the driver's motion is more or less than 1, by part of the face."""
     hold_gaze: bool = False
+    smoothing: float = 0.0
     preparing: bool = False
     """True while a portrait or background that was asked for is not shown yet."""
 

@@ -95,6 +95,8 @@ def follow(handle: Handle, command: messages.Command) -> None:
             handle.change(amplitude={part: factor for part, factor in factors.items() if factor != 1.0})
         case messages.HoldGaze(on=on):
             handle.change(hold_gaze=on)
+        case messages.Smoothing(amount=amount):
+            handle.change(smoothing=amount)
         case messages.Express(name=name, on=on, seconds=seconds):
             handle.express(name, on, seconds)
         case messages.Calibrate(neutral=neutral):
@@ -130,6 +132,7 @@ def state_of(handle: Handle) -> messages.State:
         mirror=live.mirror,
         amplitude=dict(live.amplitude),
         hold_gaze=live.hold_gaze,
+        smoothing=live.smoothing,
         background=handle.choice.wanted.background,
         source=handle.source,
         calibrated=handle.calibrated,
