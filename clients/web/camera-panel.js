@@ -2,6 +2,7 @@
 // @ts-check
 import { listCameras, openCamera } from "./camera.js";
 import { get } from "./elements.js";
+import { FaceWay } from "./face-way.js";
 import { say } from "./notices.js";
 import { cameraSentence } from "./sentences.js";
 
@@ -21,7 +22,7 @@ export class CameraPanel extends EventTarget {
   /** @param {import("./connection.js").Connection} connection */
   constructor(connection) {
     super();
-    this.connection = connection;
+    this.way = new FaceWay(connection);
     onButton.addEventListener("click", () => void this.start());
     offButton.addEventListener("click", () => void this.stop());
     device.addEventListener("change", () => void this.start());
@@ -54,9 +55,9 @@ export class CameraPanel extends EventTarget {
       });
       view.srcObject = stream;
       this.#show();
-      await this.connection.useCamera(track);
-      await this.#list(track);
       say("");
+      await this.way.start(stream);
+      await this.#list(track);
     } catch (error) {
       say(cameraSentence(error));
     } finally {
@@ -80,7 +81,7 @@ export class CameraPanel extends EventTarget {
     this.#stream = null;
     view.srcObject = null;
     this.#show();
-    await this.connection.useCamera(null);
+    await this.way.stop();
   }
 
   /** @param {MediaStreamTrack | null} track */

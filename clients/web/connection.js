@@ -2,6 +2,7 @@
 // @ts-check
 import { ask, Refused } from "./ask.js";
 import { Backoff } from "./backoff.js";
+import { LandmarkSender } from "./private-camera.js";
 import { endedSentence, waitSentence } from "./sentences.js";
 import { isThere, watchOver } from "./stall.js";
 
@@ -38,6 +39,8 @@ export class Connection extends EventTarget {
   /** @type {RTCDataChannel | null} */ #channel = null;
   /** @type {RTCRtpTransceiver | null} */ #video = null;
   /** @type {MediaStreamTrack | null} */ #camera = null;
+  /** What drives. @type {"camera" | "landmarks" | "sample"} */ #source = "sample";
+  /** @type {{pc: RTCPeerConnection, sender: LandmarkSender} | null} */ #landmarks = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #backoff = new Backoff();
   #stopped = false;
@@ -150,7 +153,7 @@ export class Connection extends EventTarget {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({
-        sdp, type: "offer", source: this.#camera ? "camera" : "sample", profile: this.profile(), ...(portrait ? { portrait } : {}),
+        sdp, type: "offer", source: this.#source, profile: this.profile(), ...(portrait ? { portrait } : {}),
       }),
     })).json();
     try {
@@ -256,10 +259,29 @@ export class Connection extends EventTarget {
 
   /** @param {MediaStreamTrack | null} track  the camera, null to stop sending */
   async useCamera(track) {
-    this.#camera = track;
     if (track) track.contentHint = "motion";
+    await this.#drive(track, track ? "camera" : "sample");
+  }
+
+  /** No track, but landmarks: the caller sends them. */
+  async useLandmarks() { await this.#drive(null, "landmarks"); }
+
+  /** @param {MediaStreamTrack | null} track @param {"camera" | "landmarks" | "sample"} source */
+  async #drive(track, source) {
+    this.#camera = track;
+    this.#source = source;
     await this.#video?.sender.replaceTrack(track);
-    this.send({ type: "source", source: track ? "camera" : "sample" });
+    this.send({ type: "source", source });
+  }
+
+  /** @param {import("./landmark-wire.js").Found} found */
+  async sendLandmarks(found) {
+    const pc = this.pc;
+    if (!pc || !this.live || this.#source !== "landmarks") return;
+    if (this.#landmarks?.pc !== pc) {
+      this.#landmarks = { pc, sender: new LandmarkSender(pc.createDataChannel("landmarks", { ordered: false, maxRetransmits: 0 })) };
+    }
+    await this.#landmarks.sender.send(found);
   }
 
   #drop() {

@@ -8,7 +8,7 @@ const list = get("live-figures", HTMLElement);
 
 /**
  * @param {import("./connection.js").Connection} connection
- * @param {() => {server: import("./types.js").Stats | null, camera: boolean}} known
+ * @param {() => {server: import("./types.js").Stats | null, camera: boolean, finding: number | null}} known  finding: see `figures`
  */
 export function wireFigures(connection, known) {
   /** @type {Map<string, any>} */
@@ -20,8 +20,8 @@ export function wireFigures(connection, known) {
   setInterval(async () => {
     if (!connection.pc || list.hidden) { last = new Map(); return; }
     const report = new Map(/** @type {any} */ (await connection.pc.getStats()));
-    const { server, camera } = known();
-    if (last.size) list.replaceChildren(...rows(figures(report, last, server), server, camera).map(row));
+    const { server, camera, finding } = known();
+    if (last.size) list.replaceChildren(...rows(figures(report, last, server, finding), server, camera).map(row));
     last = report;
   }, 1000);
 }

@@ -77,7 +77,7 @@ class Page {
     this.#wireSliders();
     this.#wireUploads();
     this.#showView = wireView(connection);
-    wireFigures(connection, () => ({ server: this.#stats, camera: this.camera.on || this.#panel }));
+    wireFigures(connection, () => ({ server: this.#stats, camera: this.camera.on || this.#panel, finding: this.camera.way.finding }));
   }
 
   #wireConnection() {

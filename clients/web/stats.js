@@ -18,13 +18,14 @@ function mean(now, before, sum, count) {
 /**
  * Figures of the last second, from two looks at `RTCPeerConnection.getStats()`.
  *
- * glassToGlass adds up what is measured on the way: the browser's encoding and sending, the network there and back,
+ * glassToGlass adds up what is measured on the way: the browser's encoding (`finding`, where it finds landmarks
+ * instead: milliseconds) and sending, the network there and back,
  * the server's own time (its decoder and motion, rendering and encoding included), the jitter buffer and decoding here,
  * and the wait for the screen. What the camera itself takes is not in it.
- * @param {Map<string, any>} now @param {Map<string, any>} before @param {Stats | null} server
+ * @param {Map<string, any>} now @param {Map<string, any>} before @param {Stats | null} server @param {number | null} [finding]
  * @returns {Figures}
  */
-export function figures(now, before, server) {
+export function figures(now, before, server, finding = null) {
   /** @param {Map<string, any>} report @param {string} type */
   const find = (report, type) => [...report.values()].find((entry) => entry.type === type && (entry.kind ?? "video") === "video");
   const [inbound, inboundBefore] = [find(now, "inbound-rtp"), find(before, "inbound-rtp")];
@@ -34,7 +35,8 @@ export function figures(now, before, server) {
   const jitterBuffer = mean(inbound, inboundBefore, "jitterBufferDelay", "jitterBufferEmittedCount");
   const processing = mean(inbound, inboundBefore, "totalProcessingDelay", "framesDecoded")
     ?? (jitterBuffer ?? 0) + (mean(inbound, inboundBefore, "totalDecodeTime", "framesDecoded") ?? 0);
-  const encode = mean(outbound, outboundBefore, "totalEncodeTime", "framesEncoded");
+  const [landmarks, landmarksBefore] = [now, before].map((report) => [...report.values()].find((entry) => entry.type === "data-channel" && entry.label === "landmarks"));
+  const encode = finding ?? mean(outbound, outboundBefore, "totalEncodeTime", "framesEncoded");
   const pacing = mean(outbound, outboundBefore, "totalPacketSendDelay", "packetsSent");
   const seconds = inbound && inboundBefore ? (inbound.timestamp - inboundBefore.timestamp) / 1000 : 0;
   const fps = seconds > 0 ? (inbound.framesDecoded - inboundBefore.framesDecoded) / seconds : null;
@@ -50,7 +52,7 @@ export function figures(now, before, server) {
   const text = (kilobits) => (kilobits === null ? null : kilobits >= 1000 ? `${(kilobits / 1000).toFixed(1)} Mbit/s` : `${Math.round(kilobits)} kbit/s`);
   return {
     fps, glassToGlass, jitterBuffer, roundTrip,
-    uplink: outbound?.frameWidth ? `${outbound.frameWidth}×${outbound.frameHeight}, ${text(up)}` : null,
+    uplink: finding !== null ? `landmarks, ${text(rate(landmarks, landmarksBefore, "bytesSent"))}` : outbound?.frameWidth ? `${outbound.frameWidth}×${outbound.frameHeight}, ${text(up)}` : null,
     downlink: text(down),
     width: inbound?.frameWidth ?? null, height: inbound?.frameHeight ?? null,
   };

@@ -51,7 +51,7 @@ export interface Preset {
   edits: Record<string, number>; amplitude: Record<string, number>; hold_gaze: boolean; smoothing: number; mirror: boolean;
   background: Background; calibration?: { engine: string; neutral: number[] };
 }
-export interface Config { iceServers: RTCIceServer[]; panel: boolean; maxPixels: number; maxBytes: number }
+export interface Config { iceServers: RTCIceServer[]; panel: boolean; maxPixels: number; maxBytes: number; faceModel: string[] }
 export interface Figures {
   fps: number | null; glassToGlass: number | null; jitterBuffer: number | null; roundTrip: number | null;
   uplink: string | null; downlink: string | null; width: number | null; height: number | null;

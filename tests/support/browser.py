@@ -74,10 +74,13 @@ def playwright() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def browser(driver: Any, camera: Path | None = None, device: bool = True, asks: bool = False) -> Iterator[Any]:
+def browser(
+    driver: Any, camera: Path | None = None, device: bool = True, asks: bool = False, webgl: bool = True
+) -> Iterator[Any]:
     """A Chromium. camera: the file its camera plays; device False: it has no camera at all.
-    asks: cameras are asked for, and nobody is there to allow them."""
-    flags = [flag for flag in FLAGS if not (asks and flag == "--use-fake-ui-for-media-stream")]
+    asks: cameras are asked for, and nobody is there to allow them. webgl False: it has none."""
+    out = {"--use-fake-ui-for-media-stream": asks, "--enable-unsafe-swiftshader": not webgl}
+    flags = [flag for flag in FLAGS if not out.get(flag)] + ([] if webgl else ["--disable-software-rasterizer"])
     if device:
         flags.append("--use-fake-device-for-media-stream")
     if camera is not None:
