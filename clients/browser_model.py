@@ -75,19 +75,23 @@ def fetch(folder: Path = FOLDER) -> None:
 
 def unpack(package: bytes) -> dict[str, bytes]:
     """The files of a package. Raises NotFetched where it is not the very one that was asked for."""
-    digest = base64.b64encode(hashlib.sha512(package).digest()).decode()
-    if f"sha512-{digest}" != INTEGRITY:
+    if integrity(package) != INTEGRITY:
         raise NotFetched(f"what came is not {PACKAGE} {VERSION}: its hash differs")
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
         members = {name: archive.extractfile(f"package/{name}") for name in FILES}
         return {name: member.read() for name, member in members.items() if member is not None}
 
 
+def integrity(package: bytes) -> str:
+    """The hash of a package, as npm writes it."""
+    return "sha512-" + base64.b64encode(hashlib.sha512(package).digest()).decode()
+
+
 def _download() -> bytes:
     """The package: from npm, which knows this machine's registry, where there is one; else straight from there."""
     if npm := shutil.which("npm"):
         with tempfile.TemporaryDirectory() as folder:
-            command = [npm, "pack", "--json", f"{PACKAGE}@{VERSION}"]
+            command = [npm, "pack", "--json", "--fetch-retries=0", f"{PACKAGE}@{VERSION}"]
             try:
                 done = subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT_S, check=True)
                 name = json.loads(done.stdout)[0]["filename"].replace("@", "").replace("/", "-")

@@ -135,6 +135,16 @@ def display() -> Check:
     return Check("display", "warn", "none here; films and browsers work", "avatar run --sink file:out.mp4")
 
 
+def browser_model() -> Check:
+    """Can pages find the face themselves, so that the camera's picture stays with the user?"""
+    from realtime.clients import browser_model
+
+    if browser_model.there():
+        return Check("camera in the browser", "ok", f"pages find the face themselves ({browser_model.PACKAGE})")
+    cure = "python -m realtime.clients.browser_model"
+    return Check("camera in the browser", "warn", "pages send video: the face model for browsers is not here", cure)
+
+
 def codecs() -> Check:
     """What videos are written with."""
     import av
@@ -281,7 +291,7 @@ def films() -> Check:
 
 LOOKS: tuple[Callable[[], Check | list[Check]], ...] = (
     python, packages, engine, cameras, virtual_camera, display, codecs, gpu, torch, cupy, rates, films, frame_path,
-    server, live_video, ports, home,
+    server, live_video, browser_model, ports, home,
 )  # fmt: skip
 """All checks, in the order in which they matter."""
 
