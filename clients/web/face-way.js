@@ -30,6 +30,8 @@ export class FaceWay {
   /** Why pictures cannot stay here. @type {Why} */ #why = null;
   /** It has been found fast enough. */ #steady = false;
   /** @type {MediaStream | null} */ #stream = null;
+  /** The camera is on, and the first landmarks have not come. */ starting = false;
+  /** Called when they have. */ begun = () => {};
   /** Milliseconds from a picture to its landmarks, of late. @type {number | null} */ finding = null;
 
   /** @param {import("./connection.js").Connection} connection */
@@ -51,7 +53,8 @@ export class FaceWay {
     });
     this.#private.addEventListener("landmarks", (event) => {
       const { took, ...found } = /** @type {CustomEvent<import("./private-camera.js").Result>} */ (event).detail;
-      this.finding = this.finding === null ? took : 0.9 * this.finding + 0.1 * took;
+      if (this.starting) { this.starting = false; this.begun(); }
+      else this.finding = this.finding === null ? took : 0.9 * this.finding + 0.1 * took; // the first ones take longer
       void connection.sendLandmarks(found);
     });
     this.#private.addEventListener("steady", () => { this.#steady = true; this.#tell(); });
@@ -68,12 +71,14 @@ export class FaceWay {
   async start(stream) {
     this.#stream = stream;
     this.finding = null;
+    this.starting = false;
     this.#private.stop();
     if (choice.value === "video") {
       await this.connection.useCamera(stream.getVideoTracks()[0] ?? null);
     } else if (this.#why) {
       this.#fall(this.#why);
     } else {
+      this.starting = true;
       await this.connection.useLandmarks();
       await this.#private.start(stream, view, choice.value === "here");
     }
@@ -83,6 +88,7 @@ export class FaceWay {
   /** The camera is off. */
   async stop() {
     this.#stream = this.finding = null;
+    this.starting = false;
     this.#private.stop();
     await this.connection.useCamera(null);
     this.#tell();
@@ -92,6 +98,7 @@ export class FaceWay {
   #fall(why) {
     this.#why = why;
     this.finding = null;
+    this.starting = false;
     const stream = this.#stream;
     if (!stream || why === null || why === "panel") return;
     if (choice.value === "here") {
@@ -117,6 +124,6 @@ export class FaceWay {
     const reason = this.#why && this.#why !== "panel" && choice.value === "auto" ? `${REASONS[this.#why]}. ` : "";
     if (this.#why !== "panel") line.textContent = !this.#here ? reason + VIDEO : this.#steady || choice.value === "here" ? HERE : MAYBE;
     line.dataset.way = this.#here ? "here" : "video";
-    caption.textContent = this.#here ? "Stays on this machine" : "You";
+    caption.textContent = this.#here ? "Stays here" : "You";
   }
 }

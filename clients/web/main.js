@@ -59,6 +59,7 @@ class Page {
   constructor(connection) {
     this.connection = connection;
     this.camera = new CameraPanel(connection);
+    this.camera.way.begun = () => { this.#note.restart(performance.now()); this.#showFace(); };
     this.portraits = new Portraits(get("gallery", HTMLElement), connection, this.#wishes);
     this.#calibration = new Calibration(
       () => this.camera.stream,
@@ -294,7 +295,7 @@ class Page {
   }
 
   #showFace() {
-    const text = this.#state ? this.#note.text(this.#state, this.camera.on || this.#panel, performance.now()) : "";
+    const text = this.camera.way.starting ? "Getting ready to find your face" : this.#state ? this.#note.text(this.#state, this.camera.on || this.#panel, performance.now()) : "";
     note.hidden = text === "" || covered();
     if (note.textContent !== text) note.textContent = text;
   }

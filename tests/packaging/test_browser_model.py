@@ -1,4 +1,4 @@
-"""The face model for browsers: the very package that was asked for, or none, and a build without a network goes on."""
+"""The face model for browsers: the very package that was asked for, or none; a build without a network goes on."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def test_without_a_network_the_build_goes_on_and_says_what_is_missing(tmp_path, 
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     left_out = shutil.ignore_patterns("__pycache__", "face_mesh")
-    shutil.copytree(ROOT / "clients", source / "clients", ignore=left_out)
+    for part in ("clients", "kernels"):
+        shutil.copytree(ROOT / part, source / part, ignore=left_out)
     (source / "realtime").mkdir()
     shutil.copy(ROOT / "realtime" / "__init__.py", source / "realtime")
     for name, value in OFFLINE.items():

@@ -23,8 +23,10 @@ def studio(make: Callable[[], Engine] = lambda: load_engine("mesh", size=SIZE), 
     return Studio(make, portraits, settings)
 
 
-def open_page(context, server: Running, path: str = "/", timeout: int = 20000):
-    """A page that is live; what its console complained about is kept in `troubles`."""
+def open_page(context, server: Running, path: str = "/", timeout: int = 20000, way: str = "video"):
+    """A page that is live; what its console complained about is kept in `troubles`. way: in which the user has chosen
+    that his face goes to the server ("auto", "here", "video")."""
+    context.add_init_script(f"localStorage.getItem('avatar.face') ?? localStorage.setItem('avatar.face', '{way}')")
     page = context.new_page()
     page.set_default_timeout(10000)
     page.troubles = []

@@ -45,8 +45,8 @@ PEERS = """window.avatarPeers = []; window.RTCPeerConnection = class extends RTC
 def private_page(chrome, server, way: str):
     """A page whose user has chosen how his face goes to the server."""
     context = chrome.new_context(viewport={"width": 1280, "height": 860}, permissions=["camera"])
-    context.add_init_script(PEERS + f"localStorage.setItem('avatar.face', '{way}');")
-    page = open_page(context, server)
+    context.add_init_script(PEERS)
+    page = open_page(context, server, timeout=60000, way=way)
     return page, context
 
 
@@ -72,7 +72,8 @@ def test_no_picture_leaves_where_the_user_wants_it_so(chrome, server):
     page.click("#camera")
     performer = only_session(server).performer
     assert "stays on this machine" in page.inner_text("#privacy")
-    assert page.inner_text("#self-caption") == "Stays on this machine"
+    assert page.inner_text("#self-caption") == "Stays here"
+    wait_js(page, "document.querySelector('#face-note').textContent === 'Getting ready to find your face'")
     until(lambda: performer.source == "landmarks", 10)
     until(lambda: performer.face == "tracking", 120, "no landmarks came")
     sent = page.evaluate(SENT)
@@ -126,7 +127,7 @@ def test_a_browser_without_webgl_says_so_and_sends_video_or_nothing_as_the_user_
 def test_a_server_without_the_model_says_that_video_goes_out(chrome, server):
     context = chrome.new_context(permissions=["camera"])
     context.route("**/api/config", lambda route: without_model(route))
-    page = open_page(context, server)
+    page = open_page(context, server, timeout=60000, way="auto")
     assert page.inner_text("#privacy").startswith(
         "This server has no face model for browsers. Your camera picture goes"
     )
@@ -171,11 +172,11 @@ def test_the_model_is_loaded_once_and_only_when_it_is_wanted(chrome, server):
     context = chrome.new_context(permissions=["camera"])
     asked = []
     context.on("request", lambda request: asked.append(request.url))
-    page = open_page(context, server)
+    page = open_page(context, server, timeout=60000, way="auto")
     assert not [url for url in asked if "face_mesh" in url]
     page.click("#camera")
-    until(lambda: len([url for url in asked if "face_mesh" in url]) >= len(browser_model.FILES), 20)
-    wait_js(page, "performance.getEntriesByType('resource').filter(e => e.name.includes('.wasm')).length > 0")
+    loaded = "performance.getEntriesByType('resource').filter(e => e.name.includes('/face_mesh/')).length"
+    wait_js(page, f"{loaded} === {len(browser_model.FILES)}", 30000)
     url = next(url for url in asked if ".wasm" in url)
     answer = httpx.get(url)
     assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
