@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, str] = {
     "latency": "benchmarks.live.latency",
     "stages": "benchmarks.live.stages",
     "glass": "benchmarks.live.glass",
+    "private": "benchmarks.live.private",
     "sessions": "benchmarks.live.sessions",
     "cluster": "benchmarks.live.cluster.scenarios",
     "chaos": "benchmarks.live.chaos",
