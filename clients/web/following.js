@@ -21,7 +21,7 @@ export class Following {
   constructor(wishes, send) {
     const root = get("following", HTMLElement);
     for (const part of PARTS) {
-      root.append(this.#row(part, `${title(part)} moves`, 2, 1, (value) => {
+      root.append(this.#row(part, `${title(part)} ${part.endsWith("s") ? "move" : "moves"}`, 2, 1, (value) => {
         wishes.set({ amplitude: { ...wishes.amplitude, [part]: value } });
         send({ type: "amplitude", values: { [part]: value } });
       }));

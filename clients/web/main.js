@@ -10,9 +10,11 @@ import { get } from "./elements.js";
 import { Following } from "./following.js";
 import { FaceNote } from "./face-note.js";
 import { wireFigures } from "./figures-panel.js";
+import { watchLight } from "./light.js";
 import { cover, covered, say } from "./notices.js";
 import { Portraits } from "./portraits.js";
 import { Presets } from "./presets.js";
+import { Recorder } from "./recorder.js";
 import { serverSentence } from "./sentences.js";
 import { Sliders } from "./sliders.js";
 import { rove } from "./toolbar.js";
@@ -78,7 +80,10 @@ class Page {
     this.#wireSliders();
     this.#wireUploads();
     this.#showView = wireView(connection);
-    wireFigures(connection, () => ({ server: this.#stats, camera: this.camera.on || this.#panel, finding: this.camera.way.finding }));
+    const known = () => ({ server: this.#stats, camera: this.camera.on || this.#panel, finding: this.camera.way.finding });
+    new Recorder(connection, known);
+    watchLight(() => this.camera.on);
+    wireFigures(connection, known);
   }
 
   #wireConnection() {

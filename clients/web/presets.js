@@ -4,7 +4,7 @@
 import { ask, Refused } from "./ask.js";
 import { get } from "./elements.js";
 import { say } from "./notices.js";
-import { decoded } from "./uploads.js";
+import { decoded, download } from "./uploads.js";
 import { storage } from "./wishes.js";
 
 /** @typedef {import("./types.js").Preset} Preset */
@@ -177,11 +177,7 @@ export class Presets {
     const { portrait, ...rest } = preset;
     const own = portrait?.key ? await this.portraits.picture(portrait.key) : null;
     const whole = own ? { ...rest, portrait: own } : portrait?.key ? rest : preset;
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([JSON.stringify(whole, null, 1)], { type: "application/json" }));
-    link.download = `${preset.name}.json`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    download(new Blob([JSON.stringify(whole, null, 1)], { type: "application/json" }), `${preset.name}.json`);
   }
 
   /** @param {Shelf} shelf @param {File} file */

@@ -45,6 +45,9 @@ def test_the_driver_sees_himself_large_beside_the_avatar(page, server):
     assert large["width"] == pytest.approx(stage["width"], rel=0.05)
     assert large["x"] >= stage["x"] + stage["width"], "not on the avatar"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a phone has no room beside it"
+    page.set_viewport_size({"width": 1280, "height": 860})
     page.click("#camera-off")
     until(lambda: only_session(server).performer.source == "sample")
     assert not page.locator("#stage.beside").count(), "without a camera the avatar has the place"
