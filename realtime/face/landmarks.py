@@ -1,7 +1,8 @@
 """Face landmarks from pictures: `FaceTracker` for live video, `find_faces` for still pictures.
 
-Both use MediaPipe's FaceMesh with iris refinement; the models are inside the mediapipe wheel. Landmarks are float32
-(478, 3): x and y in pixels, z on the same scale (smaller is nearer), see `face_model` for the indices.
+Both use MediaPipe's FaceMesh with iris refinement, whose models are inside the mediapipe wheel; the tracker does
+without MediaPipe's graph where it can, see `facemesh`. Landmarks are float32 (478, 3): x and y in pixels, z on the
+same scale (smaller is nearer), see `face_model` for the indices.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from realtime.face.face_model import CHIN, FOREHEAD, LANDMARKS, SKIN
+from realtime.face.facemesh import FaceMesh, available
 
 FULL_SIZE_FACE = 200
 """Face height in pixels that FaceMesh can make use of; a frame is halved while its face stays above this."""
@@ -59,7 +61,7 @@ class FaceTracker:
     """
 
     def __init__(self) -> None:
-        self._mesh: Any = None
+        self._mesh: FaceMesh | _Graph | None = None
         self._spoken = False  # Native code has said all it says when it first meets a face.
         self._closed = False
         self.reset()
@@ -69,9 +71,8 @@ class FaceTracker:
         self._last: np.ndarray | None = None  # Corners and height of the face last seen, in shares of the picture.
         self._missed = 1
         self._face_pixels = 0.0
-        if self._mesh is not None:  # Restarting its graph would take longer and speak on stderr.
-            for _ in range(2):
-                self._process(np.zeros((64, 64, 3), np.uint8))
+        if self._mesh is not None:
+            self._mesh.reset()
 
     def track(self, image: np.ndarray) -> np.ndarray | None:
         """Landmarks of the face in the next frame: float32 (478, 3) in pixels of `image`; None where there is none.
@@ -143,12 +144,31 @@ class FaceTracker:
             raise ValueError("the tracker is closed")
         with contextlib.nullcontext() if self._spoken else silenced():
             if self._mesh is None:
-                self._mesh = _face_mesh()
-            faces = self._mesh.process(image).multi_face_landmarks
-        if not faces:
-            return None
-        self._spoken = True
-        return _numbers(faces[0])
+                self._mesh = FaceMesh() if available() else _Graph()
+            found = self._mesh.process(image)
+        self._spoken |= found is not None
+        return found
+
+
+class _Graph:
+    """MediaPipe's own way, where LiteRT is not installed: the same landmarks for more processor time."""
+
+    def __init__(self) -> None:
+        self._graph = _face_mesh()
+
+    def process(self, image: np.ndarray) -> np.ndarray | None:
+        """See `FaceMesh.process`."""
+        faces = self._graph.process(image).multi_face_landmarks
+        return _numbers(faces[0]) if faces else None
+
+    def reset(self) -> None:
+        """Forget the face. To start the graph again would take longer, and speak on stderr."""
+        for _ in range(2):
+            self.process(np.zeros((64, 64, 3), np.uint8))
+
+    def close(self) -> None:
+        """Free the models."""
+        self._graph.close()
 
 
 def find_faces(image: np.ndarray, limit: int = 8) -> list[np.ndarray]:

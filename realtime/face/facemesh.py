@@ -1,0 +1,310 @@
+"""FaceMesh's network without MediaPipe's graph around it: the same landmarks for less processor time.
+
+MediaPipe's "attention mesh" (Grishchenko et al. 2020, "Attention Mesh: High-fidelity Face Mesh Prediction in
+Real-time") is a trunk that sees the face at 192 x 192 and gives 468 landmarks and a grid of features, and three heads
+that see a piece of that grid each, cut out around lips and eyes, and refine what lies there. Cutting out is done by
+operators of MediaPipe's own that no other runtime has, so the model file, which lies in the mediapipe wheel, is taken
+apart at them: LiteRT (XNNPACK) runs trunk and heads, what is between and around them is here.
+
+From picture to picture the face is looked for where it was, in a square around its landmarks, as MediaPipe does it.
+Where there was none, MediaPipe's detector says where one is.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from realtime.face.face_model import LANDMARKS, LEFT_EYE_CORNERS, LEFT_IRIS, RIGHT_EYE_CORNERS, RIGHT_IRIS, SKIN
+
+SIDE = 192
+"""Pixels to a side of what the trunk sees."""
+GRID, PIECE = 48, 16
+"""Cells to a side of the trunk's features, and of the piece of them that a head sees."""
+MARGIN = 1.5
+"""The square is so much larger than the face's box."""
+PRESENT = 0.5
+"""How sure the trunk must be that it sees a face."""
+LIDS = 16
+"""So many landmarks, the first ones of an eye's region, are its lids, from which the iris takes its depth."""
+
+
+def available() -> bool:
+    """LiteRT is installed; there is no wheel of it for Macs with Intel processors."""
+    return find_spec("ai_edge_litert") is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """Where a face is looked for: middle and side in pixels, turned by `angle` (radians, clockwise)."""
+
+    x: float
+    y: float
+    side: float
+    angle: float
+
+    @classmethod
+    def around(cls, points: np.ndarray, start: np.ndarray, end: np.ndarray) -> Square:
+        """Around `points` (n, 2; pixels), with the line from `start` to `end` (the person's right eye to his left
+        one) level in it."""
+        low, high = points.min(axis=0), points.max(axis=0)
+        x, y = (low + high) / 2
+        along = end - start
+        side = MARGIN * float((high - low).max())
+        return cls(float(x), float(y), side, math.atan2(float(along[1]), float(along[0])))
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """What lies in it: uint8 (192, 192, 3). Beyond the border the picture's edge goes on."""
+        corners = cv2.boxPoints(((self.x, self.y), (self.side, self.side), math.degrees(self.angle)))
+        to = np.array([[0, SIDE], [0, 0], [SIDE, 0], [SIDE, SIDE]], np.float32)
+        matrix = cv2.getPerspectiveTransform(corners, to)
+        return cv2.warpPerspective(image, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+
+    def to_picture(self, landmarks: np.ndarray) -> np.ndarray:
+        """From pixels of what was cut out (n, 3) to pixels of the picture."""
+        scale = self.side / SIDE
+        c, s = scale * math.cos(self.angle), scale * math.sin(self.angle)
+        turn = np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, scale]], np.float32)
+        half = SIDE / 2
+        at = (self.x - half * (c - s), self.y - half * (s + c), 0.0)
+        return landmarks @ turn + np.array(at, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What one head sees and refines. landmarks: the indices that it refines, in its order; they give its box, too.
+    start, end: the line between them lies level in it."""
+
+    landmarks: np.ndarray
+    start: int
+    end: int
+    scale: float
+
+    def piece(self, mesh: np.ndarray) -> np.ndarray:
+        """The affine map (2, 3) from cells of the piece to cells of the grid. mesh: (468, 3), pixels of the cut."""
+        along = mesh[self.end, :2] - mesh[self.start, :2]
+        along = along / (np.hypot(*along) + 1e-12)
+        turn = np.array([[along[0], -along[1]], [along[1], along[0]]])  # from the level box to the cut
+        level = mesh[self.landmarks, :2] @ turn
+        low, high = level.min(axis=0), level.max(axis=0)
+        to_grid = GRID / SIDE
+        axes = turn * ((high - low) * (to_grid * self.scale / PIECE))
+        middle = turn @ ((low + high) * (to_grid / 2))
+        return np.column_stack([axes, middle - axes.sum(axis=1) * (PIECE / 2)])
+
+
+_CELLS = np.stack(np.meshgrid(np.arange(PIECE), np.arange(PIECE)), axis=-1).reshape(-1, 2) + 0.5
+
+
+def cut_pieces(features: np.ndarray, maps: Sequence[np.ndarray]) -> np.ndarray:
+    """Pieces of the grid by bilinear interpolation, 0 outside: float32 (n, 16, 16, channels).
+
+    features: (48, 48, channels). maps: as from `Region.piece`."""
+    at = np.stack([_CELLS @ m[:, :2].T + m[:, 2] for m in maps]) - 0.5  # (n, cells, x and y)
+    inside = ((at >= 0) & (at <= GRID - 1)).all(axis=-1)
+    at = np.clip(at, 0, GRID - 1)
+    first = np.minimum(at.astype(np.int64), GRID - 2)
+    part = at - first
+    corner = first[..., 1] * GRID + first[..., 0]
+    x, y = part[..., 0], part[..., 1]
+    shares = np.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y]) * inside
+    corners = corner + np.array([0, 1, GRID, GRID + 1])[:, None, None]
+    taken = features.reshape(GRID * GRID, -1)[corners]
+    pieces = np.einsum("knc,kncf->ncf", shares.astype(np.float32), taken)
+    return pieces.reshape(len(maps), PIECE, PIECE, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """FaceMesh's model file taken apart. trunk, heads: models of their own, as LiteRT reads them.
+
+    refined: what the heads' outputs say, in their order: the index of the region, and the landmarks that it
+    replaces."""
+
+    trunk: bytes
+    heads: bytes
+    regions: tuple[Region, ...]
+    refined: tuple[tuple[int, np.ndarray], ...]
+
+
+@lru_cache(maxsize=1)
+def parts() -> Parts:
+    """The model in the mediapipe wheel, taken apart: a fifth of a second, once in a process."""
+    from ai_edge_litert import schema_py_generated as schema
+    from flatbuffers import flexbuffers
+
+    spec = find_spec("mediapipe")
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).parent / "modules/face_landmark/face_landmark_with_attention.tflite"
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    graph = model.subgraphs[0]
+    named = {tensor.name.decode(): index for index, tensor in enumerate(graph.tensors)}
+    made = {int(output): op for op in graph.operators for output in op.outputs}
+
+    def custom(name: str) -> list[Any]:
+        return [op for op in graph.operators if model.operatorCodes[op.opcodeIndex].customCode == name.encode()]
+
+    regions = []
+    for op in custom("Landmarks2TransformMatrix"):
+        said = flexbuffers.Loads(bytes(op.customOptions))
+        indices = np.array(said["subset_idxs"])
+        regions.append(Region(indices, said["left_rotation_idx"], said["right_rotation_idx"], said["scale_x"]))
+    matrices = [int(op.outputs[0]) for op in custom("Landmarks2TransformMatrix")]
+    cuts = {int(op.inputs[1]): op for op in custom("TransformTensorBilinear")}
+    refined, answers = [], []
+    irises = iter((RIGHT_IRIS, LEFT_IRIS))
+    for op in custom("TransformLandmarks"):
+        region = matrices.index(int(made[int(op.inputs[1])].inputs[0]))
+        answers.append(int(op.inputs[0]))
+        known = regions[region].landmarks
+        whole = graph.tensors[answers[-1]].shape[1] == len(known)
+        refined.append((region, known if whole else np.array(next(irises))))
+    pieces = [int(cuts[matrix].outputs[0]) for matrix in matrices]
+    features = int(cuts[matrices[0]].inputs[0])
+    trunk = [named["output_mesh_identity"], named["conv_faceflag"], features]
+    return Parts(
+        _part(schema, model, [int(graph.inputs[0])], trunk),
+        _part(schema, model, pieces, answers),
+        tuple(regions),
+        tuple(refined),
+    )
+
+
+def _part(schema: Any, model: Any, inputs: list[int], outputs: list[int]) -> bytes:
+    """The model file of what lies between these tensors."""
+    import flatbuffers
+
+    whole = model.subgraphs[0]
+    made = {int(output): op for op in whole.operators for output in op.outputs}
+    wanted, seen, kept = list(outputs), set(), set()
+    while wanted:
+        tensor = wanted.pop()
+        if tensor in seen or tensor < 0:
+            continue
+        seen.add(tensor)
+        if tensor in made and tensor not in inputs:
+            kept.add(id(made[tensor]))
+            wanted += [int(one) for one in made[tensor].inputs]
+    number = {tensor: new for new, tensor in enumerate(sorted(seen))}
+    part = schema.ModelT()
+    part.version, part.operatorCodes, part.buffers = model.version, model.operatorCodes, [schema.BufferT()]
+    graph = schema.SubGraphT()
+    graph.tensors, graph.operators = [], []
+    graph.inputs, graph.outputs = [number[t] for t in inputs], [number[t] for t in outputs]
+    for tensor in map(copy.copy, (whole.tensors[t] for t in sorted(seen))):
+        held = model.buffers[tensor.buffer]
+        tensor.buffer = 0 if held.data is None else len(part.buffers)
+        part.buffers += [held] if tensor.buffer else []
+        graph.tensors.append(tensor)
+    for op in (copy.copy(op) for op in whole.operators if id(op) in kept):
+        op.inputs = [number.get(int(t), -1) for t in op.inputs]
+        op.outputs = [number[int(t)] for t in op.outputs]
+        graph.operators.append(op)
+    part.subgraphs = [graph]
+    builder = flatbuffers.Builder(1 << 21)
+    builder.Finish(part.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+class Runner:
+    """One part, run by LiteRT on one thread, without Python's lock."""
+
+    def __init__(self, model: bytes) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._runtime = Interpreter(model_content=model, num_threads=1)
+        self._runtime.allocate_tensors()
+        self._inputs = [said["index"] for said in self._runtime.get_input_details()]
+        self._outputs = [said["index"] for said in self._runtime.get_output_details()]
+
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """Copies of the outputs."""
+        for index, value in zip(self._inputs, inputs, strict=True):
+            self._runtime.set_tensor(index, value)
+        self._runtime.invoke()
+        return [self._runtime.get_tensor(index) for index in self._outputs]
+
+
+class FaceMesh:
+    """Finds one face and follows it from picture to picture. Not thread-safe."""
+
+    def __init__(self) -> None:
+        whole = parts()
+        self._regions, self._refined = whole.regions, whole.refined
+        self._trunk, self._heads = Runner(whole.trunk), Runner(whole.heads)
+        self._detector: Any = None
+        self._last: np.ndarray | None = None  # In shares: the next picture may have another size.
+        self._seen = np.empty((1, SIDE, SIDE, 3), np.float32)
+
+    def process(self, image: np.ndarray) -> np.ndarray | None:
+        """Landmarks of the face in the next picture: float32 (478, 3) in shares of it, None where there is none; it
+        is looked for in the next picture then.
+
+        image: uint8 (H, W, 3) RGB."""
+        height, width = image.shape[:2]
+        size = np.array([width, height, width], np.float32)
+        square = self._found(image) if self._last is None else around_face(self._last * size)
+        landmarks = None if square is None else self.read(image, square)
+        self._last = None if landmarks is None else landmarks / size
+        return self._last
+
+    def reset(self) -> None:
+        """Forget the face."""
+        self._last = None
+
+    def close(self) -> None:
+        """Free the detector; the rest goes with the object."""
+        if self._detector is not None:
+            self._detector.close()
+            self._detector = None
+
+    def _found(self, image: np.ndarray) -> Square | None:
+        """Where MediaPipe's detector for faces near the camera sees one."""
+        from mediapipe.python.solutions.face_detection import FaceDetection
+
+        if self._detector is None:
+            self._detector = FaceDetection(model_selection=0, min_detection_confidence=0.5)
+        faces = self._detector.process(image).detections
+        if not faces:
+            return None
+        height, width = image.shape[:2]
+        where = faces[0].location_data
+        box, eyes = where.relative_bounding_box, where.relative_keypoints[:2]
+        corners = [(box.xmin, box.ymin), (box.xmin + box.width, box.ymin + box.height)]
+        return Square.around(*(np.array(c) * (width, height) for c in (corners, *((e.x, e.y) for e in eyes))))
+
+    def read(self, image: np.ndarray, square: Square) -> np.ndarray | None:
+        """Landmarks of the face in `square`: float32 (478, 3), pixels of `image`; None where there is none.
+
+        image: uint8 (H, W, 3) RGB."""
+        np.multiply(square.cut(image), np.float32(1 / 255), out=self._seen[0])
+        skin, flag, features = self._trunk(self._seen)
+        if 1 / (1 + math.exp(-float(flag.item()))) < PRESENT:
+            return None
+        mesh = skin.reshape(SKIN, 3)
+        maps = [region.piece(mesh) for region in self._regions]
+        pieces = cut_pieces(features[0], maps)
+        found = np.empty((LANDMARKS, 3), np.float32)
+        found[:SKIN] = mesh
+        for (region, landmarks), answer in zip(self._refined, self._heads(*pieces[:, None]), strict=True):
+            to_cut = maps[region] * np.array([1.0, 1.0, SIDE / GRID])  # answers count in cells of a quarter's size
+            found[landmarks, :2] = answer.reshape(-1, 2) @ to_cut[:, :2].T + to_cut[:, 2]
+            if landmarks[0] >= SKIN:
+                found[landmarks, 2] = mesh[self._regions[region].landmarks[:LIDS], 2].mean()
+        return square.to_picture(found)
+
+
+def around_face(landmarks: np.ndarray) -> Square:
+    """Where the face with these landmarks (478, 3; pixels) is looked for in the next picture."""
+    points = landmarks[:, :2]
+    return Square.around(points, points[RIGHT_EYE_CORNERS[0]], points[LEFT_EYE_CORNERS[0]])
