@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -25,6 +24,7 @@ import cv2
 import numpy as np
 
 from realtime.face.face_model import LANDMARKS, LEFT_EYE_CORNERS, LEFT_IRIS, RIGHT_EYE_CORNERS, RIGHT_IRIS, SKIN
+from realtime.flow.jit import compiled
 
 SIDE = 192
 """Pixels to a side of what the trunk sees."""
@@ -89,38 +89,62 @@ class Region:
     end: int
     scale: float
 
-    def piece(self, mesh: np.ndarray) -> np.ndarray:
-        """The affine map (2, 3) from cells of the piece to cells of the grid. mesh: (468, 3), pixels of the cut."""
-        along = mesh[self.end, :2] - mesh[self.start, :2]
-        along = along / (np.hypot(*along) + 1e-12)
-        turn = np.array([[along[0], -along[1]], [along[1], along[0]]])  # from the level box to the cut
-        level = mesh[self.landmarks, :2] @ turn
-        low, high = level.min(axis=0), level.max(axis=0)
-        to_grid = GRID / SIDE
-        axes = turn * ((high - low) * (to_grid * self.scale / PIECE))
-        middle = turn @ ((low + high) * (to_grid / 2))
-        return np.column_stack([axes, middle - axes.sum(axis=1) * (PIECE / 2)])
+    def place(self, mesh: np.ndarray) -> np.ndarray:
+        """Where its piece lies: the affine map (2, 3) from cells of the piece to cells of the grid.
+
+        mesh: float32 (468, 3), pixels of the cut."""
+        to_grid = np.empty((2, 3))
+        _place(mesh, self.landmarks, self.start, self.end, self.scale, to_grid)
+        return to_grid
 
 
-_CELLS = np.stack(np.meshgrid(np.arange(PIECE), np.arange(PIECE)), axis=-1).reshape(-1, 2) + 0.5
+@compiled("void(float32[:,::1], int64[::1], int64, int64, float64, float64[:,::1])")
+def _place(mesh: np.ndarray, landmarks: np.ndarray, start: int, end: int, scale: float, to_grid: np.ndarray) -> None:
+    along_x = float(mesh[end, 0] - mesh[start, 0])
+    along_y = float(mesh[end, 1] - mesh[start, 1])
+    length = max(np.hypot(along_x, along_y), 1e-12)
+    c, s = along_x / length, along_y / length
+    left = top = np.inf
+    right = bottom = -np.inf
+    for k in landmarks:
+        x, y = c * mesh[k, 0] + s * mesh[k, 1], c * mesh[k, 1] - s * mesh[k, 0]
+        left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
+    cell = GRID / SIDE
+    wide, high = cell * scale / PIECE * (right - left), cell * scale / PIECE * (bottom - top)
+    x, y = cell * (left + right) / 2, cell * (top + bottom) / 2
+    half = PIECE / 2
+    to_grid[0, 0], to_grid[0, 1] = c * wide, -s * high
+    to_grid[1, 0], to_grid[1, 1] = s * wide, c * high
+    to_grid[0, 2] = c * x - s * y - half * (to_grid[0, 0] + to_grid[0, 1])
+    to_grid[1, 2] = s * x + c * y - half * (to_grid[1, 0] + to_grid[1, 1])
 
 
-def cut_pieces(features: np.ndarray, maps: Sequence[np.ndarray]) -> np.ndarray:
-    """Pieces of the grid by bilinear interpolation, 0 outside: float32 (n, 16, 16, channels).
+def cut_piece(features: np.ndarray, to_grid: np.ndarray) -> np.ndarray:
+    """A piece of the grid by bilinear interpolation, 0 outside: float32 (1, 16, 16, channels).
 
-    features: (48, 48, channels). maps: as from `Region.piece`."""
-    at = np.stack([_CELLS @ m[:, :2].T + m[:, 2] for m in maps]) - 0.5  # (n, cells, x and y)
-    inside = ((at >= 0) & (at <= GRID - 1)).all(axis=-1)
-    at = np.clip(at, 0, GRID - 1)
-    first = np.minimum(at.astype(np.int64), GRID - 2)
-    part = at - first
-    corner = first[..., 1] * GRID + first[..., 0]
-    x, y = part[..., 0], part[..., 1]
-    shares = np.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y]) * inside
-    corners = corner + np.array([0, 1, GRID, GRID + 1])[:, None, None]
-    taken = features.reshape(GRID * GRID, -1)[corners]
-    pieces = np.einsum("knc,kncf->ncf", shares.astype(np.float32), taken)
-    return pieces.reshape(len(maps), PIECE, PIECE, -1)
+    features: float32 (48, 48, channels). to_grid: see `Region.place`."""
+    piece = np.empty((1, PIECE, PIECE, features.shape[2]), np.float32)
+    _cut_piece(features, to_grid, piece[0])
+    return piece
+
+
+@compiled("void(float32[:,:,::1], float64[:,::1], float32[:,:,::1])")
+def _cut_piece(features: np.ndarray, to_grid: np.ndarray, piece: np.ndarray) -> None:
+    last = GRID - 1
+    for row in range(PIECE):
+        for column in range(PIECE):
+            x = to_grid[0, 0] * (column + 0.5) + to_grid[0, 1] * (row + 0.5) + to_grid[0, 2] - 0.5
+            y = to_grid[1, 0] * (column + 0.5) + to_grid[1, 1] * (row + 0.5) + to_grid[1, 2] - 0.5
+            if not (0 <= x <= last and 0 <= y <= last):
+                piece[row, column] = 0
+                continue
+            i, j = min(int(x), last - 1), min(int(y), last - 1)
+            u, v = np.float32(x - i), np.float32(y - j)
+            one = np.float32(1)
+            for k in range(features.shape[2]):
+                above = (one - u) * features[j, i, k] + u * features[j, i + 1, k]
+                below = (one - u) * features[j + 1, i, k] + u * features[j + 1, i + 1, k]
+                piece[row, column, k] = (one - v) * above + v * below
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,11 +316,11 @@ class FaceMesh:
         if 1 / (1 + math.exp(-float(flag.item()))) < PRESENT:
             return None
         mesh = skin.reshape(SKIN, 3)
-        maps = [region.piece(mesh) for region in self._regions]
-        pieces = cut_pieces(features[0], maps)
+        maps = [region.place(mesh) for region in self._regions]
+        pieces = [cut_piece(features[0], to_grid) for to_grid in maps]
         found = np.empty((LANDMARKS, 3), np.float32)
         found[:SKIN] = mesh
-        for (region, landmarks), answer in zip(self._refined, self._heads(*pieces[:, None]), strict=True):
+        for (region, landmarks), answer in zip(self._refined, self._heads(*pieces), strict=True):
             to_cut = maps[region] * np.array([1.0, 1.0, SIDE / GRID])  # answers count in cells of a quarter's size
             found[landmarks, :2] = answer.reshape(-1, 2) @ to_cut[:, :2].T + to_cut[:, 2]
             if landmarks[0] >= SKIN:

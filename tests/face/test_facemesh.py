@@ -5,7 +5,7 @@ import pytest
 
 from realtime.face import landmarks
 from realtime.face.face_model import CHIN, FOREHEAD
-from realtime.face.facemesh import GRID, PIECE, FaceMesh, around_face, available, cut_pieces
+from realtime.face.facemesh import GRID, PIECE, FaceMesh, around_face, available, cut_piece
 from realtime.face.landmarks import FaceTracker, silenced
 from tests.support import frames_of, made_up_frames, test_data
 
@@ -95,9 +95,10 @@ def test_pieces_are_cut_by_bilinear_interpolation_and_are_0_outside():
     grid = rng.random((GRID, GRID, 2)).astype(np.float32)
     turned = np.array([[1.1, -0.4, 12.0], [0.4, 1.1, 9.0]])
     beyond = np.array([[1.0, 0.0, 40.0], [0.0, 1.0, -4.0]])
-    for k, piece in enumerate(cut_pieces(grid, [turned, beyond])):
+    for to_grid in (turned, beyond):
+        piece = cut_piece(grid, to_grid)[0]
         for row, column in rng.integers(0, PIECE, (40, 2)):
-            x, y = (turned, beyond)[k] @ (column + 0.5, row + 0.5, 1.0) - 0.5
+            x, y = to_grid @ (column + 0.5, row + 0.5, 1.0) - 0.5
             wanted = np.zeros(2)
             if 0 <= x <= GRID - 1 and 0 <= y <= GRID - 1:
                 for i, j in ((i, j) for i in (0, 1) for j in (0, 1)):

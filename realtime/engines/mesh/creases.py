@@ -14,9 +14,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from realtime.engines.mesh.jit import compiled
 from realtime.face.face_model import OVAL, load_face_model
 from realtime.face.pose import HeadPose, angles
+from realtime.flow.jit import compiled
 from realtime.motion.filters import smoothstep
 
 TEXTURE = (0.5, 1.2)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtime.engines.mesh.jit import compiled
+from realtime.flow.jit import compiled
 
 SAMPLES = 65
 """Entries of a curve's table."""

@@ -14,10 +14,10 @@ import numpy as np
 
 from realtime.engines.mesh.curves import SAMPLES, Opening, opening
 from realtime.engines.mesh.inpaint import fill_smooth
-from realtime.engines.mesh.jit import compiled
 from realtime.engines.mesh.topology import smoothstep
 from realtime.face.face_model import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
 from realtime.face.pose import HeadPose
+from realtime.flow.jit import compiled
 
 EYE_RINGS = (RIGHT_EYE, (LEFT_EYE[8], *LEFT_EYE[7:0:-1], LEFT_EYE[0], *LEFT_EYE[:8:-1]))
 """Rings of both eyes that begin at the corner on the left side of the picture."""

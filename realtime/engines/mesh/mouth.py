@@ -15,11 +15,11 @@ from numba import from_dtype, types
 
 from realtime.engines.mesh.curves import SAMPLES, opening
 from realtime.engines.mesh.eyes import ZOOM, colour, cover, coverage, magnify, soften_seam, texel
-from realtime.engines.mesh.jit import compiled
 from realtime.engines.mesh.teeth import EDGE, ROW_HEIGHT, ROW_WIDTH, UPPER_HEIGHTS, Teeth, draw_teeth
 from realtime.engines.mesh.topology import smoothstep
 from realtime.face.face_model import CHIN, INNER_CORNERS, LIP_MIDDLE, LIPS_INNER, LOWER_INNER_LIP, load_face_model
 from realtime.face.pose import HeadPose
+from realtime.flow.jit import compiled
 
 CHEEKS = (50, 280, 101, 330, 205, 425)
 LOWER_LIP = (16, 15, 85, 315, 86, 316)

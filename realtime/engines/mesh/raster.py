@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtime.engines.mesh.jit import compiled
+from realtime.flow.jit import compiled
 
 OUTSIDE = -1.0e4
 """What the map holds where no triangle lies: far outside every texture."""

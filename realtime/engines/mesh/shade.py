@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtime.engines.mesh.jit import compiled
 from realtime.engines.mesh.raster import rasterise
 from realtime.engines.mesh.throat import Throat
 from realtime.engines.mesh.topology import face_triangles
 from realtime.face.face_model import SKIN
 from realtime.face.pose import HeadPose
+from realtime.flow.jit import compiled
 
 AMBIENT = 0.85
 """Share of a skin's brightness that does not go with where it faces."""

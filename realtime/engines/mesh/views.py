@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from realtime.engines.mesh.framing import FramedPortrait
-from realtime.engines.mesh.jit import compiled
 from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
 from realtime.engines.mesh.renderer import MeshRenderer
 from realtime.engines.mesh.warp import warp_on
 from realtime.face.face_model import LIPS_OUTER, OVAL
 from realtime.face.pose import HeadPose
+from realtime.flow.jit import compiled
 
 HYSTERESIS = 3.0
 """Degrees."""
