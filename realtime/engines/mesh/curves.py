@@ -77,12 +77,12 @@ def opening(ring: np.ndarray, upper_inset: float = 0.0, lower_inset: float = 0.0
     move outwards, less where it is narrow.
     """
     frame, upper, lower = np.empty(5), np.empty(SAMPLES), np.empty(SAMPLES)
-    _build(np.ascontiguousarray(ring, np.float64), upper_inset, lower_inset, frame, upper, lower)
+    build_opening(np.ascontiguousarray(ring, np.float64), upper_inset, lower_inset, frame, upper, lower)
     return Opening(frame, upper, lower)
 
 
 @compiled("void(float64[:,::1], float64, float64, float64[::1], float64[::1], float64[::1])")
-def _build(
+def build_opening(
     ring: np.ndarray,
     upper_inset: float,
     lower_inset: float,
@@ -90,6 +90,7 @@ def _build(
     upper: np.ndarray,
     lower: np.ndarray,
 ) -> None:
+    """`opening` for compiled loops: fills `frame`, `upper` and `lower` of an `Opening`."""
     n = len(ring)
     half = n // 2
     x0 = ring[0, 0]

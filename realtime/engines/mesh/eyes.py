@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from realtime.engines.mesh.curves import SAMPLES, Opening, opening
+from realtime.engines.mesh.curves import SAMPLES, Opening, build_opening, opening
 from realtime.engines.mesh.inpaint import fill_smooth
-from realtime.engines.mesh.topology import smoothstep
 from realtime.face.face_model import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
 from realtime.face.pose import HeadPose
 from realtime.flow.jit import compiled
@@ -66,45 +65,17 @@ class Eye:
 
         start: the pose in the portrait.
         """
-        growth = pose.scale / start.scale
-        lids = shape[list(self.ring)]
-        window = self.window(pose.to_picture(lids)[:, :2], growth)
-        # the eyeball lies in a plane of the face frame: two affine views of it make one map, target to portrait
-        depth = self.rest[:, 2].mean()
-        view = start.scale * start.rotation[:2, :2]
-        back = view @ np.linalg.inv(pose.scale * pose.rotation[:2, :2])
-        origin = start.to_picture(np.array([0.0, 0.0, depth]))[:2]
-        offset = origin - back @ pose.to_picture(np.array([0.0, 0.0, depth]))[:2]
-        # where the iris was in the portrait, seen from where it shall be now
-        shift = back @ pose.to_picture(shape[self.iris[0]])[:2] + offset - self.centre
-        lid_change = float(np.abs((lids - self.rest)[:, 1]).mean()) * start.scale / max(1.0, self.height)
-        gaze_change = float(np.abs(shift).max()) / self.radius
-        rest = float(np.exp(-((lid_change / 0.06) ** 2) - (gaze_change / 0.08) ** 2))
-        opened = opening(pose.to_picture(self.rest)[:, :2])
-        lashes = LASHES * self.width * growth
-        boxes = [b for o in (window, opened) if (b := o.box(2.0 + lashes, out.shape[1], out.shape[0])) is not None]
-        if not boxes:
-            return
-        box = [*np.min(boxes, axis=0)[:2], *np.max(boxes, axis=0)[2:]]
-        closing = 1.0 - window.height / max(1e-6, opened.height)
-        _draw_eye(
+        _place_and_draw(
             out,
-            np.array(box, np.int64),
-            window.frame,
-            window.upper,
-            window.lower,
-            self.seen,
-            self.ball,
-            self.lid,
-            opened.upper,
-            np.array([*back[0], offset[0] - self.corner[0], *back[1], offset[1] - self.corner[1]]) * ZOOM,
-            np.array([*((self.centre - self.corner) * ZOOM), *(shift * ZOOM), self.radius * ZOOM]),
-            np.array([max(0.7, 0.016 * self.width * growth), rest, float(smoothstep(0.25, 0.75, closing))]),
+            np.ascontiguousarray(shape, np.float64),
+            np.array(self.ring),
+            self.rest,
+            self.iris[0],
+            (start.scale, np.ascontiguousarray(start.rotation), start.translation),
+            (pose.scale, np.ascontiguousarray(pose.rotation), pose.translation),
+            (self.seen, self.ball, self.lid),
+            np.array([*self.corner, *self.centre, self.radius, self.width, self.height]),
         )
-
-    def window(self, ring: np.ndarray, growth: float) -> Opening:
-        """The opening between the lids at `ring` (16, 2; pixels), for an eye `growth` times as large as at rest."""
-        return opening(ring, UPPER_INSET * self.height * growth, LOWER_INSET * self.height * growth)
 
 
 def prepare_eyes(picture: np.ndarray, landmarks: np.ndarray, pose: HeadPose) -> list[Eye]:
@@ -392,3 +363,120 @@ def _draw_eye(
             for c in range(3):
                 value = made[c] * light * (1.0 - rest) + own[c] * rest
                 out[y, x, c] = np.uint8(min(255.0, out[y, x, c] * (1.0 - cov) + value * cov + 0.5))
+
+
+@compiled("UniTuple(float64, 2)(float64, float64, float64, float64, float64[:,::1], float64[::1])")
+def _seen(x: float, y: float, z: float, scale: float, rotation: np.ndarray, at: np.ndarray) -> tuple[float, float]:
+    """Where a point of the face frame is in a picture, as `HeadPose.to_picture` says."""
+    return (
+        scale * (rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z) + at[0],
+        scale * (rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z) + at[1],
+    )
+
+
+@compiled("boolean(float64[::1], float64[::1], float64[::1], float64, int64, int64, int64[::1])")
+def _reach(
+    frame: np.ndarray, upper: np.ndarray, lower: np.ndarray, margin: float, width: int, height: int, box: np.ndarray
+) -> bool:
+    """Widen `box` (x0, y0, x1, y1) by the pixels that an opening can touch; False where it lies outside."""
+    top, bottom = upper.min(), lower.max()
+    left = high = np.inf
+    right = low = -np.inf
+    for u in (0.0, frame[4]):
+        for v in (top, bottom):
+            x, y = frame[0] + frame[2] * u - frame[3] * v, frame[1] + frame[3] * u + frame[2] * v
+            if not (np.isfinite(x) and np.isfinite(y)):
+                return False
+            left, right, high, low = min(left, x), max(right, x), min(high, y), max(low, y)
+    # clipped before they become whole numbers: a broken code may put an eye anywhere
+    x0 = int(min(max(np.floor(left - margin), 0.0), float(width)))
+    y0 = int(min(max(np.floor(high - margin), 0.0), float(height)))
+    x1 = int(min(max(np.ceil(right + margin) + 1, 0.0), float(width)))
+    y1 = int(min(max(np.ceil(low + margin) + 1, 0.0), float(height)))
+    if x0 >= x1 or y0 >= y1:
+        return False
+    box[0], box[1] = min(box[0], x0), min(box[1], y0)
+    box[2], box[3] = max(box[2], x1), max(box[3], y1)
+    return True
+
+
+_POSE = "Tuple((float64, float64[:,::1], float64[::1]))"
+
+
+@compiled(
+    f"void(uint8[:,:,::1], float64[:,::1], int64[::1], float64[:,::1], int64, {_POSE}, {_POSE},"
+    " UniTuple(uint8[:,:,::1], 3), float64[::1])"
+)
+def _place_and_draw(
+    out: np.ndarray,
+    shape: np.ndarray,
+    ring: np.ndarray,
+    rest: np.ndarray,
+    iris: int,
+    start: tuple[float, np.ndarray, np.ndarray],
+    pose: tuple[float, np.ndarray, np.ndarray],
+    textures: tuple[np.ndarray, np.ndarray, np.ndarray],
+    own: np.ndarray,
+) -> None:
+    """`Eye.draw`. start, pose: scale, rotation and translation. textures: seen, ball, lid. own: corner x, y, centre
+    x, y, radius, width, height."""
+    n = len(ring)
+    scale, turn, at = start
+    corner_x, corner_y, centre_x, centre_y, radius, width, height = own
+    growth = pose[0] / scale
+    lids, opened_lids = np.empty((n, 2)), np.empty((n, 2))
+    depth = lid_change = 0.0
+    for k in range(n):
+        point = shape[ring[k]]
+        lids[k] = _seen(point[0], point[1], point[2], pose[0], pose[1], pose[2])
+        opened_lids[k] = _seen(rest[k, 0], rest[k, 1], rest[k, 2], pose[0], pose[1], pose[2])
+        depth += rest[k, 2] / n
+        lid_change += abs(point[1] - rest[k, 1]) / n
+    # the eyeball lies in a plane of the face frame: two affine views of it make one map, target to portrait
+    a, b, c, d = pose[0] * pose[1][0, 0], pose[0] * pose[1][0, 1], pose[0] * pose[1][1, 0], pose[0] * pose[1][1, 1]
+    whole = a * d - b * c
+    if whole == 0.0 or not np.isfinite(whole):
+        return
+    back = np.empty(6)
+    for row in range(2):
+        e, f = scale * turn[row, 0], scale * turn[row, 1]
+        back[3 * row], back[3 * row + 1] = (e * d - f * c) / whole, (f * a - e * b) / whole
+    origin = _seen(0.0, 0.0, depth, scale, turn, at)
+    now = _seen(0.0, 0.0, depth, pose[0], pose[1], pose[2])
+    looks = _seen(shape[iris, 0], shape[iris, 1], shape[iris, 2], pose[0], pose[1], pose[2])
+    shift = np.empty(2)
+    for row in range(2):
+        to_x, to_y = back[3 * row], back[3 * row + 1]
+        back[3 * row + 2] = origin[row] - to_x * now[0] - to_y * now[1]
+        # where the iris was in the portrait, seen from where it shall be now
+        shift[row] = to_x * looks[0] + to_y * looks[1] + back[3 * row + 2] - (centre_x, centre_y)[row]
+    lid_change *= scale / max(1.0, height)
+    gaze_change = max(abs(shift[0]), abs(shift[1])) / radius
+    nearness = np.exp(-((lid_change / 0.06) ** 2) - (gaze_change / 0.08) ** 2)
+    frame, upper, lower = np.empty(5), np.empty(SAMPLES), np.empty(SAMPLES)
+    tall = height * growth
+    build_opening(lids, UPPER_INSET * tall, LOWER_INSET * tall, frame, upper, lower)
+    opened_frame, opened_upper, opened_lower = np.empty(5), np.empty(SAMPLES), np.empty(SAMPLES)
+    build_opening(opened_lids, 0.0, 0.0, opened_frame, opened_upper, opened_lower)
+    margin = 2.0 + LASHES * width * growth
+    box = np.array([out.shape[1], out.shape[0], 0, 0])
+    seen = _reach(frame, upper, lower, margin, out.shape[1], out.shape[0], box)
+    if not (_reach(opened_frame, opened_upper, opened_lower, margin, out.shape[1], out.shape[0], box) or seen):
+        return
+    closing = 1.0 - (lower - upper).max() / max(1e-6, (opened_lower - opened_upper).max())
+    closed = min(1.0, max(0.0, 2.0 * (closing - 0.25)))
+    back[2], back[5] = back[2] - corner_x, back[5] - corner_y
+    _draw_eye(
+        out,
+        box,
+        frame,
+        upper,
+        lower,
+        textures[0],
+        textures[1],
+        textures[2],
+        opened_upper,
+        back * ZOOM,
+        np.array([centre_x - corner_x, centre_y - corner_y, shift[0], shift[1], radius]) * ZOOM,
+        np.array([max(0.7, 0.016 * width * growth), nearness, closed * closed * (3.0 - 2.0 * closed)]),
+    )

@@ -134,24 +134,3 @@ def test_folds_are_softened_and_nothing_else_is_touched():
     assert (out[:7, 4] == 110).all()
     assert (out[:, :3] == 0).all()
     assert (out[:, 5:] == 160).all()
-
-
-def test_without_a_folder_for_the_cache_the_loops_are_compiled_anew(monkeypatch):
-    import numba
-
-    from realtime.engines.mesh import jit
-
-    real = numba.njit
-
-    def njit(signature, cache, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(signature, **options)
-
-    monkeypatch.setattr(jit.numba, "njit", njit)
-
-    @jit.compiled("int64(int64)")
-    def double(x):
-        return 2 * x
-
-    assert double(21) == 42
