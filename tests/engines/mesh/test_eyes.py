@@ -34,14 +34,14 @@ def test_the_opening_is_painted_and_little_beside_it(portrait):
 
 
 def test_it_goes_along_with_the_head(portrait):
-    aside = replace(portrait.pose, translation=portrait.pose.translation + (24.0, 8.0, 0.0))
+    aside = replace(portrait.pose, translation=portrait.pose.translation + np.array((24.0, 8.0, 0.0)))
     before, after = (np.argwhere(painted(portrait, pose)).mean(axis=0) for pose in (portrait.pose, aside))
     np.testing.assert_allclose(after - before, (8.0, 24.0), atol=0.2)
 
 
 @pytest.mark.parametrize("away", [(1e3, 0.0, 0.0), (-1e9, 1e9, 0.0), (np.nan, 0.0, 0.0), (np.inf, -np.inf, 0.0)])
 def test_an_eye_outside_paints_nothing(portrait, away):
-    assert not painted(portrait, replace(portrait.pose, translation=portrait.pose.translation + away)).any()
+    assert not painted(portrait, replace(portrait.pose, translation=portrait.pose.translation + np.array(away))).any()
 
 
 @pytest.mark.parametrize("scale", [0.0, np.nan, np.inf])

@@ -53,13 +53,19 @@ _LOWER_LIP = np.array(fm.LOWER_INNER_LIP)[list(LIP_PAIRS)]
 
 def eye_widths(face: np.ndarray) -> np.ndarray:
     """Distance of the corners of the right and of the left eye: (2,), in the units of `face` (478, 3)."""
-    return np.linalg.norm(face[_CORNERS[:, 0]] - face[_CORNERS[:, 1]], axis=1)
+    along = face[_CORNERS[:, 0]] - face[_CORNERS[:, 1]]
+    return np.sqrt((along * along).sum(axis=1))
+
+
+def eye_middles(face: np.ndarray) -> np.ndarray:
+    """Middle between the corners of the right and of the left eye: (2, 3), in the units of `face` (478, 3)."""
+    return (face[_CORNERS[:, 0]] + face[_CORNERS[:, 1]]) / 2
 
 
 def gaze_of(face: np.ndarray) -> np.ndarray:
     """Where the eyes look: (2 eyes, x and y), the iris from the middle of the corners over the eye's width."""
-    offset = face[_IRIS, :2] - face[_CORNERS, :2].mean(axis=1)
-    return offset / eye_widths(face)[:, None]
+    offset = face[_IRIS] - eye_middles(face)
+    return offset[:, :2] / eye_widths(face)[:, None]
 
 
 def lid_gaps(face: np.ndarray) -> np.ndarray:

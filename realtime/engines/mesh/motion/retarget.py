@@ -84,7 +84,6 @@ _LOWER_LIP_ROWS = np.array((
 ))  # fmt: skip
 _ROUNDED = np.array((0.35, 0.5, 0.75, 1.0))  # how far each of these rows goes along with the opening
 _UPPER_LIP_SHARE = 1.0 - (np.arange(-4, 5) / 5.0) ** 2
-_CORNERS = np.array(fm.EYE_CORNERS)  # (2 eyes, outer and inner)
 _IRISES = np.array(fm.IRISES)  # (2 eyes, 5)
 
 
@@ -141,6 +140,11 @@ class Retargeter:
         self._dictionary = load_dictionary()
         self._composites = composite_tables()
         self._base: _Base | None = None
+        face = portrait.face
+        self._gaze = mc.gaze_of(face)
+        self._irises = face[_IRISES] - mc.eye_middles(face)[:, None]  # (2, 5, 3)
+        self._lids = (face[_LOWER_LIDS, 1] - face[_UPPER_LIDS, 1]).clip(1e-4)
+        self._lid_means = self._lids.mean(axis=1)
 
     def target(self, values: np.ndarray, reference: np.ndarray | None = None) -> Target:
         """The face for the motion code `values` (LENGTH,) of a driver whose neutral code is `reference`.
@@ -257,8 +261,7 @@ class Retargeter:
         if not base.absolute:
             share = even_lids(share)
         wanted = lid_share(np.maximum(share * factor, 0.0)) * np.maximum(own, 0.0) * mc.eye_widths(face)
-        rest = (self.portrait.face[_LOWER_LIDS, 1] - self.portrait.face[_UPPER_LIDS, 1]).clip(1e-4)
-        gaps = np.maximum(mc.lid_gaps(face), 0.3 * rest * (wanted / rest.mean(axis=1))[:, None])
+        gaps = np.maximum(mc.lid_gaps(face), 0.3 * self._lids * (wanted / self._lid_means)[:, None])
         gaps *= (wanted / np.maximum(gaps.mean(axis=1), 1e-6))[:, None]
         face[_UPPER_LIDS, 1] = face[_LOWER_LIDS, 1] - gaps
 
@@ -271,18 +274,18 @@ class Retargeter:
     def _set_gaze(self, face: np.ndarray, values: np.ndarray, base: _Base) -> None:
         """Eyes look where the driver's look. Relative gaze would make people cross-eyed; what the shape of an eye
         adds to its gaze stays the portrait's own."""
-        own = mc.gaze_of(self.portrait.face)
+        own = self._gaze
         both = values[mc.GAZE_X : mc.GAZE_Y + 1]
         if base.absolute:
             half = values[mc.GAZE_CROSS : mc.GAZE_SKEW + 1]
             wanted = np.stack([both - half, both + half])
         else:
-            shift = _gaze_bias(own.mean(axis=0)) - _gaze_bias(base.reference[mc.GAZE_X : mc.GAZE_Y + 1])
-            wanted = own + GAZE_GAIN * (both + shift - own.mean(axis=0))
+            usual = (own[0] + own[1]) / 2
+            shift = _gaze_bias(usual) - _gaze_bias(base.reference[mc.GAZE_X : mc.GAZE_Y + 1])
+            wanted = own + GAZE_GAIN * (both + shift - usual)
         wanted = USUAL_GAZE + soft_limit(wanted - USUAL_GAZE, np.array([0.28, 0.16]), np.array([0.36, 0.22]))
-        middle = face[_CORNERS].mean(axis=1)
-        was = self.portrait.face[_CORNERS].mean(axis=1)
-        iris = self.portrait.face[_IRISES] + (middle - was)[:, None]  # (2, 5, 3)
+        middle = mc.eye_middles(face)
+        iris = self._irises + middle[:, None]
         center = middle[:, :2] + wanted * mc.eye_widths(face)[:, None]
         iris[:, :, :2] += (center - iris[:, 0, :2])[:, None]
         face[_IRISES] = iris
