@@ -66,6 +66,27 @@ def test_the_page_packs_as_the_server_reads(page):
     assert np.mean([len(packet) for packet in packets[3:]]) < 900
 
 
+TRY = """async ([took, apart]) => {
+  const { Trial } = await import("/app/private-camera.js");
+  const trial = new Trial();
+  for (let n = 0; n < 200; n++) {
+    const enough = trial.enough(n ? took : 9000, 500 + n * apart);
+    if (enough !== null) return [enough, n * apart];
+  }
+}"""
+
+
+@pytest.mark.parametrize(
+    ("took", "apart", "enough"),
+    [(60, 66, True), (70, 70, False), (700, 700, False), (20, 33, True), (20, 100, True)],
+)
+def test_the_first_second_decides_by_the_time_that_finding_takes(page, took, apart, enough):
+    """Not by the rate of the camera, which may be a slow one; the first reading, which loads the model, aside."""
+    found, after = page.evaluate(TRY, [took, apart])
+    assert found is enough
+    assert 1000 <= after < 1000 + max(apart, 401)
+
+
 @MODEL
 def test_no_picture_leaves_where_the_user_wants_it_so(chrome, server):
     page, context = private_page(chrome, server, "here")
