@@ -32,8 +32,8 @@ GRID, PIECE = 48, 16
 """Cells to a side of the trunk's features, and of the piece of them that a head sees."""
 MARGIN = 1.5
 """The square is so much larger than the face's box."""
-PRESENT = 0.5
-"""How sure the trunk must be that it sees a face."""
+PRESENT = 0.0
+"""How sure the trunk must be that it sees a face: the logarithm of the odds, here even ones."""
 LIDS = 16
 """So many landmarks, the first ones of an eye's region, are its lids, from which the iris takes its depth."""
 
@@ -313,7 +313,7 @@ class FaceMesh:
         image: uint8 (H, W, 3) RGB."""
         np.multiply(square.cut(image), np.float32(1 / 255), out=self._seen[0])
         skin, flag, features = self._trunk(self._seen)
-        if 1 / (1 + math.exp(-float(flag.item()))) < PRESENT:
+        if not flag.item() >= PRESENT:
             return None
         mesh = skin.reshape(SKIN, 3)
         maps = [region.place(mesh) for region in self._regions]
