@@ -68,6 +68,14 @@ Absolute = Annotated[
 ]
 Mirror = Annotated[bool, typer.Option("--mirror", help="Flip the driver left to right, as in a mirror.")]
 HoldGaze = Annotated[bool, typer.Option("--hold-gaze", help="The eyes look at the viewer.")]
+BackgroundOf = Annotated[
+    str,
+    typer.Option(
+        "--background",
+        metavar="NAME|PICTURE",
+        help="Behind the portrait: original, green, blur, blur:2 (twice as strong), or a picture that fills it.",
+    ),
+]
 Smoothing = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Follow more calmly: 0 at once, 1 within about a third of a second.")
 ]

@@ -12,10 +12,10 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import run_session, say
-from realtime.commands.wearing import NONE, neutral_of, portrait_of
+from realtime.commands.wearing import NONE, Behind, neutral_of, portrait_of
 from realtime.engines.choose import PortraitFile, engine_settings, make_engine, read_portrait
 from realtime.errors import BadValue
-from realtime.media.backgrounds import Background, with_background
+from realtime.media.backgrounds import Background
 from realtime.session.local import Pipeline
 from realtime.session.preset_folder import find
 from realtime.session.remote import OscRemote
@@ -53,6 +53,7 @@ def command(
     mirror: o.Mirror = False,
     hold_gaze: o.HoldGaze = False,
     smoothing: o.Smoothing = 0.0,
+    background: o.BackgroundOf = "",
     loop: Annotated[bool, typer.Option("--loop", help="Start a clip or motion track again when it ends.")] = False,
     duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
     stats: o.StatsPath = None,
@@ -106,6 +107,10 @@ def command(
 
       avatar run --size 16:9@720 --sink vcam
 
+      avatar run --background beach.jpg
+
+      avatar run --background blur:2
+
       avatar run --size round --sink images:frames --source clip.mp4
 
       avatar run --source camera:1 --sink vcam --sink file:call.mp4
@@ -128,12 +133,13 @@ def command(
     views = [read_portrait(item) for item in view or ()]
     sinks = [open_sink(item, SinkOptions(fps=fps, mark=mark, round=wanted.round)) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
-    shown = [replace(picture, image=with_background(picture.image, worn.background)) for picture in pictures]
+    behind = Behind.parse(background or worn.background)
+    shown = [replace(picture, image=behind.of(picture.image)) for picture in pictures]
     renderer = make_engine(wanted, shown[0], live=True, views=views)
     with contextlib.ExitStack() as stack:
         stack.callback(renderer.close)
         player = (
-            _panel(renderer, pictures, fps, ui_port, mark, worn.background, wanted.round)
+            _panel(renderer, pictures if behind.plain else shown, fps, ui_port, mark, behind.told, wanted.round)
             if ui
             else contextlib.nullcontext()
         )

@@ -44,18 +44,31 @@ def decontaminated(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return own * inside + filled * (1.0 - inside)
 
 
-def with_background(image: np.ndarray, background: Background) -> np.ndarray:
-    """The portrait, uint8 (H, W, 3) RGB, with that background; "original": the same array."""
-    if background == "original":
+def cover(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The middle of a picture, uint8 (H, W, 3), so scaled that it fills (height, width, 3)."""
+    scale = max(width / picture.shape[1], height / picture.shape[0])
+    size = (max(width, round(scale * picture.shape[1])), max(height, round(scale * picture.shape[0])))
+    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    return scaled[top : top + height, left : left + width]
+
+
+def with_background(image: np.ndarray, background: Background | np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """The portrait, uint8 (H, W, 3) RGB, with that background, or before a picture of the same kind, which fills it;
+    "original": the same array. strength: of the blur, 1 as the page has it."""
+    if isinstance(background, str) and background == "original":
         return image
     mask = person_mask(image)[..., None]
-    if background == "green":
+    if not isinstance(background, str):
+        behind = cover(background, image.shape[1], image.shape[0]).astype(np.float32)
+        image = decontaminated(image, mask)
+    elif background == "green":
         behind = np.broadcast_to(np.array(GREEN, np.float32), image.shape)
         image = decontaminated(image, mask)
     else:
         # The person is left out of the blur, or a halo would show around the head.
         weight = (1.0 - mask) + 1e-3
-        sigma = min(image.shape[:2]) / 24
+        sigma = strength * min(image.shape[:2]) / 24
         blurred = cv2.GaussianBlur(image.astype(np.float32) * weight, (0, 0), sigma)
         behind = blurred / cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
     return np.clip(image * mask + behind * (1.0 - mask) + 0.5, 0, 255).astype(np.uint8)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from realtime.cli import run
-from realtime.commands.wearing import NONE, neutral_of, portrait_of
+from realtime.commands.wearing import NONE, Behind, neutral_of, portrait_of
 from realtime.errors import BadPortrait, BadValue
 from realtime.families import FAMILIES
+from realtime.media.pictures import write_picture
+from realtime.media.portraits import builtin_portrait
 from realtime.media.uploads import encode_jpeg
 from realtime.session.local import Pipeline
 from realtime.session.preset import Calibration, Preset, PresetPortrait, dump
@@ -95,3 +97,28 @@ async def test_a_neutral_face_that_is_brought_is_used_from_the_first_frame():
     await asyncio.wait_for(pipeline.run(), 20)
     assert pipeline.control.calibration == 1.0
     assert pipeline.control.neutral.values == pytest.approx(neutral.values)
+
+
+def test_a_background_is_given_by_name_strength_or_picture(seen, tmp_path, capsys):
+    write_picture(tmp_path / "beach.png", plain((10, 200, 30)))
+    assert Behind.parse("blur") == Behind("blur")
+    assert Behind.parse("blur").plain
+    assert Behind.parse("blur:2.5").strength == 2.5
+    assert Behind.parse("blur:2.5").told == "original", "it would be blurred twice"
+    behind = Behind.parse("beach.png")
+    assert (behind.told, behind.plain) == ("original", False)
+    corner = behind.of(builtin_portrait())[:10, :10].reshape(-1, 3).mean(0)
+    assert corner == pytest.approx((10, 200, 30), abs=3)
+    PresetFolder().save(Preset("green", background="green"))
+    for words in (["--preset", "green", "--background", "beach.png"], ["--background", "beach.png"]):
+        assert run(["run", *FAKE, *words, "--quiet"]) == 0
+        colour = seen.pop().engine._portrait[0, 0].astype(int)
+        assert colour[1] > colour[0] + 20, "before green sand"
+    for spec, said in (
+        ("blur:9", "at most 4"),
+        ("blur:x", "as in blur:2"),
+        ("beech", "original, green, blur, blur:2, or a picture's file"),
+        ("beech.png", "beech.png: no such file"),
+    ):
+        assert run(["run", *FAKE, "--background", spec]) == 2
+        assert said in capsys.readouterr().err
