@@ -178,8 +178,10 @@ class Page {
 
   /** What is set now, for a preset. @returns {Omit<import("./types.js").Preset, "name" | "portrait"> | null} */
   #set() {
-    if (!this.#state) return null;
-    const { edits, amplitude, hold_gaze, smoothing, mirror, background } = this.#state;
+    if (!this.#state || !this.#hello) return null;
+    // what the user wants here; the server's word may be older, but where others steer too it is the one that counts
+    const { amplitude, hold_gaze, smoothing, mirror, background } = this.#panel ? this.#state : this.#wishes;
+    const edits = this.#panel ? this.#state.edits : this.#wishes.editsFor(this.#hello);
     const calibration = this.#learnt ? { calibration: this.#learnt } : {};
     return { format: "", version: 1, edits, amplitude, hold_gaze, smoothing, mirror, background, ...calibration };
   }
@@ -208,7 +210,7 @@ class Page {
 
   /** Tell the neutral face that waits, once it is the driver whom the server looks at. */
   #learn() {
-    if (!this.#toLearn || this.#state?.source !== "camera") return;
+    if (!this.#toLearn || this.#state?.source !== "camera" || !(this.camera.on || this.#panel)) return;
     this.connection.send({ type: "calibrate", neutral: this.#toLearn });
     this.#toLearn = null;
   }

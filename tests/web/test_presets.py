@@ -58,7 +58,7 @@ def set_all(page, server) -> None:
 def unset_all(page, server) -> None:
     page.click("#reset")
     page.select_option("#background", "original")
-    page.uncheck("#mirror")
+    page.click("#mirror")
     page.locator("#gallery [aria-checked='true']").focus()
     page.keyboard.press("ArrowLeft")
     performer = only_session(server).performer
