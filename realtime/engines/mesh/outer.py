@@ -150,6 +150,13 @@ class OuterMesh:
         way = self.follow[which, None] * shift + self.turn[which, None] * rotation
         return way, pose.translation[2] + growth * turned[:, 2]
 
+    def flattened(self, pose: HeadPose, relief: float) -> OuterMesh:
+        """The same with its depth beside that of the head in `pose` multiplied by `relief`."""
+        depth = pose.translation[2] + relief * (self.depth - pose.translation[2])
+        oval = pose.to_picture(self.oval)
+        oval[:, 2] = pose.translation[2] + relief * (oval[:, 2] - pose.translation[2])
+        return replace(self, depth=depth, back_share=relief * self.back_share, oval=pose.to_face(oval))
+
     def with_throat(self, share: np.ndarray) -> OuterMesh:
         """The same, where of the throat's points each is drawn up by a `share` (k,) only: collars are not."""
         return replace(self, jaw=self.jaw * share[:, None])

@@ -135,6 +135,22 @@ def test_lid_share_is_monotone_and_bounded():
     assert shares.max() <= 1.4
 
 
+def test_large_eyes_do_not_widen_as_far_as_small_ones():
+    """An eye that is large already looks frightened when it is made a third larger."""
+    wide = driver()
+    wide[mc.EYE_OPEN] *= 1.35
+    opened = []
+    for factor in (1.0, 1.35):
+        face = MEAN.copy()
+        for upper, lower in zip(fm.UPPER_LIDS, fm.LOWER_LIDS, strict=True):
+            face[list(upper), 1] -= (factor - 1.0) * (face[list(lower), 1] - face[list(upper), 1])
+        own = portrait(face)
+        moved = Retargeter(own).target(wide, driver()).face
+        opened.append((mc.lid_gaps(moved).mean(axis=1) / mc.eye_widths(moved) / own.values[mc.EYE_OPEN]).mean())
+    assert opened[0] > 1.28
+    assert 1.05 < opened[1] < 1.22
+
+
 def test_lids_close_in_proportion():
     narrow = person(5)
     narrow[list(fm.UPPER_LIDS[0]), 1] += 0.4 * mc.lid_gaps(narrow)[0]

@@ -25,6 +25,9 @@ CLOSED_LIDS = 0.11
 PROPORTIONAL_LIDS = 0.45
 """Lid gap over open gap above which the lids are carried over one to one."""
 WIDEST_EYE = 1.4
+LARGEST_EYE, LEAST_WIDER = 0.34, 1.1
+"""In eye widths: no portrait's eyes open wider than so, beyond their own openings times the second. Large eyes made
+larger still look frightened."""
 WINK = (0.15, 0.6)
 """Differences of the two eyes' openings, as shares of the open eye, up to which they are one and from which they
 stay as they are."""
@@ -139,6 +142,8 @@ class Retargeter:
         self.portrait = portrait
         self._dictionary = load_dictionary()
         self._composites = composite_tables()
+        open_ = max(float(portrait.values[mc.EYE_OPEN].mean()), 1e-3)
+        self._widest = float(np.clip(LARGEST_EYE / open_, LEAST_WIDER, WIDEST_EYE))
         self._base: _Base | None = None
         face = portrait.face
         self._gaze = mc.gaze_of(face)
@@ -260,7 +265,8 @@ class Retargeter:
         share = opening / self._open_eyes(base)
         if not base.absolute:
             share = even_lids(share)
-        wanted = lid_share(np.maximum(share * factor, 0.0)) * np.maximum(own, 0.0) * mc.eye_widths(face)
+        widest = WIDEST_EYE if base.absolute else self._widest
+        wanted = lid_share(np.maximum(share * factor, 0.0), widest) * np.maximum(own, 0.0) * mc.eye_widths(face)
         gaps = np.maximum(mc.lid_gaps(face), 0.3 * self._lids * (wanted / self._lid_means)[:, None])
         gaps *= (wanted / np.maximum(gaps.mean(axis=1), 1e-6))[:, None]
         face[_UPPER_LIDS, 1] = face[_LOWER_LIDS, 1] - gaps
@@ -320,12 +326,12 @@ def even_lids(share: np.ndarray) -> np.ndarray:
     return middle + smoothstep(*WINK, abs(float(share[1] - share[0]))) * (share - middle)
 
 
-def lid_share(share: np.ndarray) -> np.ndarray:
+def lid_share(share: np.ndarray, widest: float = WIDEST_EYE) -> np.ndarray:
     """The portrait's lid gap over its open gap, for the driver's: one to one from `PROPORTIONAL_LIDS` to 1, closed at
-    `CLOSED_LIDS`, bent towards `WIDEST_EYE` above."""
+    `CLOSED_LIDS`, bent towards `widest` above."""
     closing = (share - CLOSED_LIDS) * (PROPORTIONAL_LIDS / (PROPORTIONAL_LIDS - CLOSED_LIDS))
     share = np.where(share < PROPORTIONAL_LIDS, np.maximum(closing, 0.0), share)
-    return np.where(share > 1, 1 + soft_limit(share - 1, 0.2, WIDEST_EYE - 1), share)
+    return np.where(share > 1, 1 + soft_limit(share - 1, (widest - 1) / 2, widest - 1), share)
 
 
 def _limits(limits: tuple[float, float], rotation: np.ndarray, which: int) -> tuple[float, float]:
