@@ -1,7 +1,9 @@
 """How good the pictures are: self- and cross-reenactment on given clips and portraits, beside two baselines.
 
 Definitions follow section 4 of Motion Transformer (L1, AKD, MKR, AED) and are spelled out in benchmarks/README.md.
-Everything is compared at 256 px. `--plot` writes contact sheets: PATH and, beside it, one with "-cross" in its name.
+Everything is compared at 256 px. `--plot` writes contact sheets: PATH and, beside it, one with "-cross" in its name
+(each portrait by each driver) and one with "-worst": the ten frames of cross-reenactment that are farthest off,
+driver above avatar. They are named in the notes with their badness: the sum of their errors, each over what is usual.
 
   python -m benchmarks quality --engine mesh --json quality.json --plot quality.png
   python -m benchmarks quality --clips me.mp4 you.mp4 --portraits she.png --engine mesh --engine-option size=256
@@ -41,6 +43,7 @@ from realtime.measures.reenactment import (
     SIDE,
     Rows,
     at_rest,
+    badness,
     codes_of,
     correlation,
     cross_reenactment,
@@ -86,6 +89,8 @@ REST: dict[str, tuple[str, str, float | None, str]] = {
     "jitter_raw": ("px", "", None, "the same reading of the noisy driver"),
     "flicker": ("/255", "lower", None, "mean change of a pixel meanwhile"),
 }
+WORST = 10
+"""Frames of cross-reenactment that are shown as the worst."""
 TURNS = ((0, 5), (5, 10), (10, 15), (15, 20), (20, 30), (30, 90))
 
 
@@ -185,6 +190,7 @@ def _measure_cross(
         codes.append(dict(enumerate(found.values())))
     tick.start("cross-reenactment", len(portraits) * len(drivers))
     per_pair: list[Rows] = []
+    names: list[str] = []
     rest_psnr: list[float] = []
     shown: list[np.ndarray] = []
     for path in portraits:
@@ -201,6 +207,7 @@ def _measure_cross(
         row = [rest]
         for driver, code in zip(drivers, codes, strict=True):
             per_pair.append(cross_reenactment(engine, driver, code, rest, reader))
+            names.append(f"{path.stem} by {driver.name}")
             row.append(per_pair[-1].pictures[len(row) % len(per_pair[-1].pictures)][1])
             tick()
         shown.append(np.stack(row))
@@ -213,6 +220,26 @@ def _measure_cross(
     result.add(f"rest.{name}.psnr", None, unit, samples=rest_psnr, better=better, target=goal, about=about)
     if shown:
         result.pictures[f"cross.{name}"] = np.stack([_heads(drivers), *shown])
+        _name_worst(result, name, names, per_pair)
+
+
+def _name_worst(result: Result, engine: str, names: Sequence[str], per_pair: Sequence[Rows]) -> None:
+    """Keep the frames that are farthest off, the worst first, and say which they are."""
+    everything = [
+        (badness(row), name, rows, row) for name, rows in zip(names, per_pair, strict=True) for row in rows.rows
+    ]
+    worst = sorted(everything, key=lambda entry: -entry[0])[:WORST]
+    pictures = []
+    for k, (score, name, rows, row) in enumerate(worst, 1):
+        pictures.append(np.stack(rows.pictures[int(row["shown"])]))
+        errors = {"pose": row.get("pose"), "gaze": row.get("gaze"), "fold": row.get("fold")}
+        errors |= {p: row[f"{p}_got"] - row[f"{p}_want"] for p in ("mouth", "eye") if f"{p}_got" in row}
+        listed = ", ".join(f"{part} {error:.3g}" for part, error in errors.items() if error is not None)
+        result.notes.append(
+            f"{engine}, worst {k}: {name}, look {int(row['shown']) + 1}: badness {score:.1f} ({listed or 'no face'})"
+        )
+    if pictures:
+        result.pictures[f"worst.{engine}"] = np.stack(pictures)
 
 
 def _heads(drivers: Sequence[Clip]) -> np.ndarray:
@@ -318,6 +345,10 @@ def plot(result: Result, path: str) -> None:
         pictures = result.pictures.get(f"cross.{name}")
         if pictures is not None:
             write_picture(place.with_stem(place.stem + tag + "-cross"), sheet([list(r) for r in pictures], side=192))
+        worst = result.pictures.get(f"worst.{name}")
+        if worst is not None:
+            rows = [list(worst[:, side]) for side in (0, 1)]
+            write_picture(place.with_stem(place.stem + tag + "-worst"), sheet(rows, side=256))
 
 
 def _some(items: list, count: int) -> list:

@@ -25,6 +25,19 @@ SIDE = 256
 """Everything is compared at this size, px."""
 
 
+SCALES = {"pose": 3.0, "mouth": 0.03, "eye": 0.25, "gaze": 0.08, "fold": 0.01, "missing": 0.2}
+"""Errors of a frame of cross-reenactment that count as one in its badness, in the units of `transferred`: about what
+they are on average, several times over."""
+
+
+def badness(row: dict[str, float]) -> float:
+    """How far a frame of cross-reenactment is off: the sum of its errors, each over its scale (`SCALES`)."""
+    errors = dict(row)
+    for part in ("mouth", "eye"):
+        errors[part] = abs(row.get(f"{part}_got", 0.0) - row.get(f"{part}_want", 0.0))
+    return sum(errors.get(name, 0.0) / scale for name, scale in SCALES.items())
+
+
 @dataclass(slots=True)
 class Rows:
     """Measures of single frames, and which frame each belongs to."""
@@ -182,7 +195,7 @@ def cross_reenactment(
         a, b = reader.read(frame), reader.read(picture)
         if a is None or driver_home is None or home is None:
             continue
-        row = {"missing": float(b is None)}
+        row = {"missing": float(b is None), "shown": float(len(out.pictures) - 1)}
         if b is not None:
             row |= transferred(driver_home, a, home, b)
             row["identity"] = float(

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from benchmarks.quality import WORST, _name_worst
+from benchmarks.report.result import Result
 from realtime import load_engine
 from realtime.measures import baselines, faces, reenactment, similarity
 from realtime.measures.media import Clip, middle_square, spread, to_size
+from realtime.measures.reenactment import Rows, badness
 
 skimage_data = pytest.importorskip("skimage.data")
 skimage_metrics = pytest.importorskip("skimage.metrics")
@@ -221,3 +224,21 @@ class TestReenactment:
         assert matrix[:, :2] == pytest.approx(np.eye(2) * 256 / 220, abs=0.02)
         inner = (slice(20, -20), slice(20, -20))
         assert similarity.psnr(reenactment.framed(astronaut, matrix)[inner], crop[inner]) > 30
+
+
+def test_the_worst_frames_are_named_with_their_pictures():
+    def rows(errors: list[float]) -> Rows:
+        made = Rows()
+        for k, error in enumerate(errors):
+            made.pictures.append((np.full((4, 4, 3), k, np.uint8), np.full((4, 4, 3), 100 + k, np.uint8)))
+            made.rows.append({"missing": 0.0, "shown": float(k), "pose": error, "mouth_want": 0.1, "mouth_got": 0.1})
+        return made
+
+    result = Result("quality")
+    _name_worst(result, "mesh", ["a by x", "b by y"], [rows([1.0] * 8 + [9.0]), rows([2.0, 30.0, 2.0])])
+    assert result.pictures["worst.mesh"].shape == (WORST, 2, 4, 4, 3)
+    assert result.pictures["worst.mesh"][0, :, 0, 0, 0].tolist() == [1, 101]
+    assert result.pictures["worst.mesh"][1, :, 0, 0, 0].tolist() == [8, 108]
+    assert result.notes[0].startswith("mesh, worst 1: b by y, look 2: badness 10.0 (pose 30")
+    assert badness({"missing": 1.0}) > badness({"missing": 0.0, "pose": 10.0})
+    assert badness({"missing": 0.0, "eye_want": 1.0, "eye_got": 0.5}) == pytest.approx(2.0)
