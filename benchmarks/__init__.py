@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, str] = {
     "kernels": "benchmarks.device.kernels",
     "gpu": "benchmarks.device.gpu",
     "quality": "benchmarks.quality",
+    "lips": "benchmarks.lips",
     "preparation": "benchmarks.preparation",
     "lia-cpu": "benchmarks.device.lia_cpu",
     "liveportrait-cpu": "benchmarks.device.liveportrait_cpu",

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What some tests need beside Python packages: TypeScript (by npm, into tests/web), Chromium, faketime, Redis, and
-# GStreamer as WHIP and WHEP client (Debian's packages, where this user may install them). The tests that need them are
+# What some tests need beside Python packages: TypeScript (by npm, into tests/web), Chromium, faketime, Redis,
+# espeak-ng and GStreamer as WHIP and WHEP client (Debian's packages, where this user may install them). The tests that need them are
 # skipped with a reason otherwise.
 set -eu
 web="$(dirname "$0")/web"
@@ -15,6 +15,7 @@ missing=""
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
 command -v faketime >/dev/null || missing="$missing faketime"
 command -v redis-server >/dev/null || missing="$missing redis-server"
+command -v espeak-ng >/dev/null || missing="$missing espeak-ng"
 /usr/bin/python3 -c "import gi; gi.require_version('GstWebRTC', '1.0')" 2>/dev/null ||
   missing="$missing python3-gi gstreamer1.0-nice gstreamer1.0-plugins-base gstreamer1.0-plugins-good"\
 " gstreamer1.0-plugins-bad gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0"

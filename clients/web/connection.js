@@ -39,8 +39,10 @@ export class Connection extends EventTarget {
   /** @type {RTCDataChannel | null} */ #channel = null;
   /** @type {RTCRtpTransceiver | null} */ #video = null;
   /** @type {MediaStreamTrack | null} */ #camera = null;
-  /** What drives. @type {"camera" | "landmarks" | "sample"} */ #source = "sample";
+  /** What drives. @type {"camera" | "landmarks" | "voice" | "sample"} */ #source = "sample";
   /** @type {{pc: RTCPeerConnection, sender: LandmarkSender} | null} */ #landmarks = null;
+  /** @type {RTCRtpTransceiver | null} */ #sound = null;
+  /** @type {MediaStreamTrack | null} */ #voice = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #backoff = new Backoff();
   #stopped = false;
@@ -91,6 +93,7 @@ export class Connection extends EventTarget {
     if (!("RTCPeerConnection" in window)) { await this.#pictures(turn); return; }
     const pc = (this.pc = new RTCPeerConnection({ iceServers: this.config.iceServers, bundlePolicy: "max-bundle" }));
     this.#video = pc.addTransceiver(this.#camera ?? "video", { direction: this.config.panel ? "recvonly" : "sendrecv" });
+    if (!this.config.panel) this.#sound = pc.addTransceiver(this.#voice ?? "audio", { direction: "sendonly" });
     const channel = (this.#channel = pc.createDataChannel("control"));
     pc.addEventListener("track", (event) => {
       if ("jitterBufferTarget" in event.receiver) event.receiver.jitterBufferTarget = 0;
@@ -260,13 +263,13 @@ export class Connection extends EventTarget {
   /** @param {MediaStreamTrack | null} track  the camera, null to stop sending */
   async useCamera(track) {
     if (track) track.contentHint = "motion";
-    await this.#drive(track, track ? "camera" : "sample");
+    await this.#drive(track, track ? "camera" : this.#voice ? "voice" : "sample");
   }
 
   /** No track, but landmarks: the caller sends them. */
   async useLandmarks() { await this.#drive(null, "landmarks"); }
 
-  /** @param {MediaStreamTrack | null} track @param {"camera" | "landmarks" | "sample"} source */
+  /** @param {MediaStreamTrack | null} track @param {"camera" | "landmarks" | "voice" | "sample"} source */
   async #drive(track, source) {
     this.#camera = track;
     this.#source = source;
@@ -284,11 +287,20 @@ export class Connection extends EventTarget {
     await this.#landmarks.sender.send(found);
   }
 
+  /** @param {MediaStreamTrack | null} track  the microphone in the camera's place, null to stop sending */
+  async useVoice(track) {
+    this.#voice = track;
+    if (track) track.contentHint = "speech";
+    await this.#sound?.sender.replaceTrack(track);
+    if (track) await this.#drive(null, "voice");
+    else if (this.#source === "voice") await this.#drive(null, "sample");
+  }
+
   #drop() {
     const pc = this.pc;
     this.pc = null;
     this.#channel = null;
-    this.#video = null;
+    this.#video = this.#sound = null;
     pc?.close();
     if (this.session) void this.#end(this.session);
     this.session = null;

@@ -18,7 +18,7 @@ export class FaceNote {
   /** @param {{face: Face, paused: boolean, source: import("./types.js").Source}} state @param {boolean} camera @param {number} now */
   text(state, camera, now) {
     if (state.paused) return "Paused";
-    if (!camera || state.source === "sample") return "";
+    if (!camera || state.source === "sample" || state.source === "voice") return "";
     this.#seen ||= state.face === "tracking";
     if (state.face === "tracking" || state.face === "holding") return "";
     if (state.face === "waiting" || (!this.#seen && now - this.#since < PATIENCE_MS)) return "Looking for your face";

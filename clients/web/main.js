@@ -19,6 +19,7 @@ import { serverSentence } from "./sentences.js";
 import { Sliders } from "./sliders.js";
 import { rove } from "./toolbar.js";
 import { profile, wireView } from "./view-link.js";
+import { VoicePanel } from "./voice-panel.js";
 import { PARTS, storage, Wishes } from "./wishes.js";
 
 /** @typedef {import("./types.js").Event} ServerEvent */
@@ -62,6 +63,7 @@ class Page {
     this.connection = connection;
     this.camera = new CameraPanel(connection);
     this.camera.way.begun = () => { this.#note.restart(performance.now()); this.#showFace(); };
+    this.voice = new VoicePanel(connection);
     this.portraits = new Portraits(get("gallery", HTMLElement), connection, this.#wishes);
     this.#calibration = new Calibration(
       () => this.camera.stream,
@@ -110,6 +112,7 @@ class Page {
       preview.src = /** @type {CustomEvent<string>} */ (event).detail;
       cover("connection", "");
       this.camera.offer(false);
+      this.voice.offer(false);
       say("Video does not get through between this browser and the server, so you see pictures, and the sliders work; a camera needs video.");
     });
     connection.addEventListener("message", (event) => this.#received(/** @type {CustomEvent<ServerEvent>} */ (event).detail));
@@ -125,10 +128,18 @@ class Page {
     this.camera.addEventListener("change", () => {
       this.#note.restart(performance.now());
       if (!this.camera.on) this.#learnt = null; // the next camera may see someone else
+      else void this.voice.stop();
       this.#enable();
       this.#showFace();
     });
-    sampleButton.addEventListener("click", () => void this.camera.stop());
+    this.voice.addEventListener("change", () => {
+      if (this.voice.on && this.camera.on) void this.camera.stop();
+      this.#enable();
+    });
+    sampleButton.addEventListener("click", () => {
+      if (this.voice.on) void this.voice.stop();
+      else void this.camera.stop();
+    });
     calibrateButton.addEventListener("click", () => {
       this.#calibration.open();
     });
@@ -260,6 +271,7 @@ class Page {
     if (hello.panel) get("privacy", HTMLElement).textContent = "Your camera picture stays on this computer: only the avatar is shown.";
     for (const button of [sampleButton, snapshotButton]) button.hidden = hello.panel;
     this.camera.offer(!hello.panel && !preview.src);
+    this.voice.offer(!hello.panel && !preview.src);
     const engine = get("engine", HTMLElement);
     engine.hidden = false;
     engine.textContent = `${hello.engine} on ${hello.device}`;

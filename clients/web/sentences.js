@@ -21,6 +21,26 @@ export function cameraSentence(error) {
   }
 }
 
+/** @param {unknown} error  what getUserMedia threw */
+export function microphoneSentence(error) {
+  const name = error instanceof DOMException ? error.name : "";
+  if (!window.isSecureContext)
+    return "Browsers give microphones to secure pages only: open this page as https, or at 127.0.0.1 on the machine itself.";
+  switch (name) {
+    case "NotAllowedError":
+    case "SecurityError":
+      return "The microphone was not allowed. Allow it beside the address of this page, then press “No camera: my voice” again.";
+    case "NotFoundError":
+    case "OverconstrainedError":
+      return "No microphone was found. Plug one in and try again, or play the sample.";
+    case "NotReadableError":
+    case "AbortError":
+      return "The microphone is in use by another program. Close that program and try again.";
+    default:
+      return "The microphone could not be opened. Try again, or play the sample.";
+  }
+}
+
 /**
  * @param {number} status  HTTP status of a refused request, 0 where the server was not reached
  * @param {string} detail  the server's own sentence

@@ -4,7 +4,7 @@ export interface Expression { name: string; about: string }
 export interface Portrait { id: string; title: string; image: string; uploaded: boolean }
 export interface FaceBox { x: number; y: number; width: number; height: number; cut: boolean }
 export interface Look { image: string; width: number; height: number; turned: boolean; faces: FaceBox[] }
-export type Source = "camera" | "landmarks" | "sample" | "motion";
+export type Source = "camera" | "landmarks" | "sample" | "motion" | "voice";
 export type Background = "original" | "green" | "blur";
 export type Face = "tracking" | "holding" | "easing" | "resting" | "waiting";
 export interface State {

@@ -134,7 +134,7 @@ def refuse_overwriting(outputs: Iterable[str | Path | None], inputs: Iterable[st
 
 def _resolved(name: str | Path) -> Path:
     text = str(name)
-    for prefix in ("file:", "motion:"):
+    for prefix in ("file:", "motion:", "sound:"):
         text = text.removeprefix(prefix)
     return user_path(text).resolve()
 

@@ -22,7 +22,7 @@ from realtime.sources import SourceOptions, open_source, parse_source
 
 
 def command(
-    driving: Annotated[str, typer.Argument(help="Clip or motion track that drives the portrait.")],
+    driving: Annotated[str, typer.Argument(help="Clip, recording or motion track that drives the portrait.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Video to write: .mp4, .mov or .mkv.")],
     portrait: o.Portrait = BUILTIN,
     view: o.Views = None,
@@ -57,9 +57,11 @@ def command(
       avatar render talk.mp4 --portrait front.jpg --view left.jpg --view right.jpg --view smiling.jpg -o out.mp4
 
       avatar render walk.motion -o out.mp4
+
+      avatar render speech.wav --portrait me.jpg -o out.mp4   (no camera: lips from the sound)
     """
     kind, argument = parse_source(driving)
-    if kind in {"camera", "url"}:
+    if kind in {"camera", "mic", "url"}:
         raise BadFile(driving, "render takes a file; for a live source use: avatar run")
     settings = PipelineSettings(lossless=True, duration=duration, stats=stats)
     wanted = engine_settings(engine, size, weights, device)
@@ -69,7 +71,7 @@ def command(
     if c2pa:
         check_signing(output)
     source = open_source(driving, SourceOptions(paced=False))
-    audio = user_path(argument) if kind == "file" else None
+    audio = user_path(argument) if kind in {"file", "sound"} else None
     sink = open_sink(f"file:{output}", SinkOptions(live=False, audio=audio, mark=mark, round=wanted.round))
     picture, views = read_portrait(portrait), [read_portrait(item) for item in view or ()]
     renderer = make_engine(wanted, picture, views=views)

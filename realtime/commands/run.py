@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 def command(
     source: Annotated[
-        str, typer.Option(help="camera, camera:N, a clip, a picture, motion:PATH, vmc:PORT, or an rtsp/http address.")
+        str,
+        typer.Option(
+            help="camera, camera:N, mic (lips from the microphone), a clip, a recording, a picture, motion:PATH, "
+            "vmc:PORT, or an rtsp/http address."
+        ),
     ] = "camera",
     portrait: Annotated[
         list[str] | None,
@@ -112,6 +116,8 @@ def command(
       avatar run --background blur:2
 
       avatar run --size round --sink images:frames --source clip.mp4
+
+      avatar run --source mic --portrait me.jpg   (no camera: lips follow your voice)
 
       avatar run --source camera:1 --sink vcam --sink file:call.mp4
 

@@ -110,6 +110,27 @@ class Shapes:
 
 
 @dataclass(frozen=True)
+class Speech:
+    """How lips speak in these codes.
+
+    rest: (length,), the code of a face that looks into the camera, its lips closed. moves: what each thing that lips
+    do adds to a code at 1, (length,): "open", "round", "wide", "teeth" (the lower lip under the upper teeth) and
+    "shut" (the lips touch, whatever else they do).
+    """
+
+    rest: np.ndarray
+    moves: Mapping[str, np.ndarray]
+
+    def values(self, mouth: np.ndarray) -> np.ndarray:
+        """What a mouth adds to a code, (length,). mouth: (5,), the amounts of `voice.lips.MOUTH`."""
+        opened, rounded, wide, teeth, shut = (float(amount) for amount in mouth)
+        parted = opened * (1 - 0.8 * teeth) * (1 - shut)
+        amounts = {"open": parted, "round": rounded * (1 - 0.5 * shut), "wide": wide * (1 - 0.5 * shut)}
+        amounts |= {"teeth": teeth * (1 - shut), "shut": shut}
+        return sum((amount * self.moves[name] for name, amount in amounts.items()), np.zeros(len(self.rest)))
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """length: entries of a code. mirror: from the values (length,) of a code those of the flipped driving picture.
     shapes: from a code's values and the driver's neutral ones the blend shapes; of_shapes: a code's values from them.
@@ -122,6 +143,7 @@ class Vocabulary:
     idle: Idle = Idle()
     shapes: Callable[[np.ndarray, np.ndarray], Shapes] | None = None
     of_shapes: Callable[[Shapes], np.ndarray] | None = None
+    speech: Speech | None = None
 
 
 UNKNOWN = Vocabulary()

@@ -133,6 +133,9 @@ class PanelPlayer:
     def offer(self, driven: Driven) -> None:
         """Nothing but the pipeline's own camera drives it."""
 
+    def hear(self, samples: np.ndarray) -> None:
+        """Nor a page's sound."""
+
     def tick(self, now: float) -> None:
         """The pipeline keeps its own time."""
 

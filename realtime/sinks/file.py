@@ -9,6 +9,7 @@ FFmpeg has no H.264 encoder the next best codec is taken, and the user is told.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from realtime.home import user_path
 from realtime.media.pictures import check_folder_of, fit_into
 from realtime.outputs import Draft
 from realtime.sinks import SinkBase, SinkOptions
+from realtime.sinks.sound import Encoded, must_encode
 from realtime.types import Picture
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -184,11 +186,11 @@ def _luma(frame: Any) -> np.ndarray:
 
 
 class _Sound:
-    """The sound of a clip, copied packet by packet beside the pictures."""
+    """The sound of a clip, copied packet by packet beside the pictures. packets: of the clip, or encoded anew."""
 
-    def __init__(self, source: Any, stream: Any, container: Any) -> None:
+    def __init__(self, source: Any, stream: Any, container: Any, packets: Iterator[Any]) -> None:
         self._source, self._container, self._out = source, container, stream
-        self._packets = source.demux(source.streams.audio[0])
+        self._packets = packets
         self._waiting: Any = None
 
     @classmethod
@@ -201,7 +203,11 @@ class _Sound:
             if not source.streams.audio:
                 source.close()
                 return None
-            return cls(source, container.add_stream_from_template(source.streams.audio[0]), container)
+            told = source.streams.audio[0]
+            if must_encode(told.codec.name, container.format.name):
+                encoded = Encoded(source, container)
+                return cls(source, encoded.stream, container, encoded.packets())
+            return cls(source, container.add_stream_from_template(told), container, source.demux(told))
         except (av.FFmpegError, ValueError):
             source.close()
             return None

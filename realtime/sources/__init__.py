@@ -7,6 +7,8 @@ A new source is one file and one line in `SOURCES`. A source is written on the c
 ``camera``, ``camera:1``  a webcam, by number or by name (``camera:Logitech``)
 ``clip.mp4``              a video file at its own pace
 ``face.png``              one still picture
+``mic``, ``mic:1``        a microphone, by number or by name: lips follow what it hears
+``talk.wav``              a recording, likewise; ``sound:talk.mp4`` takes a video's sound
 ``motion:walk.motion``    a motion track; ``motion:builtin`` is the one that comes with the package
 ``vmc``, ``vmc:39540``    a face that another program tracks and sends here by VMC, from this machine
 ``rtsp://host/stream``    a network camera or a video at an http(s) address
@@ -29,7 +31,9 @@ from realtime.types import Direction, Frame, Landmarks, MotionCode
 SOURCES: dict[str, str] = {
     "camera": "realtime.sources.camera:CameraSource",
     "file": "realtime.sources.file:FileSource",
+    "mic": "realtime.sources.sound:MicrophoneSource",
     "motion": "realtime.sources.motion_track:MotionTrackSource",
+    "sound": "realtime.sources.sound:SoundSource",
     "still": "realtime.sources.still:StillSource",
     "url": "realtime.sources.url:UrlSource",
     "vmc": "realtime.sources.vmc:VmcSource",
@@ -38,12 +42,20 @@ SOURCES: dict[str, str] = {
 EXAMPLES = {
     "file": "file:clip.mp4",
     "motion": "motion:walk.motion or motion:builtin",
+    "sound": "sound:talk.wav",
     "still": "still:face.png",
     "url": "rtsp://192.168.1.20/stream",
 }
 """Sources that are nothing without an argument, and how one is written."""
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
+
+SOUND_SUFFIXES = frozenset(
+    {".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".oga", ".aiff", ".aif", ".wma"}
+)
+
+DEVICES = frozenset({"camera", "mic", "vmc"})
+"""Sources that need no argument."""
 
 Tell = Callable[[str], None]
 """Takes one sentence for the user. May be called from any thread."""
@@ -171,11 +183,15 @@ def parse_source(spec: str) -> tuple[str, str]:
     """Split a source as written on the command line: (name of the registry, argument). Raises BadFile, BadValue,
     UnknownName."""
     if not spec.strip():
-        raise BadValue("source", spec, "camera, camera:N, a clip, a picture, motion:PATH, or an rtsp/http address")
+        raise BadValue(
+            "source",
+            spec,
+            "camera, camera:N, mic, a clip, a recording, a picture, motion:PATH, or an rtsp/http address",
+        )
     if re.match(r"(rtsps?|rtmps?|https?|udp|tcp|srt)://", spec, re.IGNORECASE):
         return "url", spec
     kind, _, argument = spec.partition(":")
-    if kind in SOURCES and (argument or kind in ("camera", "vmc")):
+    if kind in SOURCES and (argument or kind in DEVICES):
         return kind, argument
     path = user_path(spec)
     if kind in EXAMPLES and not argument and not path.exists():
@@ -186,10 +202,12 @@ def parse_source(spec: str) -> tuple[str, str]:
         if spec == "builtin":
             raise BadFile(spec, "no such file; the built-in motion track is motion:builtin")
         if re.fullmatch(r"[a-z]+(:.*)?", spec) and not path.suffix:
-            raise UnknownName("source", kind, ["camera", "motion", "PATH", "URL"])
+            raise UnknownName("source", kind, ["camera", "mic", "motion", "sound", "PATH", "URL"])
         raise BadFile(spec, "no such file")
     if path.suffix.lower() == ".motion":
         return "motion", spec
+    if path.suffix.lower() in SOUND_SUFFIXES:
+        return "sound", spec
     return ("still" if path.suffix.lower() in PICTURE_SUFFIXES else "file"), spec
 
 

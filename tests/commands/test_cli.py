@@ -21,6 +21,7 @@ from realtime.media.pictures import read_picture, write_picture
 from realtime.motion.track import MotionTrack
 from realtime.settings import EngineSettings
 from tests.support import FAKE_FAMILY, FakeEngine, plain, write_clip
+from tests.voice.test_voice import write_wav
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ["--engine", "fake", "--size", "64"]
@@ -114,6 +115,29 @@ def test_render_copies_the_sound(place: Path) -> None:
     assert frames_in(Path("out.mp4"))[0] == 20
     for kind in ("video", "audio"):  # AAC begins with 1024 samples that no player plays: they must not delay the rest
         assert when_shown("out.mp4", kind) == pytest.approx(when_shown("talk.mp4", kind), abs=1e-3)
+
+
+def test_render_lets_a_recording_speak_with_its_sound_in_time(place: Path) -> None:
+    import av
+
+    samples = np.zeros(16_000, np.float32)
+    samples[8000:8016] = 0.9  # a click at 0.5 s
+    write_wav(place / "talk.wav", samples)
+    assert run(["render", "talk.wav", "-o", "out.mp4", "--size", "64", "-q"]) == 0
+    assert frames_in(place / "out.mp4") == (30, 30.0, pytest.approx(1.0, abs=0.05))
+    assert when_shown("out.mp4", "video")[0] == pytest.approx(0.0, abs=1e-3)
+    with av.open("out.mp4") as out:
+        assert out.streams.audio[0].codec.name == "aac"  # which every player plays
+        heard = [(frame.time, np.abs(frame.to_ndarray()[0])) for frame in out.decode(audio=0)]
+    times = np.concatenate([at + np.arange(len(part)) / 16_000 for at, part in heard])
+    loud = np.concatenate([part for _, part in heard])
+    assert times[loud.argmax()] == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_recording_needs_an_engine_whose_lips_are_known(place: Path, capsys) -> None:
+    write_wav(place / "talk.wav", np.zeros(16_000, np.float32))
+    said = sentence(capsys, 2, ["render", "talk.wav", "--portrait", "face.png", "-o", "out.mp4", *FAKE])
+    assert "sound cannot drive it; mesh can" in said
 
 
 def test_render_takes_a_part_with_duration(place: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from realtime.media.backgrounds import Background
 
-Source = Literal["camera", "landmarks", "sample", "motion"]
+Source = Literal["camera", "landmarks", "sample", "motion", "voice"]
 Face = Literal["tracking", "holding", "easing", "resting", "waiting"]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Amount = Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]
@@ -59,7 +59,8 @@ class Pause(_Message):
 
 
 class ChooseSource(_Message):
-    """What drives the avatar: the camera track, landmark packets, the built-in sample, or motion packets."""
+    """What drives the avatar: the camera track, landmark packets, the built-in sample, motion packets, or the sound
+    track alone: lips follow the voice, head and eyes are alive by themselves."""
 
     type: Literal["source"]
     source: Source

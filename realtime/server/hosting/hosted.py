@@ -29,6 +29,7 @@ from realtime.server.hosting.frames import Driven, Shown
 from realtime.server.hosting.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
 from realtime.server.hosting.looks import Looks
 from realtime.server.hosting.pool import Pool
+from realtime.server.hosting.speaking import Speaking
 from realtime.server.hosting.viewers import Viewers
 from realtime.session.core import Driving, Encoding, Rendered, Rendering
 from realtime.session.driver import Drive
@@ -36,11 +37,16 @@ from realtime.session.sample import Sample
 from realtime.settings import Live
 from realtime.sources import Item
 from realtime.types import MotionCode
+from realtime.voice.lips import DELAY
 
 log = logging.getLogger(__name__)
 
 SEEN = ("tracked", "returning", "held")
 """States of the driver in which there is a face to learn from."""
+
+
+PLAYING: tuple[messages.Source, ...] = ("sample", "voice")
+"""What drives in time with the clock, and needs no face."""
 
 
 class NoFaceToLearn(UsageError):
@@ -99,6 +105,7 @@ class Performer:
         first.ready = first.portrait.ready_for(engine, first.background)
         self._rendering.swap(first.ready)
         self._sample = Sample(engine)
+        self._speaking = Speaking(engine) if source == "voice" else None
         self._encoding = Encoding(engine, _note, media_time=True)
         self._driving = Driving(engine, self._encoding, self._reference, count=self._count)
         self._driving.begin(self.live, clock())
@@ -115,11 +122,19 @@ class Performer:
         self._last_driven = driven.arrived
         self._put(driven)
 
+    def hear(self, samples: np.ndarray) -> None:
+        """The driver's sound has come. It moves the lips where nothing else drives."""
+        speaking = self._speaking
+        if speaking is not None:
+            speaking.hear(samples)
+
     def tick(self, now: float) -> None:
         """Call `fps` times a second: keeps the avatar moving while nothing drives it."""
         waiting = now - self._last_driven > 4.0 / self.fps
-        if (self.source == "sample" or waiting or self._changes) and not self._closed and len(self._slot) == 0:
-            self._put(Driven(now))
+        plays = self.source in PLAYING
+        if (plays or waiting or self._changes) and not self._closed and len(self._slot) == 0:
+            # a mouth comes so much after its sound, which is then held back by as much
+            self._put(Driven(now - DELAY if self.source == "voice" else now))
 
     def _put(self, driven: Driven) -> None:
         with self._lock:
@@ -183,7 +198,7 @@ class Performer:
     @property
     def face(self) -> messages.Face:
         """What the driver's face does."""
-        playing = self.source == "sample" and not self.live.paused
+        playing = self.source in PLAYING and not self.live.paused
         return "tracking" if playing else FACES.get(self._driving.face, "resting")
 
     def state(self) -> messages.State:
@@ -212,9 +227,10 @@ class Performer:
         self.change(played=played(self.live.played, name, self.engine.directions, self._clock(), on, seconds))
 
     def choose_source(self, source: messages.Source) -> None:
-        """Let something else drive. Raises NeedsPictures."""
+        """Let something else drive. Raises NeedsPictures; BadValue where sound cannot drive this engine."""
         self._check(source)
-        self._change(lambda: self._set_source(source))
+        speaking = Speaking(self.engine, seed=time.monotonic_ns() & 0xFFFF) if source == "voice" else None
+        self._change(lambda: self._set_source(source, speaking))
 
     def _check(self, source: messages.Source) -> None:
         if source == "landmarks" and not isinstance(self.engine, ReadsLandmarks):
@@ -310,6 +326,8 @@ class Performer:
     def _item(self, driven: Driven, now: float) -> Item | None:
         if self.live.paused:
             return None
+        if self._speaking is not None:
+            return self._speaking.at(now)
         return self._sample.at(now) if self.source == "sample" else driven.item()
 
     def _publish(self, rendered: Rendered, driven: Driven, now: float) -> Shown | None:
@@ -336,11 +354,13 @@ class Performer:
     @property
     def _reference(self) -> MotionCode | None:
         """The driver's neutral code, where it is known beforehand."""
+        if self._speaking is not None:
+            return self._speaking.reference
         return self._sample.reference if self.source == "sample" else None
 
-    def _set_source(self, source: messages.Source) -> None:
+    def _set_source(self, source: messages.Source, speaking: Speaking | None) -> None:
         if source != self.source:
-            self.source = source
+            self.source, self._speaking = source, speaking
             self._driving.change_driver(self._reference)
             self._sample.restart(self._clock())
             self._last_driven = float("-inf")

@@ -27,6 +27,9 @@ class Player(Counts, Protocol):
     def offer(self, driven: Driven) -> None:
         """A driving frame or code has come."""
 
+    def hear(self, samples: np.ndarray) -> None:
+        """The driver's sound: float32 (N,), `voice.hearing.RATE` a second. Lips follow it where that is chosen."""
+
     def tick(self, now: float) -> None:
         """Called `fps` times a second."""
 

@@ -35,6 +35,7 @@ from realtime.server.rtc.addresses import ASKED, listening
 from realtime.server.rtc.sdp import BadOffer, Uplink, check_offer, hint_bitrate, let_peer_begin, wants
 from realtime.server.rtc.sound import Voice, VoiceTrack
 from realtime.server.rtc.trickle import MOST_CANDIDATES, Fragment
+from realtime.voice.reading import OneChannel
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +259,8 @@ class Peer:
         if track.kind == "video" and self.publishes:
             self._keep(self._drive(track))
         elif track.kind == "audio" and self.publishes:
-            self._keep(self._voice.relay(track))
+            ear = OneChannel()
+            self._keep(self._voice.relay(track, lambda frame: self.performer.hear(ear.take(frame))))
         else:
             self._keep(_discard(track))
 

@@ -81,12 +81,13 @@ class Voice:
     def _live(self) -> list[VoiceTrack]:
         return [track for track in self.listeners if track.readyState == "live"]
 
-    async def relay(self, source: MediaStreamTrack) -> None:
-        """Hand on all that comes from the driver, until it ends."""
+    async def relay(self, source: MediaStreamTrack, hear: Callable[[Any], None] = lambda frame: None) -> None:
+        """Hand on all that comes from the driver, until it ends. hear: is given each packet as well."""
         try:
             while True:
                 frame = await source.recv()
                 now = time.monotonic()
+                hear(frame)
                 self.listeners = self._live()
                 for track in self.listeners:
                     track.put(frame, now)

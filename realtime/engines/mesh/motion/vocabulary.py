@@ -7,12 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from realtime.engines.mesh.motion.arkit import code_of, shapes
-from realtime.engines.mesh.motion.code import EXPRESSION, EYE_OPEN, LENGTH, LIP_GAP
+from realtime.engines.mesh.motion.code import EXPRESSION, EYE_OPEN, GAZE_Y, LENGTH, LIP_GAP
 from realtime.engines.mesh.motion.composites import COMPOSITES, both_sides, composite_tables
-from realtime.engines.mesh.motion.dictionary import INDEX, MEASUREMENTS
+from realtime.engines.mesh.motion.dictionary import INDEX, MEASUREMENTS, load_dictionary
 from realtime.engines.mesh.motion.mirror import mirror
-from realtime.motion.vocabulary import Gaze, Idle, Neutral, Vocabulary, Worn
+from realtime.motion.vocabulary import Gaze, Idle, Neutral, Speech, Vocabulary, Worn
 
+CAMERA = (0.0, -0.065)
+"""Gaze of eyes that look into the camera, eye widths."""
 USUAL_OPENING = 0.21
 """Of an eye at rest, in eye widths; people differ by 0.04."""
 
@@ -42,6 +44,28 @@ def _one_eye() -> Worn:
     return Worn(moves / (moves @ moves), 0.0, 0.25, moves, both=True)
 
 
+LIPS = {
+    "open": {"jaw_open": 5.6, "lower_lip_down": 6.2, "upper_lip_up": 0.7},
+    "round": {"corner_out": -3.4, "upper_lip_forward": 1.8, "lower_lip_forward": 1.9, "lower_lip_down": 0.9,
+              "upper_lip_up": 0.4, "jaw_open": 0.6},
+    "wide": {"corner_out": 2.0, "lower_lip_down": 0.8, "upper_lip_up": 0.7, "jaw_open": 0.2},
+    "teeth": {"lower_lip_down": 0.3, "upper_lip_up": 0.9, "lower_lip_forward": -0.6, "jaw_open": 0.3},
+    "shut": {"lower_lip_down": -0.6, "upper_lip_up": -0.3, "jaw_open": 0.3, "corner_out": -0.2},
+}  # fmt: skip
+"""What lips do to speak: measurements in hundredths of the face height, as in the authored track."""
+
+
+def _speech() -> Speech:
+    rest = np.zeros(LENGTH)
+    rest[EYE_OPEN] = USUAL_OPENING
+    rest[GAZE_Y] = CAMERA[1]
+    moves = {}
+    for name, wanted in LIPS.items():
+        moves[name] = np.zeros(LENGTH)
+        moves[name][EXPRESSION] = load_dictionary().complete(both_sides(wanted, set(INDEX)), ("mouth", "cheeks"))
+    return Speech(rest, moves)
+
+
 _RESTFUL = ("brows", "eyes")
 
 VOCABULARY = Vocabulary(
@@ -66,7 +90,7 @@ VOCABULARY = Vocabulary(
         ),
     ),
     gaze=Gaze(
-        x="gaze_x", y="gaze_y", camera=(0.0, -0.065), yaw="yaw", pitch="pitch", per_degree=0.006, farthest=0.25
+        x="gaze_x", y="gaze_y", camera=CAMERA, yaw="yaw", pitch="pitch", per_degree=0.006, farthest=0.25
     ),  # eye widths
     idle=Idle(
         breath={"pitch": 0.5, "move_y": -0.004, "zoom": 0.002},
@@ -75,4 +99,5 @@ VOCABULARY = Vocabulary(
     ),
     shapes=shapes,
     of_shapes=code_of,
+    speech=_speech(),
 )
