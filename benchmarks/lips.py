@@ -36,10 +36,12 @@ from realtime.voice.speaker import Speaker
 
 NEAR = 0.060
 """Seconds around a sound's middle within which a picture has to show it."""
-CLOSED, OPEN = 0.4, 4.0
+CLOSED, OPEN = 0.4, 3.5
 """Gap of the inner lips, hundredths of the face height: up to the first they touch, from the second on they are open.
-In a head that is 250 pixels high that is one pixel, and ten."""
+Of a face that is 250 pixels high that is one pixel, and nine; a long "ah" opens to 7."""
 FPS = SourceOptions().fps
+OPEN_VOWELS = "a\u0251\u0252\u00e6"
+"""First letters of open and near-open vowels in IPA, and of what Flite calls them. None of the schwa-like ones."""
 MOVES = 20
 LEAST_MOVE = 0.4
 """Seconds by which lips are moved, at least."""
@@ -87,7 +89,7 @@ class Case:
             near = self.gaps[np.abs(times - middle) <= NEAR]
             if one.sound == "pbm" and near.size:
                 closed.append(near.min() <= CLOSED)
-            elif one.sound == "ah" and near.size:
+            elif one.sound == "ah" and one.name[:1] in OPEN_VOWELS and near.size:
                 opened.append(near.max() >= OPEN)
             elif one.sound and "pbm" not in (before and before.sound, after and after.sound):
                 wrong.append(self.gaps[np.abs(times - middle).argmin()] <= CLOSED)

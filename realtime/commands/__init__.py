@@ -7,6 +7,7 @@ A command module holds a function `command`, with a docstring that teaches by ex
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("realtime.commands.demo", "See it move, in the browser, with nothing set up."),
     "run": ("realtime.commands.run", "Be the portrait: camera to virtual camera, live."),
+    "app": ("realtime.commands.app", "The same as a program: a window, and an icon in the tray."),
     "render": ("realtime.commands.render", "Animate a portrait with a clip: every frame, into a file."),
     "animate": ("realtime.commands.animate", "A film of a whole body: body, hands and face, offline (Wan-Animate)."),
     "send": ("realtime.commands.send", "Drive an avatar on another machine: motion codes in place of video."),

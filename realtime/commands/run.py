@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import webbrowser
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -145,7 +146,16 @@ def command(
     with contextlib.ExitStack() as stack:
         stack.callback(renderer.close)
         player = (
-            _panel(renderer, pictures if behind.plain else shown, fps, ui_port, mark, behind.told, wanted.round)
+            open_control_panel(
+                renderer,
+                pictures if behind.plain else shown,
+                fps,
+                ui_port,
+                mark,
+                behind.told,
+                wanted.round,
+                _open_in_browser,
+            )
             if ui
             else contextlib.nullcontext()
         )
@@ -172,7 +182,7 @@ def command(
             print(file.made)
 
 
-def _panel(
+def open_control_panel(
     engine: Engine,
     pictures: list[PortraitFile],
     fps: float,
@@ -180,8 +190,9 @@ def _panel(
     mark: bool,
     background: Background,
     round: bool,
+    started: Callable[[str], None],
 ) -> contextlib.AbstractContextManager[PanelPlayer]:
-    """The control panel in the browser."""
+    """The control panel as a page. started: called with its link. Raises MissingExtra, DeviceError."""
     from realtime.commands.serve import builtin_gallery, need_serve_extra
 
     need_serve_extra()
@@ -196,9 +207,10 @@ def _panel(
     shown = pictures[0].builtin
     builtin = sorted(builtin_gallery(), key=lambda each: each.id != shown)  # what is shown comes first
 
-    def started(link: str) -> None:
-        say(f"Control panel: {link}")
-        webbrowser.open(link)
-
     portraits = [*builtin, *given] if shown else [*given, *builtin]
     return open_panel(engine, portraits, fps, port, started, mark, background, round=round)
+
+
+def _open_in_browser(link: str) -> None:
+    say(f"Control panel: {link}")
+    webbrowser.open(link)

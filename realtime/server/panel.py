@@ -111,6 +111,11 @@ class PanelPlayer:
         return self.choice.wanted.portrait
 
     @property
+    def background(self) -> Background:
+        """What is, or will be, behind the portrait."""
+        return self.choice.wanted.background
+
+    @property
     def calibrated(self) -> bool:
         """The driver's neutral face is known."""
         return self.calibration >= 1.0

@@ -1,4 +1,4 @@
-"""No camera: the page's microphone moves the avatar's lips. In a real Chromium, whose microphone plays a recording."""
+"""No camera: the page's microphone moves the avatar's lips. In a real Chromium that hears a recording."""
 
 from __future__ import annotations
 

@@ -1,0 +1,55 @@
+"""What was worn last: kept as a session of the companion ends, worn when the next begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from realtime.errors import AvatarError
+from realtime.home import home
+from realtime.media.backgrounds import Background
+from realtime.outputs import not_written, write_whole
+from realtime.session.control import Control
+from realtime.session.preset import Calibration, Preset, PresetPortrait, dump
+from realtime.session.preset_folder import read
+
+NAME = "last"
+
+
+def place() -> Path:
+    """Where it is kept: `app/last.json` in `home()`, a preset's file."""
+    return home() / "app" / f"{NAME}.json"
+
+
+def worn_last() -> Preset | None:
+    """None where nothing was kept, or what was cannot be read any more."""
+    path = place()
+    try:
+        return read(path) if path.exists() else None
+    except AvatarError:
+        return None
+
+
+def as_preset(control: Control, engine: str, portrait: PresetPortrait, background: Background) -> Preset:
+    """What a session wears now."""
+    live, neutral = control.live, control.neutral
+    known = None if neutral is None else Calibration(engine, tuple(round(float(v), 4) for v in neutral.values))
+    return Preset(
+        NAME,
+        portrait,
+        edits=live.edits,
+        amplitude=live.amplitude,
+        hold_gaze=live.hold_gaze,
+        mirror=live.mirror,
+        background=background,
+        calibration=known,
+    )
+
+
+def keep(preset: Preset) -> None:
+    """Wear it next time. Raises BadFile, NotWritten."""
+    path = place()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise not_written(path.parent, error) from error
+    write_whole(path, dump(preset))
