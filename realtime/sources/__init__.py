@@ -186,7 +186,7 @@ def parse_source(spec: str) -> tuple[str, str]:
         raise BadValue(
             "source",
             spec,
-            "camera, camera:N, mic, a clip, a recording, a picture, motion:PATH, or an rtsp/http address",
+            "camera, camera:N, mic, a clip, a recording, a picture, motion:PATH, vmc:PORT, or an rtsp/http address",
         )
     if re.match(r"(rtsps?|rtmps?|https?|udp|tcp|srt)://", spec, re.IGNORECASE):
         return "url", spec

@@ -315,7 +315,7 @@ MISTAKES = [
     (["run"], "--sink file:out.avi", "must end in"),
     (["run"], "--sink null --source missing.mp4", "missing.mp4: no such file"),
     (["run"], "--sink null --source wobble", "no source called 'wobble'"),
-    (["run"], "--sink null --source=", "camera, camera:N, a clip"),
+    (["run"], "--sink null --source=", "camera, camera:N, mic, a clip"),
     (["run"], "--sink null --source motion:", "motion:builtin"),
     (["run"], "--sink null --source file:", "file:clip.mp4"),
     (["run"], "--source http://127.0.0.1:9/x --sink null --portrait face.png --engine fake", "cannot be opened"),
