@@ -29,7 +29,7 @@ export function microphoneSentence(error) {
   switch (name) {
     case "NotAllowedError":
     case "SecurityError":
-      return "The microphone was not allowed. Allow it beside the address of this page, then press “No camera: my voice” again.";
+      return "The microphone was not allowed. Allow it beside the address of this page, then press “My voice” again.";
     case "NotFoundError":
     case "OverconstrainedError":
       return "No microphone was found. Plug one in and try again, or play the sample.";

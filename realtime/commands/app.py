@@ -22,9 +22,9 @@ from realtime.engines.choose import engine_settings, make_engine, read_portrait
 from realtime.errors import AvatarError, DeviceError, MissingExtra, NoDevice
 from realtime.home import home
 from realtime.media.backgrounds import with_background
+from realtime.presets.folder import find
+from realtime.presets.preset import PresetPortrait
 from realtime.session.local import Pipeline
-from realtime.session.preset import PresetPortrait
-from realtime.session.preset_folder import find
 from realtime.settings import Live, PipelineSettings
 from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceOptions, open_source

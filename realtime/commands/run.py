@@ -17,8 +17,8 @@ from realtime.commands.wearing import NONE, Behind, neutral_of, portrait_of
 from realtime.engines.choose import PortraitFile, engine_settings, make_engine, read_portrait
 from realtime.errors import BadValue
 from realtime.media.backgrounds import Background
+from realtime.presets.folder import find
 from realtime.session.local import Pipeline
-from realtime.session.preset_folder import find
 from realtime.session.remote import OscRemote
 from realtime.settings import PipelineSettings
 from realtime.sinks import SinkOptions, open_sink

@@ -15,7 +15,7 @@ from realtime.errors import BadValue
 from realtime.home import user_path
 from realtime.media.backgrounds import Background, with_background
 from realtime.media.pictures import read_picture
-from realtime.session.preset import Preset
+from realtime.presets.preset import Preset
 from realtime.types import MotionCode
 
 NONE = Preset("none")

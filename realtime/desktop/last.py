@@ -8,9 +8,9 @@ from realtime.errors import AvatarError
 from realtime.home import home
 from realtime.media.backgrounds import Background
 from realtime.outputs import not_written, write_whole
+from realtime.presets.folder import read
+from realtime.presets.preset import Calibration, Preset, PresetPortrait, dump
 from realtime.session.control import Control
-from realtime.session.preset import Calibration, Preset, PresetPortrait, dump
-from realtime.session.preset_folder import read
 
 NAME = "last"
 

@@ -15,6 +15,7 @@ from realtime.errors import UsageError
 from realtime.flow.mailbox import Mailbox
 from realtime.flow.metrics import Window
 from realtime.media.backgrounds import Background
+from realtime.presets.folder import PresetFolder
 from realtime.server.common import messages
 from realtime.server.common.limits import Limits
 from realtime.server.hosting.follow import FACES, follow, neutral_code, neutral_told, state_of
@@ -22,12 +23,11 @@ from realtime.server.hosting.frames import Driven, Shown
 from realtime.server.hosting.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
 from realtime.server.hosting.looks import OneBackground
 from realtime.server.hosting.viewers import Viewers
-from realtime.server.http.presets import PresetShelf
 from realtime.server.http.security import Policy
+from realtime.server.panel_presets import PresetShelf
 from realtime.server.places.here import Studio, StudioSettings
 from realtime.server.serving import Address, listen, server_config
 from realtime.session.control import Control
-from realtime.session.preset_folder import PresetFolder
 from realtime.session.shelf import ReadyPortrait
 from realtime.settings import Live
 from realtime.sinks import SinkBase, SinkOptions

@@ -16,9 +16,9 @@ from realtime.families import FAMILIES
 from realtime.media.pictures import write_picture
 from realtime.media.portraits import builtin_portrait
 from realtime.media.uploads import encode_jpeg
+from realtime.presets.folder import PresetFolder
+from realtime.presets.preset import Calibration, Preset, PresetPortrait, dump
 from realtime.session.local import Pipeline
-from realtime.session.preset import Calibration, Preset, PresetPortrait, dump
-from realtime.session.preset_folder import PresetFolder
 from realtime.sinks import SinkOptions, open_sink
 from tests.support import FAKE_FAMILY, FakeEngine, ListSource, plain
 

@@ -20,8 +20,8 @@ from realtime.desktop.tray import COLOURS, Tray, picture_of, state_of
 from realtime.desktop.window import Window, find_browser
 from realtime.errors import BadValue, DeviceError, MissingExtra
 from realtime.flow.metrics import RunStats
+from realtime.presets.preset import PresetPortrait
 from realtime.session.control import Control
-from realtime.session.preset import PresetPortrait
 from realtime.session.shelf import Shelf
 from realtime.settings import Live
 from tests.support import FakeEngine

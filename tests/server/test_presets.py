@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from realtime.media.uploads import decode_portrait
+from realtime.presets.folder import PresetFolder
 from realtime.server.hosting.gallery import GalleryPortrait
 from realtime.server.panel import open_panel
 from realtime.session.local import Pipeline
-from realtime.session.preset_folder import PresetFolder
 from realtime.sinks import open_sink
 from realtime.sources import SourceOptions
 from tests.server.test_panel import Spots, _up, until

@@ -26,7 +26,8 @@ def studio(make: Callable[[], Engine] = lambda: load_engine("mesh", size=SIZE), 
 def open_page(context, server: Running, path: str = "/", timeout: int = 20000, way: str = "video"):
     """A page that is live; what its console complained about is kept in `troubles`. way: in which the user has chosen
     that his face goes to the server ("auto", "here", "video")."""
-    context.add_init_script(f"localStorage.getItem('avatar.face') ?? localStorage.setItem('avatar.face', '{way}')")
+    wish = f"localStorage.getItem('avatar.face') ?? localStorage.setItem('avatar.face', '{way}')"
+    context.add_init_script(f"try {{ {wish} }} catch {{ }}")  # a frame without an origin has no storage
     page = context.new_page()
     page.set_default_timeout(10000)
     page.troubles = []

@@ -55,7 +55,7 @@ def test_the_driver_sees_himself_large_beside_the_avatar(page, server):
 
 def test_a_camera_that_was_unplugged_comes_back_by_itself(page, server):
     page.click("#camera")
-    until(lambda: only_session(server).performer.face == "tracking", 30)
+    until(lambda: only_session(server).performer.source == "camera", 30)
     page.evaluate(  # what Chromium does when one is pulled out
         """() => { const [track] = document.querySelector('#camera-view').srcObject.getVideoTracks();
         track.stop(); track.dispatchEvent(new Event('ended')); }"""

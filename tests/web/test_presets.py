@@ -13,11 +13,11 @@ from PIL import Image
 
 from realtime.engines import load_engine
 from realtime.media.portraits import builtin_portrait, builtin_portraits
+from realtime.presets.folder import PresetFolder
+from realtime.presets.preset import parse
 from realtime.server.hosting.gallery import GalleryPortrait
 from realtime.server.panel import open_panel
 from realtime.session.local import Pipeline
-from realtime.session.preset import parse
-from realtime.session.preset_folder import PresetFolder
 from realtime.sources import SourceOptions, open_source
 from tests.support.page import SIZE, live, only_session, open_page, studio, until, wait_js
 from tests.support.server import running

@@ -1,114 +1,43 @@
-"""Presets over HTTP: a file looked over, for pages that keep presets themselves; and the presets of this machine's
-user, where the page is the panel of his running camera."""
+"""Presets over HTTP: a file looked over, for pages that keep presets themselves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, Request, Response
 
-from realtime.media.portraits import builtin_portraits
-from realtime.media.uploads import encode_jpeg
-from realtime.server.hosting.gallery import Gallery
+from realtime.presets.preset import Preset, dump, parse
 from realtime.server.http.door import knock
-from realtime.session.preset import Preset, PresetPortrait, dump, parse
-from realtime.session.preset_folder import PresetFolder
 
 JSON = "application/json"
 _PROBLEM = {"content": {JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 _STATUSES = (400, 401, 403, 404, 408, 413, 414, 422, 429)
-_REFUSED: dict[int | str, dict[str, Any]] = {status: {"description": "Refused", **_PROBLEM} for status in _STATUSES}
-_FILE: dict[int | str, dict[str, Any]] = {200: {"description": "The preset's file", "content": {JSON: {}}}}
-_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}}
-Name = Annotated[str, Path(max_length=64)]
+REFUSED: dict[int | str, dict[str, Any]] = {status: {"description": "Refused", **_PROBLEM} for status in _STATUSES}
+FILE: dict[int | str, dict[str, Any]] = {200: {"description": "The preset's file", "content": {JSON: {}}}}
+BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}}
 
 router = APIRouter(tags=["presets"])
 
 
 @router.post(
     "/api/presets",
-    responses={**_REFUSED, **_FILE},
-    openapi_extra=_BODY,
+    responses={**REFUSED, **FILE},
+    openapi_extra=BODY,
     dependencies=[Depends(knock)],
     response_class=Response,
 )
 async def look_over(request: Request) -> Response:
     """Is this a preset's file? It comes back as this version writes it; 400 says which field is wrong. Nothing of it
     is kept."""
-    return _file(await _brought(request))
+    return as_file(await brought(request))
 
 
-async def _brought(request: Request) -> Preset:
+async def brought(request: Request) -> Preset:
     """The preset that a request brings. Raises BadFile."""
     return await asyncio.to_thread(parse, await request.body())
 
 
-def _file(preset: Preset) -> Response:
+def as_file(preset: Preset) -> Response:
+    """A preset as its file."""
     return Response(dump(preset), media_type=JSON)
-
-
-class Presets(BaseModel):
-    """The presets that are kept here."""
-
-    names: list[str]
-
-
-class PresetShelf:
-    """The presets of the user of this machine. check: raises where a key does not control a session. gallery: where
-    the portraits are that presets name; what comes not with the program goes into the file as a picture."""
-
-    def __init__(self, folder: PresetFolder, check: Callable[[str], None], gallery: Gallery) -> None:
-        self._folder, self._check, self._gallery = folder, check, gallery
-
-    def whole(self, preset: Preset) -> Preset:
-        """The preset with all that it needs elsewhere. Raises UnknownName."""
-        portrait = preset.portrait
-        if portrait is None or not portrait.id or portrait.id in builtin_portraits():
-            return preset
-        found = self._gallery.get(portrait.id)
-        return replace(preset, portrait=PresetPortrait("", encode_jpeg(found.image, None, 92), found.title))
-
-    def router(self) -> APIRouter:
-        """The routes."""
-        router = APIRouter(tags=["presets"])
-
-        @router.get("/api/sessions/{id}/presets", responses=_REFUSED)
-        async def listed(id: str) -> Presets:
-            """The presets that are kept on this machine."""
-            self._check(id)
-            return Presets(names=self._folder.names)
-
-        @router.post(
-            "/api/sessions/{id}/presets",
-            status_code=201,
-            responses=_REFUSED,
-            openapi_extra=_BODY,
-            dependencies=[Depends(knock)],
-        )
-        async def keep(id: str, request: Request) -> Presets:
-            """Keep a preset, in place of one of the same name."""
-            self._check(id)
-            preset = await _brought(request)
-            await asyncio.to_thread(lambda: self._folder.save(self.whole(preset)))
-            return Presets(names=self._folder.names)
-
-        @router.get("/api/sessions/{id}/presets/{name}", responses={**_REFUSED, **_FILE}, response_class=Response)
-        async def one(id: str, name: Name) -> Response:
-            """One preset, as its file."""
-            self._check(id)
-            return _file(await asyncio.to_thread(self._folder.load, name))
-
-        @router.delete(
-            "/api/sessions/{id}/presets/{name}", status_code=204, responses=_REFUSED, response_class=Response
-        )
-        async def forget(id: str, name: Name) -> Response:
-            """Forget a preset."""
-            self._check(id)
-            await asyncio.to_thread(self._folder.remove, name)
-            return Response(status_code=204)
-
-        return router

@@ -1,7 +1,7 @@
 """A preset: portrait, sliders and all else that a user sets, under a name, as one file.
 
 The file is JSON, UTF-8, version 1; `docs/pages/presets.md` describes each field. A portrait is the name of one that
-the program has, or a picture that the file carries. Nothing here reads or writes: see `preset_folder`.
+the program has, or a picture that the file carries. Nothing here reads or writes: see `folder`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 from realtime.errors import BadFile, UnknownName
 from realtime.home import home, user_path
 from realtime.outputs import not_written, write_whole
-from realtime.session.preset import MOST_BYTES, Preset, check_name, dump, parse
+from realtime.presets.preset import MOST_BYTES, Preset, check_name, dump, parse
 
 MOST = 64
 """Presets that are kept."""

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.errors import BadFile, BadValue, UnknownName
-from realtime.session.preset import Calibration, Preset, PresetPortrait, check_name, dump, parse
-from realtime.session.preset_folder import MOST, PresetFolder, find
+from realtime.presets.folder import MOST, PresetFolder, find
+from realtime.presets.preset import Calibration, Preset, PresetPortrait, check_name, dump, parse
 from realtime.settings import Live
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pages" / "presets.md"

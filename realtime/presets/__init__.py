@@ -1,0 +1,1 @@
+"""Presets: what a user has set, under a name; kept as files."""
