@@ -296,7 +296,8 @@ class Page {
     this.portraits.state(state);
     this.#sliders.set(state.edits);
     const [use, label] = [pauseButton.querySelector("use"), pauseButton.querySelector("span")];
-    use?.setAttribute("href", `/app/icons.svg#${state.paused ? "play" : "pause"}`);
+    const icon = `/app/icons.svg#${state.paused ? "play" : "pause"}`;
+    if (use?.getAttribute("href") !== icon) use?.setAttribute("href", icon);  // set anew it would blink
     if (label) label.textContent = state.paused ? "Resume" : "Pause";
     mirrorBox.checked = state.mirror;
     this.#following.show(state);
