@@ -138,6 +138,8 @@ class PanelPlayer:
     def offer(self, driven: Driven) -> None:
         """Nothing but the pipeline's own camera drives it."""
 
+    hears = False
+
     def hear(self, samples: np.ndarray) -> None:
         """Nor a page's sound."""
 

@@ -209,10 +209,8 @@ class Driving:
         if neutral is None:
             self._driver.recalibrate()
         else:
-            if self._mirror not in (
-                None,
-                mirror,
-            ):  # he is seen otherwise from now on; the code is of what is seen then
+            # he is seen otherwise from now on; the code is of what is seen then
+            if self._mirror not in (None, mirror):
                 self._engine.reset()
             self._mirror = mirror
             self._driver = Driver(self._engine, mirrored(neutral) if mirror else neutral)

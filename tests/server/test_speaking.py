@@ -70,9 +70,11 @@ def test_a_voice_drives_until_something_else_is_chosen(monkeypatch):
     monkeypatch.setattr("realtime.server.hosting.hosted.Speaking", Talker)
     stage = Stage(source="camera")
     performer = stage.performer
+    assert not performer.hears
     performer.hear(np.zeros(320, np.float32))  # nobody asked for it: nothing keeps it
     performer.command(messages.ChooseSource(type="source", source="voice"))
     stage.step()
+    assert performer.hears
     box = performer.watch()
     performer.hear(np.ones(320, np.float32))
     performer.tick(stage.clock.now)

@@ -122,6 +122,11 @@ class Performer:
         self._last_driven = driven.arrived
         self._put(driven)
 
+    @property
+    def hears(self) -> bool:
+        """Lips follow the driver's sound now."""
+        return self._speaking is not None
+
     def hear(self, samples: np.ndarray) -> None:
         """The driver's sound has come. It moves the lips where nothing else drives."""
         speaking = self._speaking

@@ -27,8 +27,12 @@ class Player(Counts, Protocol):
     def offer(self, driven: Driven) -> None:
         """A driving frame or code has come."""
 
+    @property
+    def hears(self) -> bool:
+        """Lips follow the driver's sound now."""
+
     def hear(self, samples: np.ndarray) -> None:
-        """The driver's sound: float32 (N,), `voice.hearing.RATE` a second. Lips follow it where that is chosen."""
+        """The driver's sound: float32 (N,), `voice.hearing.RATE` a second. Dropped unless it `hears`."""
 
     def tick(self, now: float) -> None:
         """Called `fps` times a second."""

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -255,12 +256,15 @@ class Peer:
         if answer is not None and channel.readyState == "open" and channel.bufferedAmount < 4096:
             channel.send(answer)
 
+    def _hear(self, ear: OneChannel, packet: Any) -> None:
+        if self.performer.hears:
+            self.performer.hear(ear.take(packet))
+
     def _on_track(self, track: MediaStreamTrack) -> None:
         if track.kind == "video" and self.publishes:
             self._keep(self._drive(track))
         elif track.kind == "audio" and self.publishes:
-            ear = OneChannel()
-            self._keep(self._voice.relay(track, lambda frame: self.performer.hear(ear.take(frame))))
+            self._keep(self._voice.relay(track, partial(self._hear, OneChannel())))
         else:
             self._keep(_discard(track))
 
