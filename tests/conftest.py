@@ -28,7 +28,12 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Every reason for which tests were skipped, with their number; the commonest first."""
+    """What passed only when it was run again; every reason for which tests were skipped, the commonest first."""
+    if again := terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section("run once more")
+        for report in again:
+            cause = getattr(report.longrepr, "reprcrash", None)
+            terminalreporter.line(f"{report.nodeid}: {cause.message.splitlines()[0] if cause else report.when}")
     reports = terminalreporter.stats.get("skipped", ())
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
     if not reasons:

@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 from realtime.server.common.limits import Limits
 from realtime.server.http.app import create_app
 from realtime.server.places.here import StudioSettings
+from tests.support.page import until
 from tests.support.server import make_studio, offer, running
 
 pytestmark = pytest.mark.hostile
@@ -139,8 +140,8 @@ def test_a_thousand_malformed_requests_do_no_harm(server):
         grown = memory(server) - before
     assert sum(statuses.values()) >= 1000
     assert not {status for status in statuses if status >= 500 and status != 503}, statuses
-    assert server.studio.sessions == {}
-    assert server.studio.book.entries == {}
+    # A scrambled offer that can be read opens a session, which ends when nothing comes by the time set for that.
+    until(lambda: server.studio.sessions == {} and server.studio.book.entries == {}, 4 * LIMITS.connect_s, "half open")
     assert grown < 30, f"{grown:.0f} MB more after 600 requests"
     assert httpx.get(f"{server.url}/api/health").json()["status"] == "ok"
 
