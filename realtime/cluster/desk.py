@@ -17,11 +17,17 @@ EXPIRE_S = 0.25
 
 
 class Desk:
-    """All methods are called on one event loop."""
+    """All methods are called on one event loop. directory: in place of a new one."""
 
-    def __init__(self, key: str, version: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        key: str,
+        version: str,
+        clock: Callable[[], float] = time.monotonic,
+        directory: Directory | None = None,
+    ) -> None:
         self._clock = clock
-        self.directory = Directory(key, version, clock())
+        self.directory = directory or Directory(key, version, clock())
         self._expired = clock()
 
     async def ask(self, what: str, *args: Any) -> Reply:

@@ -92,10 +92,11 @@ class _Shelf:
 
 
 class Directory:
-    """The whole cluster's book. key: what nodes prove to know. version: that of all its parts."""
+    """The whole cluster's book. key: what nodes prove to know. version: that of all its parts. now: when it begins;
+    minus infinity where no node can be older than it. lease_s: in place of `LEASE_S`."""
 
-    def __init__(self, key: str, version: str, now: float = 0.0) -> None:
-        self.key, self.version = key, version
+    def __init__(self, key: str, version: str, now: float = 0.0, lease_s: float | None = None) -> None:
+        self.key, self.version, self._lease_s = key, version, lease_s
         self.nodes: dict[str, _Node] = {}
         self._began = now
         self._shelves: dict[tuple[str, str], _Shelf] = defaultdict(_Shelf)
@@ -152,6 +153,10 @@ class Directory:
         """A node goes, and its sessions are over. Raises NotJoined."""
         self._remove(self._own(name, run), lost=False)
 
+    def lose(self, name: str, run: str) -> None:
+        """A node is known to be gone, and its sessions with it. Raises NotJoined."""
+        self._remove(self._own(name, run), lost=True)
+
     def suspect(self, name: str, run: str) -> None:
         """A front could not reach it: it gets no sessions until it reports again."""
         node = self.nodes.get(name)
@@ -173,7 +178,8 @@ class Directory:
 
     def expire(self, now: float) -> list[str]:
         """Forget what is over: nodes that are silent, which are given, and slots that nobody took."""
-        lost = [node for node in self.nodes.values() if now - node.seen >= LEASE_S]
+        lease = LEASE_S if self._lease_s is None else self._lease_s
+        lost = [node for node in self.nodes.values() if now - node.seen >= lease]
         for node in lost:
             self._remove(node, lost=True)
         for ticket in [ticket for ticket, granted in self._tickets.items() if now >= granted.until]:

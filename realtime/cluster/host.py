@@ -27,7 +27,7 @@ from realtime.cluster.links import Ask
 from realtime.errors import AvatarError
 from realtime.server.common import messages
 from realtime.server.common.sessions import End, Entry
-from realtime.server.places import Line, LineOver, Offered, Opened, Place, UnknownSession, Wish
+from realtime.server.places import Health, Line, LineOver, Offered, Opened, Place, UnknownSession, Wish
 from realtime.server.places.here import Studio
 
 log = logging.getLogger(__name__)
@@ -166,6 +166,10 @@ class Host:
     async def metrics(self) -> bytes:
         """Prometheus text of this node alone."""
         return await self.place.metrics()
+
+    async def health(self) -> Health:
+        """How this node is."""
+        return await self.place.health()
 
     # --- inside
 

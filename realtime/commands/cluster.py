@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,15 +19,13 @@ import typer
 from realtime.commands import options as o
 from realtime.commands import serve as v
 from realtime.commands.terminal import say
-from realtime.engines.choose import choose_engine, engine_settings, make_engine
+from realtime.engines.choose import choose_engine, engine_settings
 from realtime.errors import AvatarError, BadValue, MissingExtra, NoConnection
 from realtime.families import builtin
 from realtime.settings import EngineSettings
 
 if TYPE_CHECKING:
     from realtime.cluster.joining import Machine
-    from realtime.engines import Engine
-    from realtime.server.places.here import Studio
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,38 +47,6 @@ Address = Annotated[
     str | None, typer.Option(help="This machine's own address, as the other machines reach it.", show_default="found")
 ]
 Join = Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="Where the head is.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """How the studio of a node is made, see `realtime.cluster.actors.Setup`."""
-
-    settings: EngineSettings
-    portraits: tuple[str, ...]
-    ice_servers: tuple[str, ...]
-    media_host: str
-    session_s: float
-    mark: bool
-
-    def engine(self) -> Engine:
-        """One to try out."""
-        from realtime.commands.native import quiet_native_libraries
-
-        quiet_native_libraries()
-        return make_engine(self.settings)
-
-    def open(self, slots: int) -> contextlib.AbstractContextManager[Studio]:
-        """The studio, warm."""
-        from realtime.commands.native import quiet_native_libraries
-        from realtime.server.common.limits import Limits
-        from realtime.server.places.here import StudioSettings
-        from realtime.server.rtc.peer import RtcSettings
-
-        quiet_native_libraries()
-        limits = replace(Limits(), sessions=slots, session_s=self.session_s)
-        rtc = RtcSettings(self.ice_servers, self.media_host)
-        settings = StudioSettings(limits, rtc, mark=self.mark, round=self.settings.round)
-        return v.open_studio(self.settings, v.read_gallery(self.portraits), settings)
 
 
 def need_cluster_extra() -> None:
@@ -157,7 +123,7 @@ def node(
     settings = engine_settings(engine, size, weights, device)
     v.read_gallery(portrait or ())  # what is wrong with them is said here, not in a log
     machine = _machine(join, address, port, redis)
-    setup = Setup(
+    setup = v.StudioSetup(
         settings,
         tuple(portrait or ()),
         tuple(ice_server or ()),
@@ -216,7 +182,7 @@ def _wait_until(check: Callable[[], None]) -> None:
 
 
 def _host(
-    check: Callable[[], None], setup: Setup, name: str, launch: str, address: str, slots: int | None,
+    check: Callable[[], None], setup: v.StudioSetup, name: str, launch: str, address: str, slots: int | None,
     drain_s: float, quiet: bool,
 ) -> None:  # fmt: skip
     """Keep a node until Ctrl-C, then let its sessions end. Raises what keeps it out of the cluster."""

@@ -8,16 +8,18 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from realtime.commands import options as o
+from realtime.commands.native import quiet_native_libraries
 from realtime.commands.terminal import say
-from realtime.engines.choose import engine_settings, make_engine, read_portrait
+from realtime.engines.choose import choose_engine, engine_settings, make_engine, read_portrait
 from realtime.errors import BadValue, MissingExtra
+from realtime.families import builtin
 from realtime.flow.memory import few_arenas, settle
 from realtime.flow.threads import cores
 from realtime.settings import EngineSettings
@@ -25,7 +27,9 @@ from realtime.settings import EngineSettings
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from realtime.cluster.worker import Setup
     from realtime.engines import Engine
+    from realtime.server.common.limits import Limits
     from realtime.server.hosting.gallery import GalleryPortrait
     from realtime.server.http.security import Policy
     from realtime.server.places import Place
@@ -65,6 +69,39 @@ SessionMinutes = Annotated[float, typer.Option(min=0.1, help="Longest session.")
 Mark = Annotated[bool, typer.Option("--mark/--no-mark", help='Draw a small "AI avatar" into the picture.')]
 
 
+@dataclass(frozen=True, slots=True)
+class StudioSetup:
+    """How a studio in another process is made: plain data, which travels there. threads: None for as many as one that
+    is alone has."""
+
+    settings: EngineSettings
+    portraits: tuple[str, ...]
+    ice_servers: tuple[str, ...]
+    media_host: str
+    session_s: float
+    mark: bool
+    threads: int | None = None
+
+    def engine(self) -> Engine:
+        """One to try out."""
+        quiet_native_libraries()
+        return make_engine(self.settings)
+
+    def open(self, slots: int) -> contextlib.AbstractContextManager[Studio]:
+        """The studio, warm."""
+        from realtime.server.common.limits import Limits
+        from realtime.server.places.here import StudioSettings
+        from realtime.server.rtc.peer import RtcSettings
+
+        quiet_native_libraries()
+        limits = replace(Limits(), sessions=slots, session_s=self.session_s)
+        rtc = RtcSettings(self.ice_servers, self.media_host)
+        settings = StudioSettings(limits, rtc, mark=self.mark, round=self.settings.round)
+        if self.threads is not None:
+            settings = replace(settings, threads=self.threads)
+        return open_studio(self.settings, read_gallery(self.portraits), settings)
+
+
 def need_serve_extra() -> None:
     """Raise MissingExtra where the server's libraries are not installed."""
     for library in ("aiortc", "fastapi", "prometheus_client", "uvicorn", "websockets"):
@@ -86,6 +123,16 @@ def command(
             show_default="two for each core, at most 8",
             help="Avatars at once. One of the mesh engine takes about half a core for 30 fps at 512 px; where more "
             "run than fit, all get the same lower rate.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            show_default="1 on 127.0.0.1 and for neural engines, else one for each core, at most 4",
+            help="Processes among which the sessions are divided, beside one for HTTP: one alone keeps little more "
+            "than a core busy. Each takes 330 MB. 1: all in one process.",
         ),
     ] = None,
     engine: o.EngineName = "auto",
@@ -125,12 +172,15 @@ def command(
 
       avatar serve --host 0.0.0.0 --tls-self-signed
 
+      avatar serve --workers 4 --max-sessions 12
+
     Beside the page: WHIP at /whip (OBS publishes its camera there), WHEP at /whep/KEY (players watch; KEY is the end
     of the view's link), motion codes at ws://.../api/motion (avatar send), metrics at /metrics, the API at
     /openapi.json.
     """
     need_serve_extra()
     from realtime.server.common.limits import Limits, suitable_sessions
+    from realtime.server.http.security import is_loopback
     from realtime.server.places.here import StudioSettings
     from realtime.server.rtc.peer import RtcSettings
     from realtime.server.serving import Address, check_tls, self_signed
@@ -140,15 +190,63 @@ def command(
         raise BadValue("--tls-self-signed", True, "a certificate is given with --tls-cert already")
     tls = check_tls(tls_cert, tls_key)
     policy = policy_for(host, token, allow_host, allow_origin, tls is not None or tls_self_signed)
-    limits = replace(Limits(), sessions=max_sessions or suitable_sessions(cores()), session_s=60.0 * session_minutes)
+    sessions = max_sessions or suitable_sessions(cores())
+    limits = replace(Limits(), sessions=sessions, session_s=60.0 * session_minutes)
     wanted = engine_settings(engine, size, weights, device)
-    rtc = RtcSettings(tuple(ice_server or ()), media_host or host)
-    settings = StudioSettings(limits, rtc, mark=mark, round=wanted.round)
+    alone = is_loopback(host) and not behind_proxy
+    count = workers_for(wanted, sessions, 1 if workers is None and alone else workers)
+    setup = StudioSetup(
+        wanted, tuple(portrait or ()), tuple(ice_server or ()), media_host or host, limits.session_s, mark
+    )
     with contextlib.ExitStack() as stack:
         if tls_self_signed:
             tls = stack.enter_context(self_signed(host))
-        studio = stack.enter_context(open_studio(wanted, read_gallery(portrait or ()), settings))
-        serve(studio, policy, Address(host, port), tls, proxies=behind_proxy or (), quiet=quiet)
+        where = policy, Address(host, port), tls
+        if count == 1:
+            rtc = RtcSettings(setup.ice_servers, setup.media_host)
+            settings = StudioSettings(limits, rtc, mark=mark, round=wanted.round)
+            studio = stack.enter_context(open_studio(wanted, read_gallery(setup.portraits), settings))
+            serve(studio, *where, proxies=behind_proxy or (), quiet=quiet)
+        else:
+            read_gallery(setup.portraits)  # what is wrong with them is said here
+            setup = replace(setup, threads=max(2, cores() // count))
+            turn = setup.ice_servers
+            serve_with(setup, count, limits, *where, ice_servers=turn, proxies=behind_proxy or (), quiet=quiet)
+
+
+def workers_for(engine: EngineSettings, sessions: int, wanted: int | None) -> int:
+    """How many processes host sessions. Those of neural engines share a GPU, or take gigabytes each."""
+    from realtime.cluster.processes import suitable_workers
+
+    if wanted is not None:
+        return min(wanted, sessions)
+    return suitable_workers(cores(), sessions) if choose_engine(engine) == builtin() else 1
+
+
+def serve_with(
+    setup: Setup,
+    count: int,
+    limits: Limits,
+    policy: Policy,
+    address: Address,
+    tls: Tls | None = None,
+    *,
+    ice_servers: Sequence[str] = (),
+    **more: Any,
+) -> None:
+    """Serve sessions that live in so many processes. more: see `serve`. Raises what keeps all of them from being
+    made."""
+    from realtime.cluster.processes import Processes
+    from realtime.server.places import Terms
+    from realtime.server.rtc.peer import ice_servers_for_browser
+
+    place = Processes(setup, count, Terms(limits, ice_servers=tuple(ice_servers_for_browser(ice_servers))))
+    try:
+        serve(place, policy, address, tls, stops=place.when_failed, **more)
+    finally:
+        place.kill()
+    if place.failure is not None:
+        raise place.failure
 
 
 def check_media(ice_servers: Sequence[str] | None, host: str | None) -> None:
@@ -229,9 +327,11 @@ def serve(
     quiet: bool = False,
     started: Callable[[str], None] = lambda link: None,
     more: APIRouter | None = None,
+    stops: Callable[[Callable[[], None]], None] = lambda stop: None,
 ) -> None:
     """Serve until interrupted. proxies: see `server_config`. hint: said after the link; "{port}" in it is the
-    port. started: called with the link once it answers. more: further routes. Raises BadValue, DeviceError."""
+    port. started: called with the link once it answers. more: further routes. stops: given what ends the server.
+    Raises BadValue, DeviceError."""
     import uvicorn
 
     from realtime.server.http.app import create_app
@@ -266,6 +366,10 @@ def serve(
             if open_browser:
                 webbrowser.open(link)
 
+    def stop() -> None:
+        server.should_exit = True
+
+    stops(stop)
     threading.Thread(target=tell, daemon=True).start()
     settle()
     try:

@@ -19,6 +19,7 @@ from realtime.server.places.here import StudioSettings
 from tests.server.test_api import png
 from tests.support.cluster import Cluster, whole
 from tests.support.fake_place import FakePlace
+from tests.support.processes import processes
 from tests.support.server import make_studio, offer, portrait_picture, running
 
 LIMITS = Limits(requests_per_s=1000)
@@ -32,6 +33,7 @@ def cluster() -> Front:
 
 
 PLACES = {
+    "processes": lambda: processes(LIMITS),
     "here": lambda: make_studio(StudioSettings(LIMITS)),
     "elsewhere": lambda: FakePlace(LIMITS),
     "cluster": cluster,

@@ -96,7 +96,7 @@ def suitable_sessions(cores: int) -> int:
     A session of the mesh engine at 512 px and 30 fps takes about half a core. That many do not quite fit when all are
     busy: on two cores two are served at 30 fps and four at 21, all alike, with no queue. Most sessions are not busy
     all the time, and a lower rate is better than a refusal. Beyond eight they would wait for one Python, however many
-    cores there are: start more servers then."""
+    cores there are: say --workers and --max-sessions then."""
     return max(1, min(8, 2 * cores))
 
 

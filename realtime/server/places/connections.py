@@ -8,30 +8,34 @@ from functools import partial
 from realtime.server.common import messages
 from realtime.server.common.limits import Places
 from realtime.server.common.sessions import End, Right
-from realtime.server.places import Answered, Busy, Offered, TooManyViewers, Trickled
+from realtime.server.places import Answered, Busy, Offered, TooManyViewers, Trickled, UnknownSession
 from realtime.server.places.control import Controls
 from realtime.server.places.house import House
 from realtime.server.places.lines import Packets
-from realtime.server.places.session import HalfOpen, Session
+from realtime.server.places.session import HalfOpen, OwnTurnstile, Session, Turnstile
 from realtime.server.rtc.peer import Peer, RtcSettings
 from realtime.server.rtc.trickle import parse_fragment
 
 
 class Connections:
-    """Answers offers, and ends what is over. half_open: the places of those that have not connected. rtc: may be
-    replaced before the first offer."""
+    """Answers offers, and ends what is over. half_open: the places of those that have not connected; as `rtc`, it may
+    be replaced before the first session."""
 
     def __init__(self, house: House, controls: Controls, rtc: RtcSettings) -> None:
         self._house, self._controls, self.rtc = house, controls, rtc
-        self.half_open = Places(house.limits.half_open, house.limits.half_open_each)
+        places = Places(house.limits.half_open, house.limits.half_open_each)
+        self.half_open: Turnstile = OwnTurnstile(places)
 
     async def answer(self, session: Session, offer: Offered, guest: bool = False) -> Answered:
         """One connection more. Raises BadOffer, TooManyViewers, Busy."""
         house = self._house
         if session.watchers >= house.limits.viewers:
             raise TooManyViewers
-        if not self.half_open.take(offer.client):
+        if not await self.half_open.take(offer.client):
             raise Busy("Too many connections are being made")
+        if house.sessions.get(session.id) is not session:  # it ended meanwhile
+            self.half_open.leave(offer.client)
+            raise UnknownSession
         packets = None if guest or not offer.publishes else Packets(session, house.limits.packets_per_s)
         peer = Peer(
             session.performer,

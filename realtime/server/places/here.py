@@ -29,7 +29,7 @@ from realtime.server.places.control import Controls
 from realtime.server.places.house import House
 from realtime.server.places.lines import MotionLine, motion_line, pictures
 from realtime.server.places.portraits import Portraits
-from realtime.server.places.session import Session
+from realtime.server.places.session import Session, Turnstile
 from realtime.server.rtc.addresses import resolved
 from realtime.server.rtc.peer import RtcSettings, ice_servers_for_browser, install
 
@@ -137,6 +137,10 @@ class Studio:
     async def metrics(self) -> bytes:
         """Prometheus text."""
         return self._house.metrics.text()
+
+    def share_half_open(self, turnstile: Turnstile) -> None:
+        """Count half-open peers together with other places. Before the first session."""
+        self._connections.half_open = turnstile
 
     # --- sessions
 

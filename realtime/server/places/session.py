@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import BaseModel
 
@@ -30,12 +31,39 @@ class HalfOpen:
     until: float
 
 
+class Turnstile(Protocol):
+    """The places of half-open peers."""
+
+    async def take(self, client: str) -> bool:
+        """True where `client` got one; it is given back with `leave`."""
+
+    def leave(self, client: str) -> None:
+        """One is free again."""
+
+
+class OwnTurnstile:
+    """A `Turnstile` of one process alone."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    async def take(self, client: str) -> bool:
+        """True where `client` got one; it is given back with `leave`."""
+        return self._places.take(client)
+
+    def leave(self, client: str) -> None:
+        """One is free again."""
+        self._places.leave(client)
+
+
 class Session:
     """One avatar with its connections. guests: those that came by a link and leave with it. lingers: its driver has
     left, and the portrait idles for its guests. shared: all sessions have this performer. places: of half-open peers.
     """
 
-    def __init__(self, entry: Entry, performer: Player, limits: Limits, places: Places, shared: bool = False) -> None:
+    def __init__(
+        self, entry: Entry, performer: Player, limits: Limits, places: Turnstile, shared: bool = False
+    ) -> None:
         self.entry, self.performer, self.shared = entry, performer, shared
         self.id = entry.id
         self.peers: set[Peer] = set()
