@@ -60,11 +60,11 @@ export function figures(now, before, server, finding = null) {
 
 /**
  * The same in words: how smooth it is, and how late.
- * @param {Pick<Figures, "fps" | "glassToGlass">} values @param {boolean} camera
+ * @param {Pick<Figures, "fps" | "glassToGlass">} values @param {boolean} camera @param {number | null} [heldTo]  of all sessions
  */
-export function inWords({ fps, glassToGlass }, camera) {
+export function inWords({ fps, glassToGlass }, camera, heldTo = null) {
   if (fps === null) return "Nothing comes just now";
-  const smooth = fps >= 26 ? "Smooth" : fps >= 16 ? "A little jerky" : "Jerky: the machine has too much to do";
+  const smooth = heldTo !== null ? `Frame rate lowered to ${Math.round(heldTo)} for all: the machine is full` : fps >= 26 ? "Smooth" : fps >= 16 ? "A little jerky" : "Jerky: the machine has too much to do";
   if (!camera || glassToGlass === null) return smooth;
   const late = glassToGlass < 130 ? "no delay that you would notice" : glassToGlass < 260 ? "a slight delay" : "a delay that disturbs talking";
   return `${smooth}; ${late}`;
@@ -80,7 +80,7 @@ export function rows(values, server, camera) {
   const show = (value, unit, digits = 0) => (value == null ? "–" : `${value.toFixed(digits)} ${unit}`);
   /** @type {[string, string][]} */
   const out = [
-    ["In words", inWords(values, camera)],
+    ["In words", inWords(values, camera, server?.held_to ?? null)],
     ["Pictures", show(values.fps, "fps")],
     [camera ? "Glass to glass" : "Server to screen", show(values.glassToGlass, "ms")],
     ["Jitter buffer", show(values.jitterBuffer, "ms")],

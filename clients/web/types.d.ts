@@ -23,6 +23,7 @@ export interface Stats {
   encode_ms: number | null; render_ms: number | null; server_ms: number | null; engine: string; device: string;
   codec: string | null; bitrate: number | null; sessions: number; face: Face;
   calibration: number;
+  held_to: number | null;
 }
 export type Event =
   | Hello | State | Stats

@@ -82,7 +82,8 @@ class WorkerFailed(AvatarError):
 
 @dataclass(slots=True)
 class _Worker:
-    """One worker, through all its runs. ready: it is in the directory. lost: it has been ready, and ended."""
+    """One worker, through all its runs. ready: it is in the directory. lost: it has been ready, and ended. pace: what
+    rate its sessions can have."""
 
     name: str
     slots: int
@@ -91,6 +92,7 @@ class _Worker:
     process: BaseProcess | None = None
     ready: bool = False
     lost: bool = False
+    pace: float = float("inf")
 
 
 class Processes(Front):
@@ -243,6 +245,12 @@ class Processes(Front):
             if args[0] == "join" and reply.error is None:
                 await self._now(worker, ready=True)
             return reply
+        if what == "beside":
+            (worker.pace,) = args
+            others = [each for each in self._workers if each.ready and each is not worker]
+            held = self._desk.directory.nodes
+            sessions = sum(len(held[each.name].sessions) for each in others if each.name in held)
+            return Reply((sessions, min((each.pace for each in others), default=worker.pace)))
         if what == "enter":
             (client,) = args
             taken = self._half_open.take(client)
@@ -296,7 +304,7 @@ class Processes(Front):
     async def _run(self, worker: _Worker) -> str:
         """One run of a worker, from its start to its end; how it ended."""
         ours, theirs = socket.socketpair()
-        worker.run = secrets.token_urlsafe(8)
+        worker.run, worker.pace = secrets.token_urlsafe(8), float("inf")
         pipe = worker.pipe = Pipe(partial(self._answer, worker))
         card = Card(worker.name, worker.run, "", realtime.__version__, "", worker.slots)
         await pipe.open(ours)

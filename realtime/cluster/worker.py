@@ -31,6 +31,9 @@ ASKED = frozenset({"begin", "call", "drive", "health", "metrics", "next_picture"
 """What the front may ask for."""
 
 
+BESIDE_S = 1.0
+
+
 class Setup(Protocol):
     """How a worker's studio is made. Travels to its process, so it is plain data and functions of modules."""
 
@@ -96,6 +99,8 @@ class Worker:
                     await self._pipe("failed", (await replied(_raise, error)).error)
                 return
             self._host = host
+            beside = asyncio.create_task(self._keep_beside(studio))
+            stack.callback(beside.cancel)
             stack.push_async_callback(host.close)
             settle()
             await listening
@@ -104,6 +109,13 @@ class Worker:
         """The front is gone. What is not there yet has nothing to end, and is not waited for."""
         if self._host is None:
             os._exit(0)
+
+    async def _keep_beside(self, studio: Studio) -> None:
+        """Tell the front what rate these sessions can have, and hear of the others, once a second."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                studio.beside(*await self._pipe("beside", studio.pace.wanted))
+                await asyncio.sleep(BESIDE_S)
 
     async def _directory(self, what: str, *args: Any) -> Any:
         """See `links.Ask`."""

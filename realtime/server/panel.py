@@ -22,6 +22,7 @@ from realtime.server.hosting.follow import FACES, follow, neutral_code, neutral_
 from realtime.server.hosting.frames import Driven, Shown
 from realtime.server.hosting.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
 from realtime.server.hosting.looks import OneBackground
+from realtime.server.hosting.pace import Asked
 from realtime.server.hosting.viewers import Viewers
 from realtime.server.http.security import Policy
 from realtime.server.panel_presets import PresetShelf
@@ -145,6 +146,10 @@ class PanelPlayer:
 
     def tick(self, now: float) -> None:
         """The pipeline keeps its own time."""
+
+    def keep_to(self, fps: float | None) -> Asked:
+        """And its own rate."""
+        return Asked(0, 0)
 
     def watch(self, background: Background | None = None) -> Mailbox[Shown]:
         """A box that gets each new picture. Raises OneBackground: it is the virtual camera's picture, for all."""

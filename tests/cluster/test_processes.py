@@ -72,6 +72,10 @@ async def test_sessions_are_spread_and_one_too_many_is_refused(place):
     assert "avatar_sessions 4.0" in page
     assert "avatar_sessions_max 4.0" in page
     assert "avatar_sessions_refused_total 1.0" in page
+    one, other = place._workers
+    for worker, rate in ((one, 20.0), (other, 30.0)):
+        reply = await place._answer(worker, "beside", rate)
+    assert reply.value == (2, 20.0)  # what the other one has, and what it can give
     for keys in opened:
         assert (await place.hello(keys.drive)).session == keys.drive
         assert await place.behind(keys.view) is Behind.LIVE

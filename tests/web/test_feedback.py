@@ -64,7 +64,8 @@ def test_figures_are_said_in_words(page):
     said = page.evaluate(
         """async () => { const { inWords } = await import('/app/stats.js');
         return [[30, 90, true], [30, 200, true], [20, 400, true], [8, null, false], [null, null, true],
-          [30, 90, false]].map(([fps, glassToGlass, camera]) => inWords({ fps, glassToGlass }, camera)); }"""
+          [30, 90, false], [20, 90, true, 20]].map(([fps, glassToGlass, camera, held]) =>
+            inWords({ fps, glassToGlass }, camera, held)); }"""
     )
     assert said == [
         "Smooth; no delay that you would notice",
@@ -73,6 +74,7 @@ def test_figures_are_said_in_words(page):
         "Jerky: the machine has too much to do",
         "Nothing comes just now",
         "Smooth",
+        "Frame rate lowered to 20 for all: the machine is full; no delay that you would notice",
     ]
     page.click("#figures")
     wait_js(page, "document.querySelector('#live-figures').textContent.includes('In words')", 10000)

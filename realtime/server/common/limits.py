@@ -94,9 +94,9 @@ def suitable_sessions(cores: int) -> int:
     """How many sessions a server on so many cores takes unless told otherwise: two for each core, 8 at most.
 
     A session of the mesh engine at 512 px and 30 fps takes about half a core. That many do not quite fit when all are
-    busy: on two cores two are served at 30 fps and four at 21, all alike, with no queue. Most sessions are not busy
-    all the time, and a lower rate is better than a refusal. Beyond eight they would wait for one Python, however many
-    cores there are: say --workers and --max-sessions then."""
+    busy: all of them are held to 24 or 20 fps then, with no queue. Most sessions are not busy all the time, and a
+    lower rate is better than a refusal. Beyond eight they would wait for one Python, however many cores there are:
+    say --workers and --max-sessions then."""
     return max(1, min(8, 2 * cores))
 
 

@@ -255,6 +255,8 @@ class Stats(BaseModel):
     face: Face
     calibration: float = 1.0
     """How well the driver's neutral face is known, 0 to 1."""
+    held_to: float | None = None
+    """Pictures a second that all sessions are held to, because the machine is full; None where they are not."""
 
 
 class Error(BaseModel):

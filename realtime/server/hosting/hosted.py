@@ -28,6 +28,7 @@ from realtime.server.hosting.follow import FACES, follow, neutral_code, neutral_
 from realtime.server.hosting.frames import Driven, Shown
 from realtime.server.hosting.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
 from realtime.server.hosting.looks import Looks
+from realtime.server.hosting.pace import Asked, Thinner
 from realtime.server.hosting.pool import Pool
 from realtime.server.hosting.speaking import Speaking
 from realtime.server.hosting.viewers import Viewers
@@ -97,6 +98,9 @@ class Performer:
         self._viewers = Viewers(badge=mark, mark=mark, round=round, clock=clock)
         self._looks = Looks(engine, pool)
         self._slot: Slot[Driven] = Slot()
+        self._thinner = Thinner()
+        self._asked = self._thinned = self._late = 0
+        self._looked = Asked(0, 0)
         self._lock = threading.Lock()
         self._changes: deque[Callable[[], None]] = deque()
         one_core_per_stage()
@@ -120,7 +124,11 @@ class Performer:
         if self._closed or self.source != driven.source:
             return
         self._last_driven = driven.arrived
-        self._put(driven)
+        if self._thinner.take(driven.arrived):
+            self._asked += 1
+            self._put(driven)
+        else:
+            self._thinned += 1
 
     @property
     def hears(self) -> bool:
@@ -137,9 +145,22 @@ class Performer:
         """Call `fps` times a second: keeps the avatar moving while nothing drives it."""
         waiting = now - self._last_driven > 4.0 / self.fps
         plays = self.source in PLAYING
-        if (plays or waiting or self._changes) and not self._closed and len(self._slot) == 0:
+        due = (plays or waiting) and self._thinner.take(now)
+        self._asked += due
+        if not (due or self._changes) or self._closed:
+            return
+        if len(self._slot):
+            self._late += due
+        else:
             # a mouth comes so much after its sound, which is then held back by as much
             self._put(Driven(now - DELAY if self.source == "voice" else now))
+
+    def keep_to(self, fps: float | None) -> Asked:
+        """At most so many pictures a second from now on, None for all that are asked for; what was asked for since
+        the last call."""
+        self._thinner.keep_to(fps)
+        before, self._looked = self._looked, Asked(self._asked, self._slot.dropped + self._late)
+        return Asked(self._looked.asked - before.asked, self._looked.missed - before.missed)
 
     def _put(self, driven: Driven) -> None:
         with self._lock:
@@ -163,7 +184,7 @@ class Performer:
     @property
     def dropped(self) -> int:
         """Driving frames and codes that gave way to newer ones."""
-        return self._slot.dropped
+        return self._slot.dropped + self._thinned
 
     @property
     def failures(self) -> int:

@@ -12,6 +12,7 @@ from realtime.server.common import messages
 from realtime.server.common.metrics import Counts
 from realtime.server.hosting.frames import Driven, Shown
 from realtime.server.hosting.gallery import Gallery, GalleryPortrait
+from realtime.server.hosting.pace import Asked
 
 if TYPE_CHECKING:
     from realtime.engines import Engine
@@ -36,6 +37,10 @@ class Player(Counts, Protocol):
 
     def tick(self, now: float) -> None:
         """Called `fps` times a second."""
+
+    def keep_to(self, fps: float | None) -> Asked:
+        """At most so many pictures a second from now on, None for all that are asked for; what was asked for since
+        the last call."""
 
     def watch(self, background: Background | None = None) -> Mailbox[Shown]:
         """A box that gets each new picture. Close it to leave. background: the viewer's own. Raises OneBackground."""

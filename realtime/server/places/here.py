@@ -21,6 +21,7 @@ from realtime.server.common.limits import Bucket, Limits, Vitals
 from realtime.server.common.sessions import Behind, End, Keys, Right, link_keys
 from realtime.server.hosting.gallery import Gallery, GalleryPortrait
 from realtime.server.hosting.hosted import Performer
+from realtime.server.hosting.pace import Pace
 from realtime.server.hosting.player import Player
 from realtime.server.hosting.pool import Pool, Probe
 from realtime.server.places import Answered, Health, Offered, Opened, Terms, Trickled, UnknownSession, Wish
@@ -80,6 +81,8 @@ class Studio:
         self._connections = Connections(self._house, self._controls, self.settings.rtc)
         self._portraits = Portraits(self._house)
         self._panel = panel
+        self.pace = Pace(self.settings.fps)
+        self._elsewhere = 0
         self._pool: Pool | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._beat = clock()
@@ -141,6 +144,11 @@ class Studio:
     def share_half_open(self, turnstile: Turnstile) -> None:
         """Count half-open peers together with other places. Before the first session."""
         self._connections.half_open = turnstile
+
+    def beside(self, sessions: int, fps: float) -> None:
+        """What other places of the same machine have: so many sessions, which can get so many pictures a second."""
+        self._elsewhere = sessions
+        self.pace.agree(fps)
 
     # --- sessions
 
@@ -345,6 +353,7 @@ class Studio:
                 self._try(partial(session.performer.tick, now))
             if now - told >= 1.0:
                 told = now
+                self._try(partial(self._keep_pace, now))
                 for session in self.sessions.values():
                     self._try(partial(self._tell_stats, session, now))
             if now - swept >= 0.5:
@@ -352,9 +361,16 @@ class Studio:
                 for work in (self._end_what_is_due, self._connections.sweep, self._probe, self._house.tidy):
                     self._try(work)
 
+    def _keep_pace(self, now: float) -> None:
+        before = self.pace.held_to
+        self.pace.look(now, [session.performer.keep_to(before) for session in self.sessions.values()])
+        held = self.pace.held_to
+        if held != before:
+            log.info("pictures a second: %s for all", "as asked for" if held is None else f"at most {held:.0f}")
+
     def _tell_stats(self, session: Session, now: float) -> None:
         if session.peers:
-            session.tell(session.stats(now, len(self.sessions)))
+            session.tell(session.stats(now, len(self.sessions) + self._elsewhere, self.pace.held_to))
 
     def _try(self, work: Callable[[], object]) -> None:
         """What fails for one session stops the clock for none: without it no session would ever end."""

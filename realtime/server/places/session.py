@@ -154,8 +154,8 @@ class Session:
             landmarks=not self.shared and isinstance(engine, ReadsLandmarks),
         )
 
-    def stats(self, now: float, sessions: int) -> messages.Stats:
-        """How it goes, on a server with so many sessions."""
+    def stats(self, now: float, sessions: int, held_to: float | None = None) -> messages.Stats:
+        """How it goes, on a server with so many sessions, which all are held to a rate."""
         performer = self.performer
         codecs = [peer for peer in self.peers if peer.codec]
         return messages.Stats(
@@ -174,6 +174,7 @@ class Session:
             sessions=sessions,
             face=performer.face,
             calibration=round(performer.calibration, 3),
+            held_to=held_to,
         )
 
 
