@@ -1,8 +1,9 @@
 """Eyes: a whole eyeball behind the lids.
 
-The portrait shows only the part of an eyeball between its lids. At preparation the rest is made: the white is
-spread inwards, the iris completed by its own mirror image. In motion the eyeball is rigid with the head, its iris
-shifted by the gaze, and the smooth opening between the lids is the window through which it is seen.
+The portrait shows only the part of an eyeball between its lids. At preparation the rest is made, in two layers: the
+white goes on behind the iris, and the iris is completed by its own mirror image. In motion the white is rigid with
+the head, the iris lies on it, shifted by the gaze, and the smooth opening between the lids is the window through
+which both are seen.
 """
 
 from __future__ import annotations
@@ -32,8 +33,19 @@ LASH_LINE, LASH_DARK = 0.025, 0.6
 much of the light it takes."""
 SKIN_LIGHT = (30.0, 60.0)
 """Percentiles of the light around an eye: no skin is darker than the first, all is skin from the second on."""
+WHITE_FROM, WHITE_FULLY = 0.5, 0.85
+"""Of the way from the iris's colour to the white's: what is nearer the iris than the first belongs to it, its shadow
+or the lashes, what is past the second is white."""
+CORNER_SHADE, CORNER_REACH = 0.4, 0.15
+"""How much of the light an eye's corner takes from the white that is made there, and how far (e-fold, eye widths)."""
+LIMBUS = 8.0
+"""Grey levels by which the white of an eye and its iris differ at least where they can be told apart."""
+LARGEST_IRIS = 1.6
+"""An iris is at most so many times as large as the tracker, which knows human eyes, says."""
 ZOOM = 2
 """Texels per pixel of the portrait, so that bilinear sampling stays sharp."""
+LIMBUS_WIDTH = 0.2
+"""Width of the soft rim of a drawn iris, in radii."""
 HALFWAY = np.array([-0.09375, 0.59375, 0.59375, -0.09375])
 """What four neighbours count halfway between the inner two: Keys' cubic, a = -0.75."""
 
@@ -42,16 +54,17 @@ HALFWAY = np.array([-0.09375, 0.59375, 0.59375, -0.09375])
 class Eye:
     """One eye of a portrait.
 
-    ring, iris: landmark indices. seen, ball: uint8 (h, w, 3), the picture around the eye, and the same with a whole
-    eyeball. lid: uint8 (h, w, 3), the skin that a closing lid brings down, without lashes. corner: (x, y) of texel
-    (0, 0) in the portrait, pixels. centre, radius: of the iris, and width, height: of the opening, in pixels of the
-    portrait. rest: the ring in the face frame, (16, 3).
+    ring, iris: landmark indices. seen, white, disc: uint8 (h, w, 3), the picture around the eye, the same with an
+    eyeball that has no iris, and the same with a whole iris. lid: uint8 (h, w, 3), the skin that a closing lid brings
+    down, without lashes. corner: (x, y) of texel (0, 0) in the portrait, pixels. centre, radius: of the iris, and
+    width, height: of the opening, in pixels of the portrait. rest: the ring in the face frame, (16, 3).
     """
 
     ring: tuple[int, ...]
     iris: tuple[int, ...]
     seen: np.ndarray
-    ball: np.ndarray
+    white: np.ndarray
+    disc: np.ndarray
     lid: np.ndarray
     corner: tuple[int, int]
     centre: np.ndarray
@@ -73,7 +86,7 @@ class Eye:
             self.iris[0],
             (start.scale, np.ascontiguousarray(start.rotation), start.translation),
             (pose.scale, np.ascontiguousarray(pose.rotation), pose.translation),
-            (self.seen, self.ball, self.lid),
+            (self.seen, self.white, self.disc, self.lid),
             np.array([*self.corner, *self.centre, self.radius, self.width, self.height]),
         )
 
@@ -107,52 +120,91 @@ def _prepare_eye(
     if height < MIN_OPENING * pose.scale or width < 4.0 or (high - low < 6).any():
         return None
     crop = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
-    ball = _whole_eyeball(crop, lids - low, centre - low, radius, height)
+    white, disc, radius = _eyeball(crop, lids - low, centre - low, max(1.0, radius), height)
     lid = _lid_skin(crop, lids - low, width)
     rest = pose.to_face(landmarks[list(ring)])
     return Eye(
         ring=ring,
         iris=iris,
         seen=magnify(crop),
-        ball=magnify(ball),
+        white=magnify(white),
+        disc=magnify(disc),
         lid=magnify(lid),
         corner=(int(low[0]), int(low[1])),
         centre=centre,
-        radius=max(1.0, radius),
+        radius=radius,
         width=width,
         height=height,
         rest=rest,
     )
 
 
-def _whole_eyeball(
+def _whiteness(crop: np.ndarray, inside: np.ndarray, distance: np.ndarray, radius: float) -> np.ndarray:
+    """float32 (h, w): 1 where `crop` has the colour of the white of the eye, 0 where it has the iris's; 1 everywhere
+    where the two are alike. inside: bool, between the lids. distance: from the iris's middle, pixels."""
+    image = crop.astype(np.float32)
+    whole = np.ones(crop.shape[:2], np.float32)
+    iris, beside = inside & (abs(distance / radius - 0.8) < 0.2), inside & (distance > 1.2 * radius)
+    if iris.sum() < 4 or beside.sum() < 4:
+        return whole
+    light = image[beside].mean(axis=1)
+    dark, white = np.median(image[iris], axis=0), np.median(image[beside][light >= np.median(light)], axis=0)
+    apart = white - dark
+    if np.abs(apart).mean() < LIMBUS:
+        return whole
+    along = (image - dark) @ apart / float(apart @ apart)
+    return np.clip((along - WHITE_FROM) / (WHITE_FULLY - WHITE_FROM), 0.0, 1.0).astype(np.float32)
+
+
+def _iris_radius(white: np.ndarray, inside: np.ndarray, centre: np.ndarray, radius: float) -> float:
+    """The iris's radius: how far its colour goes on both sides of the middle, from the tracker's `radius`, which is a
+    human's, to `LARGEST_IRIS` times that: painted eyes can have larger ones. white: `_whiteness`."""
+    steps = radius * np.arange(1.0, LARGEST_IRIS, 0.05)
+    ends = []
+    for middle in (0.0, np.pi):
+        around = middle + np.deg2rad(np.arange(-24.0, 25.0, 8.0))[:, None]
+        x, y = (np.rint(centre[i] + f(around) * steps).astype(int) for i, f in ((0, np.cos), (1, np.sin)))
+        x, y = x.clip(0, white.shape[1] - 1), y.clip(0, white.shape[0] - 1)
+        seen = inside[y, x]
+        ended = (white[y, x] * seen).sum(axis=0) >= 0.5 * seen.sum(axis=0)
+        ends.append(float(steps[int(np.argmax(ended))]) if ended.any() else radius)
+    return min(ends)
+
+
+def _eyeball(
     crop: np.ndarray, lids: np.ndarray, centre: np.ndarray, radius: float, height: float
-) -> np.ndarray:
-    """`crop` with the eyeball completed beyond the lids: uint8 (h, w, 3)."""
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """`crop` with the white of the eye behind the lids and the iris, and with a whole iris: uint8 (h, w, 3) each;
+    and the iris's radius, from the tracker's."""
     h, w = crop.shape[:2]
     image = crop.astype(np.float32)
     inside = coverage(opening(lids, 0.16 * height, 0.10 * height), (h, w), 1.0) > 0.7
     xx, yy = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     distance = np.hypot(xx - centre[0], yy - centre[1])
-    white = inside & (distance > 1.15 * radius)
-    if white.sum() < 4:
-        white = inside
-    if not white.any():
-        return crop
-    ball = fill_smooth(image, white.astype(np.float32))
+    white = _whiteness(crop, inside, distance, radius)
+    radius = _iris_radius(white, inside, centre, radius)
+    beside = inside & (distance > 1.2 * radius)
+    if beside.sum() < 4:
+        beside = inside
+    if not beside.any():
+        return crop, crop, radius
+    known = np.maximum(beside * white, 1e-3 * beside)
+    filled = fill_smooth(image, known)
+    to_corner = np.minimum(*(np.hypot(xx - lids[k, 0], yy - lids[k, 1]) for k in (0, 8)))
+    reach = CORNER_REACH * float(np.hypot(*(lids[8] - lids[0])))
+    filled *= (1.0 - CORNER_SHADE * np.exp(-to_corner / reach))[..., None]
+    keep = (cv2.GaussianBlur(known, (0, 0), 0.7) * known)[..., None]
+    ball = image * keep + filled * (1.0 - keep)
 
     mirror_y = (2.0 * centre[1] - yy).astype(np.float32)
     mirrored = cv2.remap(image, xx, mirror_y, cv2.INTER_LINEAR)
     mirrored_inside = cv2.remap(inside.astype(np.uint8), xx, mirror_y, cv2.INTER_NEAREST) > 0
-    disc = distance < 1.12 * radius
-    known = disc & (inside | mirrored_inside)
-    if known.any():
-        values = np.where(inside[..., None], image, mirrored)
-        iris = np.where(known[..., None], values, fill_smooth(values, known.astype(np.float32)))
-        blend = np.clip((1.08 * radius - distance) / (0.16 * radius) + 0.5, 0.0, 1.0)[..., None]
-        ball = iris * blend + ball * (1.0 - blend)
-    keep = (cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.7) * inside)[..., None]
-    return np.clip(image * keep + ball * (1.0 - keep) + 0.5, 0, 255).astype(np.uint8)
+    iris = (distance < 1.05 * radius) & (inside | mirrored_inside)
+    disc = np.where(inside[..., None], image, mirrored)
+    if iris.any():
+        disc = np.where(iris[..., None], disc, fill_smooth(disc, iris.astype(np.float32)))
+    ball, disc = (np.clip(layer + 0.5, 0, 255).astype(np.uint8) for layer in (ball, disc))
+    return ball, disc, radius
 
 
 def _lid_skin(crop: np.ndarray, lids: np.ndarray, width: float) -> np.ndarray:
@@ -291,7 +343,7 @@ def colour(texture: np.ndarray, x: float, y: float) -> tuple[float, float, float
 
 @compiled(
     "void(uint8[:,:,::1], int64[::1], float64[::1], float64[::1], float64[::1], uint8[:,:,::1], uint8[:,:,::1],"
-    " uint8[:,:,::1], float64[::1], float64[::1], float64[::1], float64[::1])"
+    " uint8[:,:,::1], uint8[:,:,::1], float64[::1], float64[::1], float64[::1], float64[::1])"
 )
 def _draw_eye(
     out: np.ndarray,
@@ -300,7 +352,8 @@ def _draw_eye(
     upper: np.ndarray,
     lower: np.ndarray,
     seen: np.ndarray,
-    ball: np.ndarray,
+    white: np.ndarray,
+    disc: np.ndarray,
     lid: np.ndarray,
     opened: np.ndarray,
     back: np.ndarray,
@@ -340,25 +393,17 @@ def _draw_eye(
             cov = cover(float(x), float(y), frame, upper, lower, soft)
             if cov <= 0.002:
                 continue
-            dx = sx - iris[0] - iris[2]
-            dy = sy - iris[1] - iris[3]
-            away = np.sqrt(dx * dx + dy * dy)
-            t = min(1.0, max(0.0, (away / iris[4] - 1.2) / 1.4))
-            near = 1.0 - t * t * (3.0 - 2.0 * t)
-            bx = sx - iris[2] * near
-            by = sy - iris[3] * near
-            # an iris that went far leaves no second one behind: there the white around it is taken
-            qx = bx - iris[0]
-            qy = by - iris[1]
-            least = min(away, 1.35 * iris[4])
-            found = np.sqrt(qx * qx + qy * qy)
-            if found < least:
-                bx = iris[0] + qx * least / max(found, 1e-3)
-                by = iris[1] + qy * least / max(found, 1e-3)
+            dx = sx - iris[2]
+            dy = sy - iris[3]
+            away = np.sqrt((dx - iris[0]) ** 2 + (dy - iris[1]) ** 2) / iris[4]
+            on = min(1.0, max(0.0, (1.06 - away) / LIMBUS_WIDTH))
             # the upper lid's shadow on the ball, where the picture's own shadow has moved away with the lid
             below = max(0.0, v - upper[min(SAMPLES - 1, max(0, int(u * (SAMPLES - 1))))])
             light = 1.0 - (1.0 - rest) * 0.32 * np.exp(-below / shade_reach)
-            made = colour(ball, bx, by)
+            made = colour(white, sx, sy)
+            if on > 0.0:
+                r, g, b = colour(disc, dx, dy)
+                made = made[0] + on * (r - made[0]), made[1] + on * (g - made[1]), made[2] + on * (b - made[2])
             own = colour(seen, sx, sy) if rest > 0.01 else made
             for c in range(3):
                 value = made[c] * light * (1.0 - rest) + own[c] * rest
@@ -405,7 +450,7 @@ _POSE = "Tuple((float64, float64[:,::1], float64[::1]))"
 
 @compiled(
     f"void(uint8[:,:,::1], float64[:,::1], int64[::1], float64[:,::1], int64, {_POSE}, {_POSE},"
-    " UniTuple(uint8[:,:,::1], 3), float64[::1])"
+    " UniTuple(uint8[:,:,::1], 4), float64[::1])"
 )
 def _place_and_draw(
     out: np.ndarray,
@@ -415,11 +460,11 @@ def _place_and_draw(
     iris: int,
     start: tuple[float, np.ndarray, np.ndarray],
     pose: tuple[float, np.ndarray, np.ndarray],
-    textures: tuple[np.ndarray, np.ndarray, np.ndarray],
+    textures: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     own: np.ndarray,
 ) -> None:
-    """`Eye.draw`. start, pose: scale, rotation and translation. textures: seen, ball, lid. own: corner x, y, centre
-    x, y, radius, width, height."""
+    """`Eye.draw`. start, pose: scale, rotation and translation. textures: seen, white, disc, lid. own: corner x, y,
+    centre x, y, radius, width, height."""
     n = len(ring)
     scale, turn, at = start
     corner_x, corner_y, centre_x, centre_y, radius, width, height = own
@@ -475,6 +520,7 @@ def _place_and_draw(
         textures[0],
         textures[1],
         textures[2],
+        textures[3],
         opened_upper,
         back * ZOOM,
         np.array([centre_x - corner_x, centre_y - corner_y, shift[0], shift[1], radius]) * ZOOM,

@@ -2,17 +2,19 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from realtime.engines import load_engine
-from realtime.face.face_model import RIGHT_EYE
+from realtime.engines.mesh.eyes import prepare_eyes
+from realtime.face.face_model import EYE_CORNERS, RIGHT_EYE, RIGHT_IRIS
 from realtime.media.portraits import builtin_portrait
 
 
 @pytest.fixture(scope="module")
 def portrait():
-    engine = load_engine("mesh", size=256)
+    engine = load_engine("mesh", size=512)
     engine.set_portrait(builtin_portrait())
     return engine.portrait
 
@@ -47,3 +49,29 @@ def test_an_eye_outside_paints_nothing(portrait, away):
 @pytest.mark.parametrize("scale", [0.0, np.nan, np.inf])
 def test_a_head_without_size_paints_nothing(portrait, scale):
     assert not painted(portrait, replace(portrait.pose, scale=scale)).any()
+
+
+def opening_of(portrait) -> np.ndarray:
+    """bool: between the lids of the right eye."""
+    mask = np.zeros((portrait.height, portrait.width), np.uint8)
+    cv2.fillPoly(mask, [np.round(portrait.landmarks[list(RIGHT_EYE), :2]).astype(np.int32)], (1,))
+    return mask > 0
+
+
+@pytest.mark.parametrize("size", [1.0, 1.25])
+@pytest.mark.parametrize("aside", [-0.22, 0.22])
+def test_an_iris_that_goes_aside_leaves_nothing_of_itself(portrait, size, aside):
+    iris, between = list(RIGHT_IRIS), opening_of(portrait)
+    radius = size * float(np.linalg.norm(portrait.landmarks[iris[1], :2] - portrait.landmarks[iris[0], :2]))
+    eye = np.full_like(portrait.picture, (225, 222, 218))
+    at = np.round(portrait.landmarks[iris[0], :2]).astype(int).tolist()
+    cv2.circle(eye, at, round(radius), (40, 90, 200), -1)
+    picture = np.where(between[..., None], eye, portrait.picture)
+    shape, corners = portrait.shape.copy(), portrait.shape[list(EYE_CORNERS[0])]
+    shape[iris, 0] += aside * np.linalg.norm(corners[0] - corners[1])
+    out = np.full_like(picture, 128)
+    prepare_eyes(picture, portrait.landmarks, portrait.pose)[0].draw(out, shape, portrait.pose, portrait.pose)
+    ys, xs = np.nonzero(between & (out[..., 2].astype(int) - out[..., 0] > 60))
+    now = portrait.pose.to_picture(shape[iris[0]])[:2]
+    assert len(xs) > 5  # the iris itself
+    assert np.hypot(xs - now[0], ys - now[1]).max() < 1.25 * radius + 1.0

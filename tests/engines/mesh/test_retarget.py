@@ -231,11 +231,21 @@ def test_lips_go_by_the_ratio_of_the_mouths_widths():
     wide = MEAN.copy()
     lips = list(fm.LIPS_INNER + fm.LIPS_OUTER)
     wide[lips, 0] *= 1.2
-    moves = edited(driver(), corner_up_left=3, corner_up_right=3)
+    moves = edited(driver(), corner_out_left=2, corner_out_right=2)
     corners = list(fm.MOUTH_CORNERS)
     small = Retargeter(portrait()).target(moves, driver()).face[corners] - MEAN[corners]
     large = Retargeter(portrait(wide)).target(moves, driver()).face[corners] - wide[corners]
-    np.testing.assert_allclose(large[:, 1], 1.2 * small[:, 1], rtol=0.03)
+    np.testing.assert_allclose(large[:, 0], 1.2 * small[:, 0], rtol=0.03)
+
+
+@pytest.mark.parametrize("wider", [0.8, 1.25])
+def test_a_jaw_falls_as_far_whatever_the_mouths_width(wider):
+    own = MEAN.copy()
+    lips = list(fm.LIPS_INNER + fm.LIPS_OUTER)
+    own[lips, 0] *= wider
+    opens = driver(with_lip_gap(0.15))
+    gap = lip_gap(Retargeter(portrait(own)).target(opens, driver()).face)
+    assert gap == pytest.approx(lip_gap(Retargeter(portrait()).target(opens, driver()).face), rel=0.1)
 
 
 def smiling(amount: float = 1.0) -> np.ndarray:
