@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, str] = {
     "startup": "benchmarks.live.startup",
     "vcam": "benchmarks.live.vcam",
     "sync": "benchmarks.live.sync",
+    "film": "benchmarks.live.film",
     "clients": "benchmarks.live.clients.table",
     "kernels": "benchmarks.device.kernels",
     "gpu": "benchmarks.device.gpu",

@@ -23,6 +23,8 @@ SIDES = (64, 2048)
 """Shortest and longest side of a picture, pixels."""
 PROPORTIONS = {"square": (1, 1), "1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16), "4:3": (4, 3), "3:4": (3, 4)}
 """Shapes of the picture by name: width to height."""
+SHAPES = ("1:1", "16:9", "9:16", "4:3", "3:4")
+"""Those of them that a page offers."""
 USUAL_SIDE = 512
 """The shorter side of a shape without a number, pixels."""
 
@@ -44,7 +46,7 @@ class Shape:
         if name == "round":
             return cls(shorter, round=True)
         if name in PROPORTIONS:
-            wide, high = (even(shorter * part / min(PROPORTIONS[name])) for part in PROPORTIONS[name])
+            wide, high = sides_of(name, shorter)
             return cls(wide if wide == high else (wide, high))
         sides = [part.strip() for part in name.split("x")]
         if not (1 <= len(sides) <= 2 and all(part.isdecimal() for part in sides)):
@@ -58,6 +60,13 @@ PIXELS = f"pixels, from {SIDES[0]} to {SIDES[1]}, as in 512 or 640x480"
 def shapes() -> str:
     """The names of shapes, for people."""
     return ", ".join((*PROPORTIONS, "round"))
+
+
+def sides_of(proportions: str, shorter: int) -> tuple[int, int]:
+    """Width and height of a picture of these `PROPORTIONS`, even, with that shorter side, pixels."""
+    parts = PROPORTIONS[proportions]
+    wide, high = (even(shorter * part / min(parts)) for part in parts)
+    return wide, high
 
 
 def even(length: float) -> int:

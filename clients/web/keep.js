@@ -1,18 +1,21 @@
 // Pictures that the user brought, kept by his browser (IndexedDB): a reload and a new session have them again.
 // @ts-check
 /** @typedef {{key: string, title: string, picture: Blob, at: number}} Kept  at: when its bringer consented, ms */
+/** @typedef {{key: string, title: string, file: Blob, at: number}} KeptBackground  a picture or a clip */
 
-const STORE = "pictures";
+const PICTURES = "pictures";
+const BACKGROUNDS = "backgrounds";
 /** As many as a session of the server takes. */
 const MOST = 12;
-/** @type {Map<string, Kept>} for browsers that keep nothing: as long as the page lives */
-const memory = new Map();
 
 /** @returns {Promise<IDBDatabase>} */
 function open() {
   return new Promise((resolve, reject) => {
-    const request = indexedDB.open("avatar", 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "key" });
+    const request = indexedDB.open("avatar", 2);
+    request.onupgradeneeded = () => {
+      for (const name of [PICTURES, BACKGROUNDS])
+        if (!request.result.objectStoreNames.contains(name)) request.result.createObjectStore(name, { keyPath: "key" });
+    };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
     request.onblocked = () => reject(new Error("blocked"));
@@ -20,40 +23,69 @@ function open() {
 }
 
 /**
- * @template T @param {IDBTransactionMode} mode @param {(store: IDBObjectStore) => IDBRequest<T>} act
- * @returns {Promise<T>}
+ * What is kept of one kind.
+ * @template {{key: string, at: number}} T
  */
-async function within(mode, act) {
-  const database = await open();
-  try {
-    return await new Promise((resolve, reject) => {
-      const transaction = database.transaction(STORE, mode);
-      const request = act(transaction.objectStore(STORE));
-      transaction.oncomplete = () => resolve(request.result);
-      transaction.onerror = transaction.onabort = () => reject(transaction.error);
-    });
-  } finally {
-    database.close();
+class Store {
+  /** @type {Map<string, T>} for browsers that keep nothing: as long as the page lives */ #memory = new Map();
+
+  /** @param {string} name */
+  constructor(name) { this.name = name; }
+
+  /**
+   * @template R @param {IDBTransactionMode} mode @param {(store: IDBObjectStore) => IDBRequest<R>} act
+   * @returns {Promise<R>}
+   */
+  async #within(mode, act) {
+    const database = await open();
+    try {
+      return await new Promise((resolve, reject) => {
+        const transaction = database.transaction(this.name, mode);
+        const request = act(transaction.objectStore(this.name));
+        transaction.oncomplete = () => resolve(request.result);
+        transaction.onerror = transaction.onabort = () => reject(transaction.error);
+      });
+    } finally {
+      database.close();
+    }
+  }
+
+  /** All of them, the oldest first. @returns {Promise<T[]>} */
+  async all() {
+    /** @type {T[]} */
+    let stored = [];
+    try { stored = await this.#within("readonly", (store) => store.getAll()); } catch { /* nothing is kept here */ }
+    return [...stored, ...this.#memory.values()].sort((a, b) => a.at - b.at);
+  }
+
+  /** @param {T} one */
+  async keep(one) {
+    try { await this.#within("readwrite", (store) => store.put(one)); } catch { this.#memory.set(one.key, one); }
+    const all = await this.all();
+    await Promise.all(all.slice(0, Math.max(0, all.length - MOST)).map(({ key }) => this.forget(key)));
+  }
+
+  /** @param {string} key */
+  async forget(key) {
+    this.#memory.delete(key);
+    try { await this.#within("readwrite", (store) => store.delete(key)); } catch { /* it was never kept */ }
   }
 }
 
-/** All of them, the oldest first. @returns {Promise<Kept[]>} */
-export async function kept() {
-  /** @type {Kept[]} */
-  let stored = [];
-  try { stored = await within("readonly", (store) => store.getAll()); } catch { /* nothing is kept here */ }
-  return [...stored, ...memory.values()].sort((a, b) => a.at - b.at);
-}
+/** @type {Store<Kept>} */
+const pictures = new Store(PICTURES);
+/** @type {Store<KeptBackground>} */
+const behind = new Store(BACKGROUNDS);
 
+/** All pictures, the oldest first. */
+export function kept() { return pictures.all(); }
 /** @param {Kept} picture */
-export async function keep(picture) {
-  try { await within("readwrite", (store) => store.put(picture)); } catch { memory.set(picture.key, picture); }
-  const all = await kept();
-  await Promise.all(all.slice(0, Math.max(0, all.length - MOST)).map(({ key }) => forget(key)));
-}
-
+export function keep(picture) { return pictures.keep(picture); }
 /** @param {string} key */
-export async function forget(key) {
-  memory.delete(key);
-  try { await within("readwrite", (store) => store.delete(key)); } catch { /* it was never kept */ }
-}
+export function forget(key) { return pictures.forget(key); }
+/** All backgrounds, the oldest first. */
+export function backgrounds() { return behind.all(); }
+/** @param {KeptBackground} background */
+export function keepBackground(background) { return behind.keep(background); }
+/** @param {string} key */
+export function forgetBackground(key) { return behind.forget(key); }

@@ -4,6 +4,7 @@ import { CameraPanel } from "./camera-panel.js";
 import { Calibration } from "./calibration.js";
 import { snapshot } from "./camera.js";
 import { ask, Refused } from "./ask.js";
+import { Behind } from "./behind.js";
 import { Board } from "./board.js";
 import { Connection } from "./connection.js";
 import { get } from "./elements.js";
@@ -35,7 +36,6 @@ const pauseButton = get("pause", HTMLButtonElement);
 const resetButton = get("reset", HTMLButtonElement);
 const snapshotButton = get("snapshot", HTMLButtonElement);
 const mirrorBox = get("mirror", HTMLInputElement);
-const backgroundSelect = get("background", HTMLSelectElement);
 const fileInput = get("file", HTMLInputElement);
 
 /** The page and one server. */
@@ -54,6 +54,7 @@ class Page {
   #presets;
   #board;
   #following;
+  #behind;
   #wishes = new Wishes(storage());
   #note = new FaceNote();
   #sliders = new Sliders(get("sliders", HTMLElement), get("find", HTMLInputElement));
@@ -75,6 +76,7 @@ class Page {
     );
     this.#presets = new Presets(connection, this.portraits, () => this.#set(), (preset) => this.#wear(preset));
     this.#board = new Board((name, on) => connection.send({ type: "expression", name, ...on }));
+    this.#behind = new Behind(connection, this.#wishes);
     this.#following = new Following(this.#wishes, (command) => connection.send(command));
     connection.portrait = () => this.portraits.fromServer();
     this.#wireConnection();
@@ -119,7 +121,9 @@ class Page {
     avatar.addEventListener("playing", () => cover("connection", ""));
     avatar.addEventListener("resize", () => { // wide and upright pictures get a stage of their shape
       const { videoWidth, videoHeight } = avatar;
-      if (videoHeight) get("stage", HTMLElement).style.setProperty("--shape", String(videoWidth / videoHeight));
+      if (!videoHeight) return;
+      get("stage", HTMLElement).style.setProperty("--shape", String(videoWidth / videoHeight));
+      get("view-size", HTMLElement).textContent = `${videoWidth} x ${videoHeight}`;
     });
   }
 
@@ -151,11 +155,6 @@ class Page {
       this.#learnt = null; // the server learns anew
       this.#wishes.set({ mirror: mirrorBox.checked });
       connection.send({ type: "mirror", on: mirrorBox.checked });
-    });
-    backgroundSelect.addEventListener("change", () => {
-      this.#wishes.set({ background: /** @type {any} */ (backgroundSelect.value) });
-      connection.send({ type: "background", background: this.#wishes.background });
-      this.#busy(true);
     });
     get("full", HTMLButtonElement).addEventListener("click", () => {
       if (document.fullscreenElement) void document.exitFullscreen();
@@ -191,10 +190,10 @@ class Page {
   #set() {
     if (!this.#state || !this.#hello) return null;
     // what the user wants here; the server's word may be older, but where others steer too it is the one that counts
-    const { amplitude, hold_gaze, smoothing, mirror, background } = this.#panel ? this.#state : this.#wishes;
+    const { amplitude, hold_gaze, smoothing, mirror, shape } = this.#panel ? this.#state : this.#wishes;
     const edits = this.#panel ? this.#state.edits : this.#wishes.editsFor(this.#hello);
     const calibration = this.#learnt ? { calibration: this.#learnt } : {};
-    return { format: "", version: 1, edits, amplitude, hold_gaze, smoothing, mirror, background, ...calibration };
+    return { format: "", version: 1, edits, amplitude, hold_gaze, smoothing, mirror, shape, ...this.#behind.look(this.#panel, this.#state), ...calibration };
   }
 
   /** Set what a preset says, its portrait aside. @param {import("./types.js").Preset} preset */
@@ -202,8 +201,8 @@ class Page {
     const { connection } = this;
     if (!this.#hello) return;
     const amplitude = Object.fromEntries(PARTS.map((part) => [part, preset.amplitude[part] ?? 1]));
-    const { edits, background, mirror, hold_gaze, smoothing, calibration } = preset;
-    this.#wishes.set({ edits, background, mirror, hold_gaze, smoothing, amplitude });
+    const { edits, mirror, hold_gaze, smoothing, shape, calibration } = preset;
+    this.#wishes.set({ edits, mirror, hold_gaze, smoothing, shape, amplitude });
     this.#sliders.reset();
     connection.send({ type: "reset_edits" });
     connection.send({ type: "set_edits", values: this.#wishes.editsFor(this.#hello) });
@@ -211,7 +210,8 @@ class Page {
     connection.send({ type: "hold_gaze", on: hold_gaze });
     connection.send({ type: "smoothing", amount: smoothing });
     if (mirror !== this.#state?.mirror) connection.send({ type: "mirror", on: mirror });
-    if (background !== this.#state?.background) connection.send({ type: "background", background });
+    if (shape !== this.#state?.shape) connection.send({ type: "shape", shape });
+    this.#behind.wear(preset);
     if (calibration?.engine === this.#engine) {
       this.#learnt = calibration;
       this.#toLearn = calibration.neutral;
@@ -284,7 +284,7 @@ class Page {
     this.#hello = hello;
     void this.#presets.begin(hello.panel);
     this.#board.build(hello.expressions);
-    void this.portraits.begin(hello);
+    void this.portraits.begin(hello).then(() => this.#behind.begin(hello));
     this.#showState({ ...hello.state, edits });
     this.#enable();
   }
@@ -301,17 +301,10 @@ class Page {
     if (label) label.textContent = state.paused ? "Resume" : "Pause";
     mirrorBox.checked = state.mirror;
     this.#following.show(state);
-    backgroundSelect.value = state.background;
-    if (!state.preparing) this.#busy(false);
+    this.#behind.state(state);
     this.#learn();
     sampleButton.setAttribute("aria-pressed", String(state.source === "sample"));
     this.#showFace();
-  }
-
-  /** @param {boolean} busy  another background is being prepared */
-  #busy(busy) {
-    backgroundSelect.setAttribute("aria-busy", String(busy));
-    get("background-busy", HTMLElement).textContent = busy ? "Preparing" : "";
   }
 
   #showFace() {

@@ -2,6 +2,7 @@
 // them on its machine, where `avatar run --preset` finds them; elsewhere this browser keeps them.
 // @ts-check
 import { ask, Refused } from "./ask.js";
+import { tidy, unpacked, whole } from "./behind.js";
 import { get } from "./elements.js";
 import { say } from "./notices.js";
 import { decoded, download } from "./uploads.js";
@@ -159,10 +160,10 @@ export class Presets {
 
   /** The server looks a preset over; a key, which only this browser knows, stays here. @param {Preset} preset @returns {Promise<Preset>} */
   async #looked(preset) {
-    const { portrait, ...rest } = preset;
-    const sent = portrait?.key ? rest : preset;
+    const { portrait, own_background, ...rest } = preset;
+    const sent = portrait?.key ? rest : portrait ? { ...rest, portrait } : rest;
     const looked = await (await ask("/api/presets", { method: "POST", headers: JSON_TYPE, body: JSON.stringify(sent) })).json();
-    return portrait?.key ? { ...looked, portrait } : looked;
+    return { ...looked, ...(portrait?.key ? { portrait } : {}), ...(own_background ? { own_background } : {}) };
   }
 
   /** @param {Preset} preset */
@@ -174,17 +175,18 @@ export class Presets {
 
   /** @param {Preset} preset */
   async #export(preset) {
-    const { portrait, ...rest } = preset;
+    const { portrait, ...rest } = await whole(preset);
     const own = portrait?.key ? await this.portraits.picture(portrait.key) : null;
-    const whole = own ? { ...rest, portrait: own } : portrait?.key ? rest : preset;
-    download(new Blob([JSON.stringify(whole, null, 1)], { type: "application/json" }), `${preset.name}.json`);
+    const file = own ? { ...rest, portrait: own } : portrait && !portrait.key ? { ...rest, portrait } : rest;
+    download(new Blob([JSON.stringify(file, null, 1)], { type: "application/json" }), `${preset.name}.json`);
   }
 
   /** @param {Shelf} shelf @param {File} file */
   async #import(shelf, file) {
     if (file.size > MOST_BYTES) throw new Refused(400, "That file is larger than a preset may be (12 MiB)");
     const response = await ask("/api/presets", { method: "POST", headers: JSON_TYPE, body: file });
-    const { portrait, ...rest } = /** @type {Preset} */ (await response.json());
+    const read = /** @type {Preset} */ (await response.json());
+    const { portrait, ...rest } = this.#panel ? read : await unpacked(read);
     /** @type {Preset} */
     let preset = portrait && !portrait.picture ? { ...rest, portrait } : rest;
     if (portrait?.picture) {

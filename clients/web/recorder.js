@@ -12,12 +12,19 @@ const KINDS = ["video/mp4;codecs=avc1.42E01E,mp4a.40.2", "video/webm;codecs=vp8,
 const LONGEST_DELAY = 1;
 const LOOK_MS = 500;
 const MOST_LOOKS = 6;
+/** While it is recorded the sound follows what the picture takes: between two looks, and of how many the middle counts. */
+const FOLLOW_MS = 1000;
+const FOLLOWED = 5;
+/** Less is not followed, seconds; and how fast, in seconds a second: no one hears sound that is so little slower. */
+const UNNOTICED = 0.012;
+const GLIDE = 0.03;
 const button = get("record", HTMLButtonElement);
 const picture = get("save-picture", HTMLButtonElement);
 const voice = get("record-voice", HTMLInputElement);
 const beside = get("record-beside", HTMLInputElement);
 const sure = get("record-sure", HTMLDialogElement);
 const avatar = get("avatar", HTMLVideoElement);
+const shape = get("shape", HTMLSelectElement);
 const self = get("camera-view", HTMLVideoElement);
 
 function stamp() { return new Date().toISOString().slice(0, 19).replaceAll(":", "-").replace("T", " "); }
@@ -88,6 +95,35 @@ export class Recorder {
     return 0;
   }
 
+  /** Hold the sound back by what the picture takes, which changes. @param {AudioContext} context @param {AudioParam} held */
+  #follow(context, held) {
+    /** @type {Map<string, any>} */
+    let before = new Map();
+    /** @type {number[]} */
+    const seen = [held.value];
+    let [target, there] = [held.value, context.currentTime];
+    const timer = setInterval(async () => {
+      const { pc } = this.connection;
+      const { server, camera, finding } = this.known();
+      if (!pc || !camera) return;
+      const now = new Map(/** @type {any} */ (await pc.getStats()));
+      const { glassToGlass } = figures(now, before, server, finding);
+      const first = before.size === 0;
+      before = now;
+      if (first || glassToGlass === null) return;
+      seen.push(Math.min(LONGEST_DELAY, glassToGlass / 1000));
+      seen.splice(0, seen.length - FOLLOWED);
+      const middle = /** @type {number} */ ([...seen].sort((a, b) => a - b)[seen.length >> 1]);
+      if (context.currentTime < there || Math.abs(middle - target) < UNNOTICED) return;
+      there = context.currentTime + Math.abs(middle - target) / GLIDE;
+      held.setValueAtTime(target, context.currentTime);
+      held.linearRampToValueAtTime(middle, there);
+      target = middle;
+      button.dataset.delay = String(Math.round(1000 * middle));
+    }, FOLLOW_MS);
+    this.#held.push(() => clearInterval(timer));
+  }
+
   /** The user's voice, held back to go with the picture. @returns {Promise<MediaStreamTrack | null>} */
   async #voice() {
     if (!voice.checked) return null;
@@ -99,6 +135,7 @@ export class Recorder {
       const late = context.createDelay(LONGEST_DELAY);
       late.delayTime.value = await this.#delay();
       button.dataset.delay = String(Math.round(1000 * late.delayTime.value));
+      this.#follow(context, late.delayTime);
       const out = context.createMediaStreamDestination();
       context.createMediaStreamSource(microphone).connect(late).connect(out);
       return out.stream.getAudioTracks()[0] ?? null;
@@ -130,6 +167,7 @@ export class Recorder {
     recorder.addEventListener("stop", () => this.#end(new Blob(parts, { type: type.split(";")[0] ?? "" })));
     for (const track of tracks) track.addEventListener("ended", () => { if (recorder.state !== "inactive") recorder.stop(); });
     recorder.start(1000);
+    shape.disabled = true; // a film has one size
     this.#begun = performance.now();
     button.setAttribute("aria-pressed", "true");
     this.#clock = setInterval(() => this.#tell(), 500);
@@ -153,6 +191,7 @@ export class Recorder {
     for (const let_go of this.#held.splice(0)) let_go();
     this.#recorder = null;
     button.setAttribute("aria-pressed", "false");
+    shape.disabled = false;
     this.#label("Record");
     if (!film.size) { say("Nothing was recorded."); return; }
     download(film, `avatar ${stamp()}.${film.type.includes("mp4") ? "mp4" : "webm"}`);

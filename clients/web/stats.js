@@ -20,7 +20,7 @@ function mean(now, before, sum, count) {
  *
  * glassToGlass adds up what is measured on the way: the browser's encoding (`finding`, where it finds landmarks
  * instead: milliseconds) and sending, the network there and back,
- * the server's own time (its decoder and motion, rendering and encoding included), the jitter buffer and decoding here,
+ * the server's own time (motion, rendering and encoding included), the jitter buffer and decoding here,
  * and the wait for the screen. What the camera itself takes is not in it.
  * @param {Map<string, any>} now @param {Map<string, any>} before @param {Stats | null} server @param {number | null} [finding]
  * @returns {Figures}
@@ -41,8 +41,9 @@ export function figures(now, before, server, finding = null) {
   const seconds = inbound && inboundBefore ? (inbound.timestamp - inboundBefore.timestamp) / 1000 : 0;
   const fps = seconds > 0 ? (inbound.framesDecoded - inboundBefore.framesDecoded) / seconds : null;
   let glassToGlass = null;
-  if (server?.server_ms != null && fps) {
-    glassToGlass = (encode ?? 0) + (pacing ?? 0) + (roundTrip ?? 0) + server.server_ms + processing + DISPLAY_MS;
+  const inServer = server?.sent_ms ?? server?.server_ms;
+  if (inServer != null && fps) {
+    glassToGlass = (encode ?? 0) + (pacing ?? 0) + (roundTrip ?? 0) + inServer + processing + DISPLAY_MS;
   }
   /** @param {any} a @param {any} b @param {string} bytes */
   const rate = (a, b, bytes) => (a && b && a.timestamp > b.timestamp ? (8 * (a[bytes] - b[bytes])) / (a.timestamp - b.timestamp) : null);

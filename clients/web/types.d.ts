@@ -5,22 +5,23 @@ export interface Portrait { id: string; title: string; image: string; uploaded: 
 export interface FaceBox { x: number; y: number; width: number; height: number; cut: boolean }
 export interface Look { image: string; width: number; height: number; turned: boolean; faces: FaceBox[] }
 export type Source = "camera" | "landmarks" | "sample" | "motion" | "voice";
-export type Background = "original" | "green" | "blur";
+export type Background = "original" | "green" | "blur" | "own";
+export type Shape = "" | "1:1" | "16:9" | "9:16" | "4:3" | "3:4";
 export type Face = "tracking" | "holding" | "easing" | "resting" | "waiting";
 export interface State {
   type: "state"; portrait: string; edits: Record<string, number>; paused: boolean; mirror: boolean;
-  background: Background; source: Source; calibrated: boolean; face: Face;
+  background: Background; blur: number; shape: Shape; source: Source; calibrated: boolean; face: Face;
   calibration: number; neutral: number[] | null; preparing: boolean;
   amplitude: Record<string, number>; hold_gaze: boolean; smoothing: number;
 }
 export interface Hello {
   type: "hello"; session: string; engine: string; device: string; size: number; fps: number; panel: boolean;
   directions: Direction[]; portraits: Portrait[]; expressions: Expression[]; state: State; view: string; drive: string;
-  landmarks: boolean;
+  landmarks: boolean; shapes: string[];
 }
 export interface Stats {
   type: "stats"; fps: number; received: number; rendered: number; dropped: number; no_face: number;
-  encode_ms: number | null; render_ms: number | null; server_ms: number | null; engine: string; device: string;
+  encode_ms: number | null; render_ms: number | null; server_ms: number | null; sent_ms: number | null; engine: string; device: string;
   codec: string | null; bitrate: number | null; sessions: number; face: Face;
   calibration: number;
   held_to: number | null;
@@ -39,7 +40,8 @@ export type Command =
   | { type: "pause"; paused: boolean }
   | { type: "source"; source: Source }
   | { type: "mirror"; on: boolean }
-  | { type: "background"; background: Background }
+  | { type: "background"; background: Background; strength: number }
+  | { type: "shape"; shape: Shape }
   | { type: "amplitude"; values: Record<string, number> }
   | { type: "hold_gaze"; on: boolean }
   | { type: "smoothing"; amount: number }
@@ -50,7 +52,7 @@ export interface PresetPortrait { id?: string; picture?: string; title?: string;
 export interface Preset {
   format: string; version: number; name: string; portrait?: PresetPortrait;
   edits: Record<string, number>; amplitude: Record<string, number>; hold_gaze: boolean; smoothing: number; mirror: boolean;
-  background: Background; calibration?: { engine: string; neutral: number[] };
+  background: Background; blur: number; own_background?: string; shape: Shape; calibration?: { engine: string; neutral: number[] };
 }
 export interface Config { iceServers: RTCIceServer[]; panel: boolean; maxPixels: number; maxBytes: number; faceModel: string[] }
 export interface Figures {

@@ -6,7 +6,7 @@ import { ask } from "./ask.js";
 
 /** @param {string} address @param {Blob} picture @returns {Promise<any>} */
 async function post(address, picture) {
-  const type = picture.type.startsWith("image/") ? picture.type : "application/octet-stream"; // not all browsers know all kinds
+  const type = /^(image|video)\//.test(picture.type) ? picture.type : "application/octet-stream"; // not all browsers know all kinds
   return (await ask(address, { method: "POST", headers: { "Content-Type": type }, body: picture })).json();
 }
 
@@ -18,6 +18,11 @@ export async function look(session, picture) {
 /** @param {string} session @param {Blob} picture @param {string} title @returns {Promise<Portrait>} */
 export async function upload(session, picture, title) {
   return post(`/api/sessions/${session}/portraits?consent=true&title=${encodeURIComponent(title.slice(0, 60))}`, picture);
+}
+
+/** What lies behind the portrait from now on. @param {string} session @param {Blob} file @returns {Promise<{moving: boolean, seconds: number, cut: boolean}>} */
+export async function uploadBackground(session, file) {
+  return post(`/api/sessions/${session}/background`, file);
 }
 
 /** @param {HTMLCanvasElement} canvas @returns {Promise<Blob>} */

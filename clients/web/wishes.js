@@ -1,18 +1,23 @@
 // What the user set: kept by his browser, and told again to each new session.
 // @ts-check
 /** @typedef {import("./types.js").Background} Background */
+/** @typedef {import("./types.js").Shape} Shape */
 /** @typedef {import("./types.js").Command} Command */
 /** @typedef {import("./types.js").Hello} Hello */
 
 const PLACE = "avatar.wishes";
 /** Of the face, of which the driver's motion can be more or less. */
 export const PARTS = ["head", "mouth", "eyes", "brows"];
-const BACKGROUNDS = ["original", "green", "blur"];
+const BACKGROUNDS = ["original", "green", "blur", "own"];
+const SHAPES = ["1:1", "16:9", "9:16", "4:3", "3:4"];
 
 export class Wishes {
   /** @type {Record<string, number>} */ edits = {};
   /** @type {string | null} the id of a portrait of the server, or the key of a picture kept here */ portrait = null;
   /** @type {Background} */ background = "original";
+  blur = 1;
+  /** The key of a picture or a clip that this browser keeps, "" without one. */ own = "";
+  /** Of the picture, "" as the server has it. @type {Shape} */ shape = "";
   mirror = false;
   /** @type {Record<string, number>} */ amplitude = {};
   hold_gaze = false;
@@ -31,15 +36,18 @@ export class Wishes {
       if (Number.isFinite(kept.smoothing)) this.smoothing = Math.min(1, Math.max(0, kept.smoothing));
       if (typeof kept.portrait === "string") this.portrait = kept.portrait;
       if (BACKGROUNDS.includes(kept.background)) this.background = kept.background;
+      if (Number.isFinite(kept.blur)) this.blur = Math.min(4, Math.max(0.1, kept.blur));
+      if (typeof kept.own === "string") this.own = kept.own;
+      if (SHAPES.includes(kept.shape)) this.shape = kept.shape;
       this.mirror = kept.mirror === true;
     } catch { /* not ours, or damaged: begin anew */ }
   }
 
-  /** @param {Partial<Pick<Wishes, "edits" | "portrait" | "background" | "mirror" | "amplitude" | "hold_gaze" | "smoothing" | "paused">>} change */
+  /** @param {Partial<Pick<Wishes, "edits" | "portrait" | "background" | "blur" | "own" | "shape" | "mirror" | "amplitude" | "hold_gaze" | "smoothing" | "paused">>} change */
   set(change) {
     Object.assign(this, change);
-    const { edits, portrait, background, mirror, amplitude, hold_gaze, smoothing } = this;
-    try { this.storage?.setItem(PLACE, JSON.stringify({ edits, portrait, background, mirror, amplitude, hold_gaze, smoothing })); } catch { /* full */ }
+    const { storage: _, paused: __, ...kept } = this;
+    try { this.storage?.setItem(PLACE, JSON.stringify(kept)); } catch { /* full */ }
   }
 
   /** The sliders that are not at rest and that this engine has, within its ranges. @param {Hello} hello */
@@ -61,7 +69,10 @@ export class Wishes {
     /** @type {Command[]} */
     const out = [];
     const values = this.editsFor(hello);
-    if (this.background !== hello.state.background) out.push({ type: "background", background: this.background });
+    const { background, blur, shape } = this;
+    if (background !== "own" && (background !== hello.state.background || (background === "blur" && blur !== hello.state.blur))) // that is brought
+      out.push({ type: "background", background, strength: background === "blur" ? blur : 1 });
+    if (shape !== hello.state.shape && (shape === "" || hello.shapes.includes(shape))) out.push({ type: "shape", shape });
     if (Object.keys(values).length) out.push({ type: "set_edits", values });
     if (this.mirror !== hello.state.mirror) out.push({ type: "mirror", on: this.mirror });
     if (this.hold_gaze !== hello.state.hold_gaze) out.push({ type: "hold_gaze", on: this.hold_gaze });

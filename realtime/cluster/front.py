@@ -180,6 +180,10 @@ class Front:
         """Show and keep a picture."""
         return await self._call("add_portrait", key, data, title)
 
+    async def add_background(self, key: str, data: bytes) -> messages.BackgroundInfo:
+        """On its node. Raises BadBackdrop, Busy."""
+        return await self._call("add_background", key, data)
+
     async def look(self, key: str, data: bytes) -> messages.Look:
         """Find the faces of a picture."""
         return await self._call("look", key, data)

@@ -37,7 +37,19 @@ LOOK_S = 0.1
 FORGOTTEN_S = 60.0
 """A motion client's line, or a stream of pictures, that nobody has asked for so long is closed: its front is gone."""
 PASSED_ON = frozenset(
-    {"add_portrait", "answer", "control", "end", "hang_up", "hello", "look", "picture", "remove_portrait", "renew"}
+    {
+        "add_background",
+        "add_portrait",
+        "answer",
+        "control",
+        "end",
+        "hang_up",
+        "hello",
+        "look",
+        "picture",
+        "remove_portrait",
+        "renew",
+    }
     | {"trickle", "withdraw"}
 )
 """Methods of a `Place` whose first argument is a key, and which a front may ask for as they are."""

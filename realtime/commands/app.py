@@ -14,18 +14,19 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.run import open_control_panel
 from realtime.commands.terminal import run_session, say
-from realtime.commands.wearing import NONE, neutral_of, portrait_of
+from realtime.commands.wearing import NONE, behind_of, neutral_of, portrait_of
 from realtime.desktop import last
 from realtime.desktop.tray import Tray
 from realtime.desktop.window import Window
 from realtime.engines.choose import engine_settings, make_engine, read_portrait
 from realtime.errors import AvatarError, DeviceError, MissingExtra, NoDevice
 from realtime.home import home
-from realtime.media.backgrounds import with_background
+from realtime.media.backdrop import Keyed
+from realtime.media.backgrounds import unkeyed
 from realtime.presets.folder import find
 from realtime.presets.preset import PresetPortrait
 from realtime.session.local import Pipeline
-from realtime.settings import Live, PipelineSettings
+from realtime.settings import USUAL_SIDE, Live, PipelineSettings, Shape
 from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceOptions, open_source
 
@@ -52,7 +53,7 @@ def command(
     ] = None,
     engine: o.EngineName = "auto",
     fps: Annotated[float, typer.Option(help="Frames a second asked of the camera.")] = 30.0,
-    size: o.Size = 512,
+    size: o.Size = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; the next free one where taken.")] = 8000,
     browser: Annotated[
         str,
@@ -82,24 +83,26 @@ def command(
       avatar app --browser "chromium --force-dark-mode" --no-tray
     """
     settings = PipelineSettings(fps=fps)
-    wanted = engine_settings(engine, size, None, "auto")
     worn = find(preset) if preset is not None else last.worn_last() or NONE
+    wanted = engine_settings(engine, size or Shape.parse(worn.shape or str(USUAL_SIDE)), None, "auto")
     picture = read_portrait(portrait) if portrait is not None else portrait_of(worn)
     window = Window(home() / "app" / "window", browser)
     driving = _driving(source, SourceOptions(fps=fps, loop=True), quiet)
     sinks = _virtual_camera(SinkOptions(fps=fps, mark=mark, round=wanted.round))
-    shown = with_background(picture.image, worn.background)
-    renderer = make_engine(wanted, replace(picture, image=shown), live=True)
+    behind = behind_of(worn)
+    shown = behind.of(picture.image)
+    renderer = make_engine(wanted, replace(picture, image=unkeyed(shown)), live=True)
     with contextlib.ExitStack() as stack:
         stack.callback(renderer.close)
         links: list[str] = []
         panel = stack.enter_context(
-            open_control_panel(renderer, [picture], fps, port, mark, worn.background, wanted.round, links.append)
+            open_control_panel(renderer, [picture], fps, port, mark, behind, wanted.round, links.append)
         )
         sinks.append(panel.sink)
         known = {d.name for d in renderer.directions}
         edits = {name: amount for name, amount in worn.edits.items() if name in known}
         pipeline = Pipeline(driving, renderer, sinks, settings, replace(worn.over(Live()), edits=edits))
+        pipeline.keyed = shown if isinstance(shown, Keyed) else None
         control = pipeline.control
         if driving.kind is None and (neutral := neutral_of(worn, renderer)) is not None:
             control.recalibrate(neutral)
@@ -176,6 +179,6 @@ def _keep(panel: PanelPlayer, control: Control) -> None:
     else:
         worn = PresetPortrait("", encode_jpeg(portrait.image, None, 92), portrait.title)
     try:
-        last.keep(last.as_preset(control, panel.engine.name, worn, panel.background))
+        last.keep(last.as_preset(control, panel.engine.name, worn, panel.choice.wanted.behind, panel.shape))
     except AvatarError as error:
         say(f"! {error}")

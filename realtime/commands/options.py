@@ -72,8 +72,9 @@ BackgroundOf = Annotated[
     str,
     typer.Option(
         "--background",
-        metavar="NAME|PICTURE",
-        help="Behind the portrait: original, green, blur, blur:2 (twice as strong), or a picture that fills it.",
+        metavar="NAME|FILE",
+        help="Behind the portrait: original, green, blur, blur:2 (twice as strong), or the file of a picture or of a "
+        "clip that goes round (its first minute).",
     ),
 ]
 Smoothing = Annotated[

@@ -13,14 +13,15 @@ import typer
 
 from realtime.commands import options as o
 from realtime.commands.terminal import run_session, say
-from realtime.commands.wearing import NONE, Behind, neutral_of, portrait_of
+from realtime.commands.wearing import NONE, behind_of, neutral_of, parse_behind, portrait_of
 from realtime.engines.choose import PortraitFile, engine_settings, make_engine, read_portrait
 from realtime.errors import BadValue
-from realtime.media.backgrounds import Background
+from realtime.media.backdrop import Keyed
+from realtime.media.backgrounds import Behind, unkeyed
 from realtime.presets.folder import find
 from realtime.session.local import Pipeline
 from realtime.session.remote import OscRemote
-from realtime.settings import PipelineSettings
+from realtime.settings import USUAL_SIDE, PipelineSettings, Shape
 from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceOptions, open_source
 
@@ -51,7 +52,7 @@ def command(
         ),
     ] = None,
     fps: Annotated[float, typer.Option(help="Frames a second asked of the camera.")] = 30.0,
-    size: o.Size = "512",
+    size: o.Size = None,
     set_: o.Sets = None,
     amplitude: o.Amplitudes = None,
     absolute: o.Absolute = False,
@@ -79,8 +80,8 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Portrait, sliders, background, mirror and neutral face, as kept under a name in the control panel "
-            "or exported by a page (.json). What else is given here goes before it.",
+            help="Portrait, sliders, background, shape, mirror and neutral face, as kept under a name in the control "
+            "panel or exported by a page (.json). What else is given here goes before it.",
         ),
     ] = None,
     mark: o.Mark = True,
@@ -116,6 +117,8 @@ def command(
 
       avatar run --background blur:2
 
+      avatar run --background waves.mp4   (a clip that goes round)
+
       avatar run --size round --sink images:frames --source clip.mp4
 
       avatar run --source mic --portrait me.jpg   (no camera: lips follow your voice)
@@ -127,9 +130,9 @@ def command(
       avatar run --source motion:builtin --sink null --duration 10 --stats stats.json
     """
     settings = PipelineSettings(fps=fps, duration=duration, stats=stats)
-    wanted = engine_settings(engine, size, weights, device)
-    live = replace(o.live_settings(set_, amplitude, absolute, mirror, hold_gaze), smoothing=smoothing)
     worn = find(preset) if preset is not None else NONE
+    wanted = engine_settings(engine, size or Shape.parse(worn.shape or str(USUAL_SIDE)), weights, device)
+    live = replace(o.live_settings(set_, amplitude, absolute, mirror, hold_gaze), smoothing=smoothing)
     o.check_stats(stats)
     files = [item for item in sink or () if item.startswith("file:")]
     o.refuse_overwriting([*files, stats], [source, *(portrait or ()), *(view or ())])
@@ -140,19 +143,20 @@ def command(
     views = [read_portrait(item) for item in view or ()]
     sinks = [open_sink(item, SinkOptions(fps=fps, mark=mark, round=wanted.round)) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
-    behind = Behind.parse(background or worn.background)
-    shown = [replace(picture, image=behind.of(picture.image)) for picture in pictures]
-    renderer = make_engine(wanted, shown[0], live=True, views=views)
+    behind = parse_behind(background) if background else behind_of(worn)
+    shown = [behind.of(picture.image) for picture in pictures]
+    first = replace(pictures[0], image=unkeyed(shown[0]))
+    renderer = make_engine(wanted, first, live=True, views=views)
     with contextlib.ExitStack() as stack:
         stack.callback(renderer.close)
         player = (
             open_control_panel(
                 renderer,
-                pictures if behind.plain else shown,
+                pictures,
                 fps,
                 ui_port,
                 mark,
-                behind.told,
+                behind,
                 wanted.round,
                 _open_in_browser,
             )
@@ -164,10 +168,11 @@ def command(
             sinks.append(panel.sink)
         live = worn.over(o.with_edits(live, set_, renderer.directions))
         pipeline = Pipeline(driving, renderer, sinks, settings, live)
+        pipeline.keyed = shown[0] if isinstance(shown[0], Keyed) else None
         if (neutral := neutral_of(worn, renderer)) is not None:
             pipeline.control.recalibrate(neutral)
-        for picture in shown if len(pictures) > 1 else ():
-            pipeline.control.prepare_portrait(picture.image, picture.name)
+        for picture, image in zip(pictures, shown, strict=True) if len(pictures) > 1 else ():
+            pipeline.control.prepare_portrait(image, picture.name)
         pipeline.control.portrait_is(pictures[0].name)
         if panel is not None:
             panel.control = pipeline.control
@@ -188,7 +193,7 @@ def open_control_panel(
     fps: float,
     port: int,
     mark: bool,
-    background: Background,
+    behind: Behind,
     round: bool,
     started: Callable[[str], None],
 ) -> contextlib.AbstractContextManager[PanelPlayer]:
@@ -208,7 +213,7 @@ def open_control_panel(
     builtin = sorted(builtin_gallery(), key=lambda each: each.id != shown)  # what is shown comes first
 
     portraits = [*builtin, *given] if shown else [*given, *builtin]
-    return open_panel(engine, portraits, fps, port, started, mark, background, round=round)
+    return open_panel(engine, portraits, fps, port, started, mark, behind, round=round)
 
 
 def _open_in_browser(link: str) -> None:

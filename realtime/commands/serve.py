@@ -279,6 +279,7 @@ def open_studio(
 ) -> Iterator[Studio]:
     """A studio whose first engine is made and warm. Raises what making an engine raises."""
     few_arenas()
+    from realtime.media.backgrounds import Behind
     from realtime.server.places.here import Studio, StudioSettings
     from realtime.server.serving import Spare
     from realtime.session.core import Rendering, warm_encoder
@@ -288,7 +289,7 @@ def open_studio(
 
     def warm(made: Engine) -> None:
         rendering = Rendering(made)
-        rendering.swap(shared[0].ready_for(made, "original"))
+        rendering.swap(shared[0].ready_for(made, Behind()))
         warm_encoder(made, rendering.still)
 
     spare = Spare(lambda: make_engine(engine, live=True), warm)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -11,61 +10,59 @@ import numpy as np
 
 from realtime.engines import Engine
 from realtime.engines.choose import BUILTIN, PortraitFile, read_portrait
-from realtime.errors import BadValue
+from realtime.errors import BadFile, BadValue
 from realtime.home import user_path
-from realtime.media.backgrounds import Background, with_background
+from realtime.media.backdrop import Backdrop, BadBackdrop, backdrop_of, clip_kind, decode_backdrop
+from realtime.media.backgrounds import STRONGEST, Background, Behind
 from realtime.media.pictures import read_picture
 from realtime.presets.preset import Preset
 from realtime.types import MotionCode
 
 NONE = Preset("none")
 """Changes nothing."""
-STRONGEST = 4.0
-"""Of a blur."""
-
-
-@dataclass(frozen=True)
-class Behind:
-    """What `--background` names. strength: of a blur. picture: one that fills the portrait, uint8 (H, W, 3) RGB."""
-
-    name: Background = "original"
-    strength: float = 1.0
-    picture: np.ndarray | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Behind:
-        """Raises BadValue, BadFile."""
-        known: tuple[Background, ...] = get_args(Background)
-        for name in known:
-            if text == name:
-                return cls(name)
-        if text.partition(":")[0] == "blur":
-            with contextlib.suppress(ValueError):
-                if 0.0 < (strength := float(text.partition(":")[2])) <= STRONGEST:
-                    return cls("blur", strength)
-            raise BadValue(
-                "--background", text, f"blur:S with a strength above 0, at most {STRONGEST:g}, as in blur:2"
-            )
-        if not user_path(text).exists() and not Path(text).suffix:
-            raise BadValue("--background", text, f"{', '.join(known)}, blur:2, or a picture's file")
-        return cls(picture=read_picture(text, max_side=2048))
-
-    @property
-    def plain(self) -> bool:
-        """The page makes the same of a portrait, by its name alone."""
-        return self.picture is None and self.strength == 1.0
-
-    @property
-    def told(self) -> Background:
-        """What the page is told: "original" where the portrait that it is given holds the background already."""
-        return self.name if self.plain else "original"
-
-    def of(self, portrait: np.ndarray) -> np.ndarray:
-        """The portrait, uint8 (H, W, 3), before it."""
-        return with_background(portrait, self.name if self.picture is None else self.picture, self.strength)
-
-
+CLIP_SECONDS = 60.0
+"""Of a clip behind the portrait: its first seconds go round."""
 MOST_PIXELS = 24_000_000
+
+
+def parse_behind(text: str) -> Behind:
+    """What `--background` names. Raises BadValue, BadFile."""
+    known: tuple[Background, ...] = get_args(Background)
+    for name in known:
+        if text == name:
+            return Behind(name)
+    if text.partition(":")[0] == "blur":
+        with contextlib.suppress(ValueError):
+            if 0.0 < (strength := float(text.partition(":")[2])) <= STRONGEST:
+                return Behind("blur", strength)
+        raise BadValue("--background", text, f"blur:S with a strength above 0, at most {STRONGEST:g}, as in blur:2")
+    if not user_path(text).exists() and not Path(text).suffix:
+        raise BadValue("--background", text, f"{', '.join(known)}, blur:2, or the file of a picture or a clip")
+    return Behind("own", own=read_backdrop(text))
+
+
+def read_backdrop(path: str | Path) -> Backdrop:
+    """The picture, or the clip, in a file. Raises BadFile."""
+    path = user_path(path)
+    try:
+        data = path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise BadFile(path, f"may not be read ({error.strerror})") from error
+    if clip_kind(data) is None:
+        return backdrop_of(read_picture(path, max_side=2048), data)
+    try:
+        return decode_backdrop(data, MOST_PIXELS, CLIP_SECONDS)
+    except BadBackdrop as error:
+        raise BadFile(path, error.reason) from error
+
+
+def behind_of(preset: Preset) -> Behind:
+    """What a preset wants behind the portrait. Raises BadBackdrop."""
+    if preset.background == "own" and not preset.own_background:
+        return Behind()
+    if preset.background != "own":
+        return Behind(preset.background, preset.blur if preset.background == "blur" else 1.0)
+    return Behind("own", own=decode_backdrop(preset.own_background, MOST_PIXELS))
 
 
 def portrait_of(preset: Preset) -> PortraitFile:

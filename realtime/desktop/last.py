@@ -6,10 +6,10 @@ from pathlib import Path
 
 from realtime.errors import AvatarError
 from realtime.home import home
-from realtime.media.backgrounds import Background
+from realtime.media.backgrounds import Behind
 from realtime.outputs import not_written, write_whole
 from realtime.presets.folder import read
-from realtime.presets.preset import Calibration, Preset, PresetPortrait, dump
+from realtime.presets.preset import MOST_OWN, Calibration, Preset, PresetPortrait, dump
 from realtime.session.control import Control
 
 NAME = "last"
@@ -29,7 +29,7 @@ def worn_last() -> Preset | None:
         return None
 
 
-def as_preset(control: Control, engine: str, portrait: PresetPortrait, background: Background) -> Preset:
+def as_preset(control: Control, engine: str, portrait: PresetPortrait, behind: Behind, shape: str) -> Preset:
     """What a session wears now."""
     live, neutral = control.live, control.neutral
     known = None if neutral is None else Calibration(engine, tuple(round(float(v), 4) for v in neutral.values))
@@ -39,8 +39,12 @@ def as_preset(control: Control, engine: str, portrait: PresetPortrait, backgroun
         edits=live.edits,
         amplitude=live.amplitude,
         hold_gaze=live.hold_gaze,
+        smoothing=live.smoothing,
         mirror=live.mirror,
-        background=background,
+        background=behind.name,
+        blur=behind.strength,
+        own_background=behind.own.source if behind.own is not None and len(behind.own.source) <= MOST_OWN else b"",
+        shape=shape,
         calibration=known,
     )
 

@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
+from realtime.media.backdrop import KEYS, Backdrop, Keyed, best_channel
 from realtime.media.matte import quick_matte
 
 Background = Literal["original", "green", "blur"]
 """What lies behind the portrait."""
-GREEN = (0, 177, 64)
+Chosen = Literal["original", "green", "blur", "own"]
+"""The same, or what its user brought."""
+GREEN = KEYS[1]
 """RGB of chroma key green. The view page keys on it."""
+STRONGEST = 4.0
+"""Of a blur."""
 SURE = 0.85
 """From this much person on a pixel's colour is not looked upon as mixed; it is his alone at 1."""
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What shall lie behind a portrait. strength: of a blur, 1 as it is by itself. own: what was brought, where that
+    is chosen."""
+
+    name: Chosen = "original"
+    strength: float = 1.0
+    own: Backdrop | None = None
+
+    @property
+    def common(self) -> bool:
+        """Others are likely to want the same."""
+        return self.own is None and self.strength == 1.0
+
+    def of(self, portrait: np.ndarray) -> np.ndarray | Keyed:
+        """The portrait, uint8 (H, W, 3) RGB, before it; where that moves, before a plain colour in its place."""
+        if self.own is None:
+            assert self.name != "own"
+            return with_background(portrait, self.name, self.strength)
+        if not self.own.moving:
+            return with_background(portrait, self.own.picture())
+        mask = person_mask(portrait)
+        channel = best_channel(portrait, mask)
+        plain = np.broadcast_to(np.array(KEYS[channel], np.uint8), portrait.shape)
+        return Keyed(with_background(portrait, plain, mask=mask), self.own, channel)
+
+
+def unkeyed(portrait: Any) -> Any:
+    """What an engine is given of a portrait, whatever is to be shown behind it."""
+    return portrait.data if isinstance(portrait, Keyed) else portrait
 
 
 def person_mask(image: np.ndarray) -> np.ndarray:
@@ -53,12 +91,15 @@ def cover(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     return scaled[top : top + height, left : left + width]
 
 
-def with_background(image: np.ndarray, background: Background | np.ndarray, strength: float = 1.0) -> np.ndarray:
+def with_background(
+    image: np.ndarray, background: Background | np.ndarray, strength: float = 1.0, mask: np.ndarray | None = None
+) -> np.ndarray:
     """The portrait, uint8 (H, W, 3) RGB, with that background, or before a picture of the same kind, which fills it;
-    "original": the same array. strength: of the blur, 1 as the page has it."""
+    "original": the same array. strength: of the blur, 1 as it is by itself. mask: its `person_mask`, where that is
+    known."""
     if isinstance(background, str) and background == "original":
         return image
-    mask = person_mask(image)[..., None]
+    mask = (person_mask(image) if mask is None else mask)[..., None]
     if not isinstance(background, str):
         behind = cover(background, image.shape[1], image.shape[0]).astype(np.float32)
         image = decontaminated(image, mask)

@@ -10,13 +10,13 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
 from realtime.errors import BadPortrait
-from realtime.media.uploads import decode_portrait
 
+T = TypeVar("T")
 TOO_COSTLY = "it takes too much to decode; save it anew as a plain PNG or JPEG"
 
 
@@ -34,29 +34,26 @@ class DecodeLimits:
     """Beyond what the process holds when it starts (Linux)."""
 
 
-class Decoder:
+class Decoder(Generic[T]):
     """One process, warm, replaced every hundred pictures and whenever it was killed. Pictures wait in their order.
 
-    It starts with the first picture. decode: what runs there."""
+    It starts with the first picture. decode: what runs there, given a file's bytes and the most pixels of it."""
 
-    def __init__(
-        self,
-        limits: DecodeLimits | None = None,
-        decode: Callable[[bytes, int], np.ndarray] = decode_portrait,
-    ) -> None:
+    def __init__(self, decode: Callable[[bytes, int], T], limits: DecodeLimits | None = None) -> None:
         self.limits, self._decode = limits or DecodeLimits(), decode
         self._pool: ProcessPool | None = None
 
-    async def decode(self, data: bytes) -> np.ndarray:
-        """`decode_portrait` there. Raises BadPortrait."""
+    async def decode(self, data: bytes) -> T:
+        """What is in a file. Raises BadPortrait."""
         if self._pool is None:
             context = multiprocessing.get_context("spawn")  # a fork would take the threads' locks along
             self._pool = ProcessPool(1, 100, _bound_memory, [self.limits.memory_bytes], context)
         arguments = [self._decode, data, self.limits.pixels, self.limits.cpu_s]
         try:
-            return await asyncio.wrap_future(
+            made: T = await asyncio.wrap_future(
                 self._pool.schedule(_bounded, args=arguments, timeout=self.limits.wall_s)
             )
+            return made
         except (TimeoutError, ProcessExpired, MemoryError):
             raise BadPortrait(TOO_COSTLY) from None
         except CancelledError:
@@ -81,7 +78,7 @@ def _bound_memory(more: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (held + more, resource.RLIM_INFINITY))
 
 
-def _bounded(decode: Callable[[bytes, int], np.ndarray], data: bytes, pixels: int, cpu_s: int) -> np.ndarray:
+def _bounded(decode: Callable[[bytes, int], T], data: bytes, pixels: int, cpu_s: int) -> T:
     """One picture, within `cpu_s` seconds of processor time from now."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource

@@ -16,15 +16,19 @@ from types import MappingProxyType
 from typing import Any, get_args
 
 from realtime.errors import BadFile, BadValue
-from realtime.media.backgrounds import Background
-from realtime.settings import Live
+from realtime.media.backdrop import clip_kind
+from realtime.media.backgrounds import STRONGEST, Chosen
+from realtime.settings import SHAPES, Live
 
 FORMAT, VERSION = "avatar-preset", 1
 MOST_BYTES = 12 * 1024 * 1024
 """Of a whole file."""
+MOST_OWN = 8 * 1024 * 1024
+"""Of a background's file in it."""
 MOST_NAME = 40
 _NAME = re.compile(rf"[^\W_][\w .()+-]{{0,{MOST_NAME - 1}}}")
 _PICTURE = re.compile(r"data:image/[a-z]+;base64,")
+_BACKDROP = re.compile(r"data:(image|video)/[a-z0-9]+;base64,")
 _MOST_ENTRIES = 1024
 
 
@@ -57,7 +61,13 @@ class Preset:
     hold_gaze: bool = False
     smoothing: float = 0.0
     mirror: bool = False
-    background: Background = "original"
+    background: Chosen = "original"
+    blur: float = 1.0
+    """How strong the blur is, where that is the background."""
+    own_background: bytes = field(default=b"", repr=False)
+    """The file of a picture or a clip, where that is the background; none where it is elsewhere."""
+    shape: str = ""
+    """Of the picture: one of `SHAPES`, "" where nothing is said of it."""
     calibration: Calibration | None = None
 
     def over(self, live: Live) -> Live:
@@ -122,7 +132,11 @@ def dump(preset: Preset) -> str:
         "smoothing": preset.smoothing,
         "mirror": preset.mirror,
         "background": preset.background,
+        "blur": preset.blur,
+        "shape": preset.shape,
     }
+    if preset.own_background:
+        data["own_background"] = _address(preset.own_background)
     if calibration is not None:
         data["calibration"] = {"engine": calibration.engine, "neutral": list(calibration.neutral)}
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
@@ -146,6 +160,9 @@ class _Fields:
             smoothing=self._take("smoothing", self._share, 0.0),
             mirror=self._take("mirror", self._flag, False),
             background=self._take("background", self._background, "original"),
+            blur=self._take("blur", self._strength, 1.0),
+            own_background=self._take("own_background", self._backdrop, b""),
+            shape=self._take("shape", self._shape, ""),
             calibration=self._take("calibration", self._calibration),
         )
         self._nothing_left(self._data, "")
@@ -200,11 +217,26 @@ class _Fields:
     def _amounts(self, name: str, value: Any) -> dict[str, float]:
         return {key: self._number(f"{name}.{key[:40]}", amount) for key, amount in self._object(name, value).items()}
 
-    def _background(self, name: str, value: Any) -> Background:
-        if value not in get_args(Background):
-            raise self._bad(name, f"is one of {', '.join(get_args(Background))}")
-        background: Background = value
+    def _background(self, name: str, value: Any) -> Chosen:
+        if value not in get_args(Chosen):
+            raise self._bad(name, f"is one of {', '.join(get_args(Chosen))}")
+        background: Chosen = value
         return background
+
+    def _strength(self, name: str, value: Any) -> float:
+        if not 0.0 < self._number(name, value) <= STRONGEST:
+            raise self._bad(name, f"is a number above 0, at most {STRONGEST:g}")
+        return float(value)
+
+    def _shape(self, name: str, value: Any) -> str:
+        if value not in ("", *SHAPES):
+            raise self._bad(name, f"is one of {', '.join(SHAPES)}")
+        return str(value)
+
+    def _backdrop(self, name: str, value: Any) -> bytes:
+        return self._bytes(
+            name, value, _BACKDROP, "a picture or a clip as a data: address, data:video/mp4;base64,..."
+        )
 
     def _portrait(self, name: str, value: Any) -> PresetPortrait:
         data = self._object(name, value)
@@ -218,10 +250,16 @@ class _Fields:
         self._nothing_left(data, f"{name}.")
         return made
 
-    def _bytes(self, name: str, value: Any) -> bytes:
-        head = _PICTURE.match(value) if isinstance(value, str) else None
+    def _bytes(
+        self,
+        name: str,
+        value: Any,
+        kind: re.Pattern[str] = _PICTURE,
+        about: str = "a picture as a data: address, data:image/jpeg;base64,...",
+    ) -> bytes:
+        head = kind.match(value) if isinstance(value, str) else None
         if head is None:
-            raise self._bad(name, "is a picture as a data: address, data:image/jpeg;base64,...")
+            raise self._bad(name, f"is {about}")
         try:
             return base64.b64decode(value[head.end() :], validate=True)
         except (binascii.Error, ValueError):
@@ -238,6 +276,8 @@ class _Fields:
         return Calibration(engine, tuple(numbers))
 
 
-def _address(picture: bytes) -> str:
-    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+def _address(file: bytes) -> str:
+    kind = "image/png" if file.startswith(b"\x89PNG") else "image/jpeg"
+    if (clip := clip_kind(file)) is not None:
+        kind = f"video/{clip}"
+    return f"data:{kind};base64,{base64.b64encode(file).decode()}"

@@ -14,7 +14,8 @@ from realtime.engines import Engine
 from realtime.errors import UsageError
 from realtime.flow.mailbox import Mailbox
 from realtime.flow.metrics import Window
-from realtime.media.backgrounds import Background
+from realtime.media.backdrop import Backdrop
+from realtime.media.backgrounds import Background, Behind
 from realtime.presets.folder import PresetFolder
 from realtime.server.common import messages
 from realtime.server.common.limits import Limits
@@ -30,7 +31,7 @@ from realtime.server.places.here import Studio, StudioSettings
 from realtime.server.serving import Address, listen, server_config
 from realtime.session.control import Control
 from realtime.session.shelf import ReadyPortrait
-from realtime.settings import Live
+from realtime.settings import SHAPES, Live
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.types import Picture
 
@@ -77,13 +78,15 @@ class PanelPlayer:
         sink: PanelSink,
         portraits: Sequence[GalleryPortrait],
         fps: float,
-        background: Background = "original",
+        behind: Behind = Behind(),  # noqa: B008 - frozen
     ) -> None:
         self.engine, self.sink, self.fps = engine, sink, fps
         self.gallery = Gallery(portraits)
-        self.choice = PortraitChoice(engine, self.gallery, _aside, self._prepared, self._refused, background)
+        self.choice = PortraitChoice(engine, self.gallery, _aside, self._prepared, self._refused, behind)
         self.control: Control | None = None
         self.window_encode, self.window_render = Window(), Window()
+        self.shape = ""
+        """Wanted from the next start on: a camera keeps its size while it runs."""
 
     @property
     def _running(self) -> Control:
@@ -92,6 +95,7 @@ class PanelPlayer:
         return self.control
 
     failures = 0
+    shapes = SHAPES
     preparing = False
     source: messages.Source = "camera"
     received = property(lambda self: self.control.stats.counts.captured if self.control else 0)
@@ -110,11 +114,6 @@ class PanelPlayer:
     def portrait(self) -> GalleryPortrait:
         """What is, or will be, shown."""
         return self.choice.wanted.portrait
-
-    @property
-    def background(self) -> Background:
-        """What is, or will be, behind the portrait."""
-        return self.choice.wanted.background
 
     @property
     def calibrated(self) -> bool:
@@ -164,7 +163,7 @@ class PanelPlayer:
 
     def state(self) -> messages.State:
         """What is shown now."""
-        return state_of(self)
+        return state_of(self).model_copy(update={"shape": self.shape})
 
     def change(self, **fields: Any) -> None:
         """Replace fields of `live`. Raises BadValue, UnknownName."""
@@ -186,6 +185,15 @@ class PanelPlayer:
         """Show a picture that the client brought, and keep it in the gallery. Raises BadPortrait, PortraitLate."""
         _ = self._running
         return await self.choice.bring(image, title)
+
+    async def try_background(self, own: Backdrop) -> None:
+        """Show what the client brought behind the portrait, and keep it. Raises PortraitLate."""
+        _ = self._running
+        await self.choice.bring_behind(own)
+
+    def choose_shape(self, shape: messages.Shape) -> None:
+        """The shape of the next start."""
+        self.shape = shape
 
     def forget_portrait(self, id: str) -> None:
         """Forget such a picture. Raises UnknownName."""
@@ -214,12 +222,12 @@ def open_panel(
     port: int,
     started: Callable[[str], None],
     mark: bool = True,
-    background: Background = "original",
+    behind: Behind = Behind(),  # noqa: B008 - frozen
     presets: PresetFolder | None = None,
     round: bool = False,
 ) -> Iterator[PanelPlayer]:
     """Serve the panel on 127.0.0.1 from a thread of its own. Give its `sink` to the pipeline, and the pipeline's
-    control to it. started: called with the link. mark: put the invisible mark into the preview. background: what the
+    control to it. started: called with the link. mark: put the invisible mark into the preview. behind: what the
     first portrait is shown before. presets: where they are kept. round: show the circle in the
     middle of the pictures alone.
 
@@ -228,13 +236,15 @@ def open_panel(
 
     from realtime.server.http.app import create_app
 
-    player = PanelPlayer(engine, PanelSink(SinkOptions(fps=fps, mark=mark, round=round)), portraits, fps, background)
+    player = PanelPlayer(engine, PanelSink(SinkOptions(fps=fps, mark=mark, round=round)), portraits, fps, behind)
     policy = Policy.for_host("127.0.0.1")
     settings = StudioSettings(Limits(sessions=4), mark=False, threads=1)
     studio = Studio(lambda: engine, portraits, settings, panel=player)
     sock = listen(Address(port=port, wander=True))
     app = create_app(studio, policy)
-    app.include_router(PresetShelf(presets or PresetFolder(), studio.check_control, player.gallery).router())
+    app.include_router(
+        PresetShelf(presets or PresetFolder(), studio.check_control, player.gallery, player.choice).router()
+    )
     config = server_config(app, settings.limits)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="avatar-panel", daemon=True)

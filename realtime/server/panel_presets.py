@@ -10,11 +10,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel
 
+from realtime.errors import BadValue
 from realtime.media.portraits import builtin_portraits
 from realtime.media.uploads import encode_jpeg
 from realtime.presets.folder import PresetFolder
-from realtime.presets.preset import Preset, PresetPortrait
-from realtime.server.hosting.gallery import Gallery
+from realtime.presets.preset import MOST_OWN, Preset, PresetPortrait
+from realtime.server.hosting.gallery import Gallery, PortraitChoice
 from realtime.server.http.door import knock
 from realtime.server.http.presets import BODY, FILE, REFUSED, as_file, brought
 
@@ -29,13 +30,21 @@ class Presets(BaseModel):
 
 class PresetShelf:
     """The presets of the user of this machine. check: raises where a key does not control a session. gallery: where
-    the portraits are that presets name; what comes not with the program goes into the file as a picture."""
+    the portraits are that presets name; what comes not with the program goes into the file as a picture. choice: what
+    is shown, whose background a preset keeps."""
 
-    def __init__(self, folder: PresetFolder, check: Callable[[str], None], gallery: Gallery) -> None:
-        self._folder, self._check, self._gallery = folder, check, gallery
+    def __init__(
+        self, folder: PresetFolder, check: Callable[[str], None], gallery: Gallery, choice: PortraitChoice
+    ) -> None:
+        self._folder, self._check, self._gallery, self._choice = folder, check, gallery, choice
 
     def whole(self, preset: Preset) -> Preset:
-        """The preset with all that it needs elsewhere. Raises UnknownName."""
+        """The preset with all that it needs elsewhere. Raises UnknownName, BadValue."""
+        own = self._choice.wanted.behind.own
+        if preset.background == "own" and not preset.own_background and own is not None:
+            if len(own.source) > MOST_OWN:
+                raise BadValue("background", "your own", f"a preset takes files of {MOST_OWN // 2**20} MiB at most")
+            preset = replace(preset, own_background=own.source)
         portrait = preset.portrait
         if portrait is None or not portrait.id or portrait.id in builtin_portraits():
             return preset

@@ -17,6 +17,7 @@ import numpy as np
 
 from realtime.errors import BadValue, UnknownName
 from realtime.flow.metrics import RunStats
+from realtime.media.backdrop import Keyed
 from realtime.motion.edits import Edits
 from realtime.motion.expressions import HOLD, board_of, played
 from realtime.session.shelf import ReadyPortrait, Shelf
@@ -36,10 +37,11 @@ class Notice:
 
 @dataclass(frozen=True)
 class PortraitWish:
-    """A portrait that someone wants prepared. image: uint8 (H, W, 3) RGB. show: show it once it is ready."""
+    """A portrait that someone wants prepared. image: uint8 (H, W, 3) RGB, or that before a clip. show: show it once
+    it is ready."""
 
     name: str
-    image: np.ndarray
+    image: np.ndarray | Keyed
     show: bool
 
 
@@ -118,12 +120,12 @@ class Control:
         """Names of the expressions that can be put on."""
         return [expression.name for expression in board_of(self._directions)]
 
-    def set_portrait(self, image: np.ndarray, name: str = "") -> None:
+    def set_portrait(self, image: np.ndarray | Keyed, name: str = "") -> None:
         """Show another portrait, uint8 (H, W, 3) RGB, as soon as it is prepared. A picture that cannot serve is
         refused with a notice, and the old portrait stays."""
         self._wish(PortraitWish(name, image, show=True))
 
-    def prepare_portrait(self, image: np.ndarray, name: str) -> None:
+    def prepare_portrait(self, image: np.ndarray | Keyed, name: str) -> None:
         """Get a portrait ready in the background, to be shown by `choose_portrait` within one frame."""
         self._wish(PortraitWish(name, image, show=False))
 

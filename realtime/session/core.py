@@ -23,6 +23,8 @@ import numpy as np
 
 from realtime.engines import Engine, ReadsLandmarks
 from realtime.errors import AvatarError, EngineError, as_avatar_error
+from realtime.media.backdrop import Keyed, Player
+from realtime.media.backgrounds import unkeyed
 from realtime.motion.calibration import LONGEST
 from realtime.motion.vocabulary import mirrored
 from realtime.session.driver import Drive, Driver
@@ -302,17 +304,22 @@ class Rendering:
         self.faults = Faults(engine, say, strict, "the last picture is held, then the still portrait")
         self._last: np.ndarray | None = None
         self._portrait: Any = None
+        self._behind: Player | None = None
 
-    def begin(self) -> None:
-        """Show the portrait that the engine has. Raises AvatarError."""
+    def begin(self, keyed: Keyed | None = None) -> None:
+        """Show the portrait that the engine has. keyed: what it was given of, where a clip lies behind it. Raises
+        AvatarError."""
         try:
             self._take(self._at_rest())
         except Exception as error:
             raise engine_error(self._engine, error) from error
+        self._behind = Player(keyed) if keyed is not None else None
 
     def swap(self, portrait: Any) -> None:
-        """Show another portrait: what `Engine.set_portrait` takes. Raises AvatarError (BadPortrait where it cannot
-        serve), and keeps the old one."""
+        """Show another portrait: what `Engine.set_portrait` takes, or that before a clip. Raises AvatarError
+        (BadPortrait where it cannot serve), and keeps the old one."""
+        keyed = portrait if isinstance(portrait, Keyed) else None
+        portrait = unkeyed(portrait)
         try:
             self._engine.set_portrait(portrait)
         except Exception as error:
@@ -326,21 +333,27 @@ class Rendering:
             raise engine_error(self._engine, error) from error
         self._portrait = portrait
         self._take(still)
+        self._behind = Player(keyed) if keyed is not None else None
 
     def show(self, drive: Drive, now: float) -> Rendered:
-        """The picture of a drive; while the engine fails what is shown in its place. now: for its failures."""
+        """The picture of a drive; while the engine fails what is shown in its place. now: for its failures, and for a
+        clip behind the portrait."""
         try:
             self._engine.reference = drive.reference
-            self._last = self._engine.render(drive.code)
+            self._last = self._before(self._engine.render(drive.code), now)
         except Exception as error:
             return self.failed(error, now)
         self.faults.succeeded()
         return Rendered(self._last)
 
+    def _before(self, image: np.ndarray, now: float) -> np.ndarray:
+        """The picture before what moves behind the portrait, if anything does."""
+        return image if self._behind is None else self._behind.show(image, now)
+
     def failed(self, error: Exception, now: float) -> Rendered:
         """What is shown where a picture could not be made. Raises AvatarError where strict."""
         if self.faults.failed(error, now) or self._last is None:
-            return Rendered(self.still, "still")
+            return Rendered(self._before(self.still, now), "still")
         return Rendered(self._last, "held")
 
     @property

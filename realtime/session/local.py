@@ -24,6 +24,7 @@ from realtime.errors import AvatarError, BadValue, as_avatar_error
 from realtime.flow.mailbox import Box, Channel, Closed, Mailbox
 from realtime.flow.metrics import RunStats
 from realtime.flow.threads import one_core_per_stage
+from realtime.media.backdrop import Keyed
 from realtime.motion.vocabulary import can_mirror
 from realtime.outputs import Draft, not_written
 from realtime.session.control import Control
@@ -61,6 +62,8 @@ class Pipeline:
     ) -> None:
         self.settings = settings or PipelineSettings()
         self.engine, self.source = engine, source
+        self.keyed: Keyed | None = None
+        """Set before `run`: the engine's portrait as it was made, where a clip lies behind it."""
         self.stats = RunStats(engine.name, engine.device, engine.size)
         self._shelf = Shelf(engine)
         mirrors = source.kind is None or can_mirror(source.kind)
@@ -169,7 +172,7 @@ class Pipeline:
 
     def _warm_up(self) -> None:
         """The still portrait. The engine has done all once then, so that the first driving frame is not late."""
-        self._rendering.begin()
+        self._rendering.begin(self.keyed)
         warm_encoder(self.engine, self._rendering.still)
 
     # Stages, each in its own thread

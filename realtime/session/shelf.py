@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from realtime.engines import Engine
+from realtime.media.backdrop import Keyed
+from realtime.media.backgrounds import unkeyed
 
 ROOM = 16
 """Portraits kept; the one that was not shown for longest goes first."""
@@ -18,7 +20,7 @@ ROOM = 16
 
 @dataclass(frozen=True)
 class ReadyPortrait:
-    """A portrait that the engine can show at once. data: what `Engine.set_portrait` takes."""
+    """A portrait that the engine can show at once. data: what `Rendering.swap` takes."""
 
     name: str
     data: Any
@@ -35,9 +37,10 @@ class Shelf:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, ReadyPortrait] = OrderedDict()
 
-    def prepare(self, name: str, image: np.ndarray) -> ReadyPortrait:
-        """Get a picture, uint8 (H, W, 3) RGB, ready and keep it. Raises BadPortrait."""
-        prepared = ReadyPortrait(name, self._prepare(image))
+    def prepare(self, name: str, image: np.ndarray | Keyed) -> ReadyPortrait:
+        """Get a picture, uint8 (H, W, 3) RGB, or that before a clip, ready and keep it. Raises BadPortrait."""
+        data = self._prepare(unkeyed(image))
+        prepared = ReadyPortrait(name, replace(image, data=data) if isinstance(image, Keyed) else data)
         self.keep(prepared)
         return prepared
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from realtime.cli import run
-from realtime.commands.wearing import NONE, Behind, neutral_of, portrait_of
+from realtime.commands.wearing import NONE, behind_of, neutral_of, parse_behind, portrait_of
 from realtime.errors import BadPortrait, BadValue
 from realtime.families import FAMILIES
+from realtime.media.backdrop import Keyed
+from realtime.media.backgrounds import Behind
 from realtime.media.pictures import write_picture
 from realtime.media.portraits import builtin_portrait
 from realtime.media.uploads import encode_jpeg
@@ -20,6 +22,7 @@ from realtime.presets.folder import PresetFolder
 from realtime.presets.preset import Calibration, Preset, PresetPortrait, dump
 from realtime.session.local import Pipeline
 from realtime.sinks import SinkOptions, open_sink
+from tests.media.test_backdrop import clip
 from tests.support import FAKE_FAMILY, FakeEngine, ListSource, plain
 
 FAKE = ["--engine", "fake", "--size", "64", "--sink", "null", "--source", "motion:builtin"]
@@ -101,12 +104,10 @@ async def test_a_neutral_face_that_is_brought_is_used_from_the_first_frame():
 
 def test_a_background_is_given_by_name_strength_or_picture(seen, tmp_path, capsys):
     write_picture(tmp_path / "beach.png", plain((10, 200, 30)))
-    assert Behind.parse("blur") == Behind("blur")
-    assert Behind.parse("blur").plain
-    assert Behind.parse("blur:2.5").strength == 2.5
-    assert Behind.parse("blur:2.5").told == "original", "it would be blurred twice"
-    behind = Behind.parse("beach.png")
-    assert (behind.told, behind.plain) == ("original", False)
+    assert parse_behind("blur") == Behind("blur")
+    assert parse_behind("blur:2.5") == Behind("blur", 2.5)
+    behind = parse_behind("beach.png")
+    assert (behind.name, behind.own.moving, behind.common) == ("own", False, False)
     corner = behind.of(builtin_portrait())[:10, :10].reshape(-1, 3).mean(0)
     assert corner == pytest.approx((10, 200, 30), abs=3)
     PresetFolder().save(Preset("green", background="green"))
@@ -117,8 +118,32 @@ def test_a_background_is_given_by_name_strength_or_picture(seen, tmp_path, capsy
     for spec, said in (
         ("blur:9", "at most 4"),
         ("blur:x", "as in blur:2"),
-        ("beech", "original, green, blur, blur:2, or a picture's file"),
+        ("beech", "original, green, blur, blur:2, or the file of a picture or a clip"),
         ("beech.png", "beech.png: no such file"),
     ):
         assert run(["run", *FAKE, "--background", spec]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_clip_as_a_background_is_played_behind_each_picture(seen, tmp_path, capsys):
+    (tmp_path / "waves.mp4").write_bytes(clip([(200, 30, 30), (30, 30, 200)], seconds=1))
+    (tmp_path / "cut.mp4").write_bytes(clip([(200, 30, 30)], seconds=1)[:100])
+    assert run(["run", *FAKE, "--background", "waves.mp4", "--quiet"]) == 0
+    pipeline = seen.pop()
+    assert isinstance(pipeline.keyed, Keyed)
+    assert pipeline.keyed.clip.seconds == pytest.approx(1.0, abs=0.1)
+    assert run(["run", *FAKE, "--background", "cut.mp4"]) == 2
+    assert "cut.mp4: the clip cannot be decoded" in capsys.readouterr().err
+
+
+def test_a_preset_brings_its_background_and_its_shape(seen, tmp_path, monkeypatch):
+    write_picture(tmp_path / "beach.png", plain((10, 200, 30), 96, 96))
+    file = (tmp_path / "beach.png").read_bytes()
+    PresetFolder().save(Preset("beach", background="own", own_background=file, shape="16:9"))
+    assert behind_of(PresetFolder().load("beach")).own.source == file
+    wanted: list = []
+    monkeypatch.setattr("realtime.commands.run.make_engine", lambda settings, *_, **__: wanted.append(settings.size))
+    bare = ["run", "--sink", "null", "--source", "motion:builtin", "--preset", "beach"]
+    for words in ([], ["--size", "64"]):
+        run([*bare, *words])
+    assert wanted == [(910, 512), 64]

@@ -20,6 +20,8 @@ from realtime.desktop.tray import COLOURS, Tray, picture_of, state_of
 from realtime.desktop.window import Window, find_browser
 from realtime.errors import BadValue, DeviceError, MissingExtra
 from realtime.flow.metrics import RunStats
+from realtime.media.backdrop import Backdrop
+from realtime.media.backgrounds import Behind
 from realtime.presets.preset import PresetPortrait
 from realtime.session.control import Control
 from realtime.session.shelf import Shelf
@@ -200,12 +202,18 @@ def test_what_was_worn_is_worn_again(control, monkeypatch, tmp_path):
     monkeypatch.setenv("AVATAR_HOME", str(tmp_path))
     assert last.worn_last() is None
     control.change(edits={"smile": 0.3}, amplitude={"head": 0.5}, mirror=False, hold_gaze=False)
-    preset = last.as_preset(control, "fake", PresetPortrait("astronaut", title="Astronaut"), "blur")
+    preset = last.as_preset(
+        control, "fake", PresetPortrait("astronaut", title="Astronaut"), Behind("blur", 2.0), "16:9"
+    )
     last.keep(preset)
     worn = last.worn_last()
     assert dict(worn.edits) == {"smile": 0.3}
     assert dict(worn.amplitude) == {"head": 0.5}
     assert (worn.portrait.id, worn.background, worn.calibration) == ("astronaut", "blur", None)
+    assert (worn.blur, worn.shape) == (2.0, "16:9")
+    clip = Backdrop((b"", b""), 1.0, b"\0\0\0\x20ftypisom")
+    last.keep(last.as_preset(control, "fake", PresetPortrait("astronaut"), Behind("own", own=clip), ""))
+    assert last.worn_last().own_background == clip.source
     last.place().write_text("{ damaged")
     assert last.worn_last() is None
 

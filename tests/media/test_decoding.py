@@ -110,7 +110,7 @@ def test_a_damaged_picture_is_told_by_a_sentence(kind, tmp_path):
     ],
 )
 async def test_what_costs_too_much_is_killed(does, limits):
-    decoder = Decoder(limits, does)
+    decoder = Decoder(does, limits)
     try:
         with pytest.raises(BadPortrait, match="takes too much"):
             await asyncio.wait_for(decoder.decode(b""), 30)
@@ -119,7 +119,7 @@ async def test_what_costs_too_much_is_killed(does, limits):
 
 
 async def test_a_killed_process_is_replaced_and_the_others_get_their_turn():
-    decoder = Decoder(DecodeLimits())
+    decoder = Decoder(decode_portrait, DecodeLimits())
     try:
         image = await decoder.decode(encoded("JPEG"))
         assert image.shape == (256, 256, 3)

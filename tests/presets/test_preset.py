@@ -26,6 +26,8 @@ FULL = Preset(
     hold_gaze=True,
     mirror=True,
     background="blur",
+    blur=1.5,
+    shape="16:9",
     calibration=Calibration("mesh", (0.5, -2.0)),
 )
 LEAST = {"format": "avatar-preset", "version": 1, "name": "x"}
@@ -55,7 +57,13 @@ def test_the_page_shows_a_preset_and_all_its_fields():
         ({"edits": {"smile": True}}, "edits.smile is a number"),
         ({"edits": [1]}, "edits is an object"),
         ({"mirror": 1}, "mirror is true or false"),
-        ({"background": "beach"}, "background is one of original, green, blur"),
+        ({"background": "beach"}, "background is one of original, green, blur, own"),
+        ({"blur": 0}, "blur is a number above 0, at most 4"),
+        ({"shape": "2:1"}, "shape is one of 1:1, 16:9"),
+        (
+            {"own_background": "http://elsewhere/beach.mp4"},
+            "own_background is a picture or a clip as a data: address",
+        ),
         ({"portrait": {}}, "portrait has an id or a picture"),
         ({"portrait": {"id": "a", "picture": "b"}}, "portrait has an id or a picture"),
         ({"portrait": {"picture": "http://elsewhere/me.jpg"}}, "portrait.picture is a picture as a data: address"),
@@ -137,6 +145,20 @@ def test_what_is_given_goes_before_the_preset():
     assert live.hold_gaze
     assert live.mirror
     assert live.absolute
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        (b"\xff\xd8 a picture", "image/jpeg"),
+        (b"\0\0\0\x20ftypisom", "video/mp4"),
+        (b"\x1a\x45\xdf\xa3", "video/webm"),
+    ],
+)
+def test_a_background_of_ones_own_comes_back_as_it_was(file, kind):
+    preset = Preset("beach", background="own", own_background=file)
+    assert json.loads(dump(preset))["own_background"].startswith(f"data:{kind};base64,")
+    assert parse(dump(preset)) == preset
 
 
 def test_a_picture_in_a_file_is_base64():

@@ -27,7 +27,7 @@ def test_a_background_that_cannot_be_made_leaves_the_sessions_own(fault, monkeyp
     engine.set_portrait(own)
     portrait = GalleryPortrait("a", "A", own)
 
-    def ready_for(_engine, background):
+    def ready_for(_engine, _behind, _shape):
         if fault is not None:
             raise fault
         return portrait_picture(hue=90)

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from realtime.media.backgrounds import Behind
 from realtime.media.uploads import decode_portrait
 from realtime.presets.folder import PresetFolder
 from realtime.server.hosting.gallery import GalleryPortrait
@@ -32,7 +33,7 @@ def panel(tmp_path):
     links: list[str] = []
     portraits = [GalleryPortrait("given-0", "Mine", portrait_picture(hue=70))]
     folder = PresetFolder(tmp_path / "presets")
-    with open_panel(engine, portraits, 30.0, 0, links.append, background="green", presets=folder) as player:
+    with open_panel(engine, portraits, 30.0, 0, links.append, behind=Behind("green"), presets=folder) as player:
         pipeline = Pipeline(Spots(SourceOptions()), engine, [open_sink("null")])
         player.control = pipeline.control
         thread = threading.Thread(target=lambda: asyncio.run(pipeline.run()))
@@ -118,6 +119,8 @@ def test_any_server_looks_a_file_over_and_keeps_nothing(tmp_path, monkeypatch):
             "hold_gaze": False,
             "smoothing": 0.0,
             "background": "original",
+            "blur": 1.0,
+            "shape": "",
         }
         bad = http.post("/api/presets", json={**LOOK, "mirror": "yes"})
         assert (bad.status_code, bad.json()["detail"]) == (400, "the preset: mirror is true or false")

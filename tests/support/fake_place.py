@@ -142,6 +142,11 @@ class FakePlace:
         state = self.state(key).state
         return messages.Pong(t=command.t) if isinstance(command, messages.Ping) else state
 
+    async def add_background(self, key: str, data: bytes) -> messages.BackgroundInfo:
+        self.entry(key, Right.CONTROL)
+        self.uploads.append(data)
+        return messages.BackgroundInfo(moving=False, seconds=0.0, cut=False)
+
     async def look(self, key: str, data: bytes) -> messages.Look:
         self.entry(key, Right.CONTROL)
         return messages.Look(image="data:image/jpeg;base64,", width=64, height=64, turned=False, faces=[])

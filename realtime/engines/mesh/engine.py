@@ -69,13 +69,16 @@ class MeshEngine(TakesCodes):
         self._portrait: PreparedPortrait | ImprovingPortrait | None = None
         self._retargeter: Retargeter | None = None
 
-    def prepare(self, image: np.ndarray | str | Path) -> PreparedPortrait | ImprovingPortrait:
+    def prepare(
+        self, image: np.ndarray | str | Path, size: tuple[int, int] | None = None
+    ) -> PreparedPortrait | ImprovingPortrait:
         """Make a portrait ready for `set_portrait`, from any thread: a second or two, some tenths where `live`.
 
         image: uint8 (H, W, 3) RGB of any size, or the path of a picture file. The face is found, cropped and framed.
-        Raises BadPortrait and, for a path, BadFile.
+        size: (width, height) of its pictures, where that is not the engine's own.
+        Raises BadPortrait, BadValue (a size that cannot be) and, for a path, BadFile.
         """
-        size = self.width, self.height
+        size = (self.width, self.height) if size is None else size
         if isinstance(image, str | Path):
             try:
                 framed = frame_portrait(load_picture(image), size)
@@ -86,13 +89,11 @@ class MeshEngine(TakesCodes):
         return ImprovingPortrait(framed) if self._live else prepare_portrait(framed)
 
     def set_portrait(self, image: np.ndarray | str | Path | PreparedPortrait | ImprovingPortrait) -> None:
-        """Show another portrait from the next `render` on. One that `prepare` made takes no time."""
+        """Show another portrait from the next `render` on, in the size that it was prepared for. One that `prepare`
+        made takes no time."""
         self.check_open()
         prepared = image if isinstance(image, PreparedPortrait | ImprovingPortrait) else self.prepare(image)
         portrait = prepared.now
-        if (portrait.width, portrait.height) != (self.width, self.height):
-            expected = f"it was prepared for another size than {self.width}x{self.height}"
-            raise BadValue("portrait", f"{portrait.width}x{portrait.height}", expected)
         was_absolute = self._retargeter is not None and self._is_own(self.reference)
         self._retargeter = Retargeter(PortraitGeometry(portrait.shape, portrait.pose, portrait.values))
         self._portrait = prepared

@@ -59,6 +59,10 @@ class Limits:
     """Processor time of decoding one portrait."""
     upload_s: float = 10.0
     """Decoding that takes longer is killed."""
+    clip_cpu_s: int = 25
+    """Processor time of decoding one clip that goes round behind a portrait."""
+    clip_s: float = 60.0
+    """The same by the clock."""
     upload_memory_bytes: int = 1 << 30
     """Memory of decoding one portrait."""
     portraits: int = 12

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from realtime.media.backgrounds import Background
+from realtime.media.backgrounds import STRONGEST, Chosen
 
 Source = Literal["camera", "landmarks", "sample", "motion", "voice"]
 Face = Literal["tracking", "holding", "easing", "resting", "waiting"]
+Shape = Literal["", "1:1", "16:9", "9:16", "4:3", "3:4"]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Amount = Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]
 
@@ -74,10 +75,20 @@ class Mirror(_Message):
 
 
 class ChooseBackground(_Message):
-    """What is behind the portrait: its own background, plain green (for keying), or its own, blurred."""
+    """What is behind the portrait: its own background, plain green (for keying), its own, blurred (by `strength`), or
+    the picture or clip that the session was brought (`POST /api/sessions/{id}/background`)."""
 
     type: Literal["background"]
-    background: Background
+    background: Chosen
+    strength: Annotated[float, Field(gt=0, le=STRONGEST, allow_inf_nan=False)] = 1.0
+
+
+class ChooseShape(_Message):
+    """Another shape of the picture, width to height; "" that which the server was started with. At the panel of a
+    running camera it is kept for the next start: a camera keeps its size while it runs."""
+
+    type: Literal["shape"]
+    shape: Shape
 
 
 class Amplitude(_Message):
@@ -128,6 +139,7 @@ Command = Annotated[
     | ChooseSource
     | Mirror
     | ChooseBackground
+    | ChooseShape
     | Amplitude
     | HoldGaze
     | Smoothing
@@ -164,6 +176,15 @@ class PortraitInfo(BaseModel):
     uploaded: bool = False
 
 
+class BackgroundInfo(BaseModel):
+    """What was brought to lie behind the portrait. moving: it is a clip. seconds: of it that go round. cut: it is
+    longer than that."""
+
+    moving: bool
+    seconds: float
+    cut: bool
+
+
 class FaceInfo(BaseModel):
     """One face in a picture. Left, top, width and height as shares of the picture's; cut: its border goes through
     the face."""
@@ -193,7 +214,7 @@ class State(BaseModel):
     edits: dict[str, float]
     paused: bool
     mirror: bool
-    background: Background
+    background: Chosen
     source: Source
     calibrated: bool
     face: Face
@@ -205,6 +226,10 @@ class State(BaseModel):
     """What of the driver's motion is more or less than 1, by part of the face."""
     hold_gaze: bool = False
     smoothing: float = 0.0
+    blur: float = 1.0
+    """How strong the blur is, where that is the background."""
+    shape: str = ""
+    """Of the picture, width to height; "" that which the server was started with."""
     preparing: bool = False
     """True while a portrait or background that was asked for is not shown yet."""
 
@@ -229,6 +254,8 @@ class Hello(BaseModel):
     """Path at which the avatar is seen. It opens nothing else."""
     drive: str = ""
     """Key that only drives, for `/api/motion?session=`; told to those who control."""
+    shapes: list[str] = Field(default_factory=list)
+    """Shapes of the picture that can be chosen, beside that which the server was started with."""
     landmarks: bool = False
     """True where landmark packets can drive: the engine needs no more of a driving frame."""
 
@@ -246,6 +273,8 @@ class Stats(BaseModel):
     render_ms: float | None
     server_ms: float | None
     """Median time from the arrival of a driving frame to the hand-over of its picture to the video encoder."""
+    sent_ms: float | None = None
+    """The same until its last packet has left, of the slowest of the session's connections."""
     engine: str
     device: str
     codec: str | None

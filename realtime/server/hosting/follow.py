@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from realtime.engines import Engine
-from realtime.errors import BadValue
+from realtime.errors import BadValue, UsageError
+from realtime.media.backgrounds import Behind, Chosen
 from realtime.motion.edits import Edits
 from realtime.server.common import messages
 from realtime.server.hosting.gallery import Gallery, GalleryPortrait, PortraitChoice
@@ -22,6 +23,20 @@ FACES: dict[str, messages.Face] = {
     "leaving": "easing",
 }
 """The driver's word for its state, and the page's; all others mean that the avatar rests."""
+
+
+class NothingBrought(UsageError):
+    """A background of one's own was chosen before there is one."""
+
+    def __str__(self) -> str:
+        return "Bring a picture or a clip first: there is no background of your own yet"
+
+
+class OneShape(UsageError):
+    """Another shape was asked of an engine that has one."""
+
+    def __str__(self) -> str:
+        return "The engine makes pictures of one shape: choose it as the server starts (--size)"
 
 
 class Handle(Protocol):
@@ -75,6 +90,9 @@ class Handle(Protocol):
     def choose_source(self, source: messages.Source) -> None:
         """Let something else drive. Raises UsageError."""
 
+    def choose_shape(self, shape: messages.Shape) -> None:
+        """Another shape of the picture. Raises OneShape."""
+
 
 def follow(handle: Handle, command: messages.Command) -> None:
     """Follow a command of the client. Raises UsageError with a sentence where it cannot be followed."""
@@ -103,10 +121,21 @@ def follow(handle: Handle, command: messages.Command) -> None:
             handle.recalibrate(neutral)
         case messages.ChoosePortrait(id=id):
             handle.choice.choose(handle.gallery.get(id))
-        case messages.ChooseBackground(background=background):
-            handle.choice.choose(background=background)
+        case messages.ChooseBackground(background=background, strength=strength):
+            handle.choice.choose(behind=_behind(handle, background, strength))
+        case messages.ChooseShape(shape=shape):
+            handle.choose_shape(shape)
         case messages.ChooseSource(source=source):
             handle.choose_source(source)
+
+
+def _behind(handle: Handle, background: Chosen, strength: float) -> Behind:
+    """Raises NothingBrought."""
+    if background != "own":
+        return Behind(background, strength if background == "blur" else 1.0)
+    if handle.choice.own is None:
+        raise NothingBrought
+    return Behind("own", own=handle.choice.own)
 
 
 def neutral_code(engine: Engine, neutral: list[float] | None) -> MotionCode | None:
@@ -133,7 +162,9 @@ def state_of(handle: Handle) -> messages.State:
         amplitude=dict(live.amplitude),
         hold_gaze=live.hold_gaze,
         smoothing=live.smoothing,
-        background=handle.choice.wanted.background,
+        background=handle.choice.wanted.behind.name,
+        blur=handle.choice.wanted.behind.strength,
+        shape=handle.choice.wanted.shape,
         source=handle.source,
         calibrated=handle.calibrated,
         calibration=handle.calibration,

@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,14 +17,18 @@ import numpy as np
 
 from realtime.engines import Engine
 from realtime.errors import AvatarError, UnknownName
-from realtime.media.backgrounds import Background, with_background
+from realtime.media.backdrop import Backdrop, Keyed
+from realtime.media.backgrounds import Behind, unkeyed
 from realtime.media.uploads import encode_jpeg
 from realtime.server.common.messages import PortraitInfo
+from realtime.settings import sides_of
 
 SMALL = 192
 """Side of the gallery's pictures, pixels."""
 PATIENCE = 30.0
 """Seconds that whoever brought a picture waits for it to be shown."""
+READY = 6
+"""Forms of one portrait (backgrounds, shapes) that are kept ready; the one not asked for longest goes."""
 
 
 class GalleryPortrait:
@@ -34,18 +38,36 @@ class GalleryPortrait:
     def __init__(self, id: str, title: str, image: np.ndarray, consent: datetime | None = None) -> None:
         self.id, self.title, self.image, self.consent = id, title, image, consent
         self.small = encode_jpeg(image, SMALL)
-        self._ready: dict[tuple[str, int, Background], Any] = {}
+        self._ready: OrderedDict[tuple[str, int, Behind, str], Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def ready_for(self, engine: Engine, background: Background) -> Any:
-        """What `engine.set_portrait` takes: prepared ahead where the engine can do that (`prepare`), else the
-        picture. Prepared once for all sessions. Blocks for up to a second; any thread. Raises BadPortrait."""
-        key = (engine.name, engine.size, background)
+    def ready_for(self, engine: Engine, behind: Behind, shape: str = "") -> Any:
+        """What `Rendering.swap` takes: prepared ahead where the engine can do that (`prepare`), else the picture.
+        What others are likely to want is prepared once for all sessions. Blocks for up to a second; any thread.
+
+        shape: of `PROPORTIONS`, "" the engine's own. Raises BadPortrait."""
+        if not behind.common:
+            return self._prepare(engine, behind, shape)
+        key = (engine.name, engine.size, behind, shape)
         with self._lock:
             if key not in self._ready:
-                prepare = getattr(engine, "prepare", lambda image: image)
-                self._ready[key] = prepare(with_background(self.image, background))
+                self._ready[key] = self._prepare(engine, behind, shape)
+            self._ready.move_to_end(key)
+            while len(self._ready) > READY:
+                self._ready.popitem(last=False)
             return self._ready[key]
+
+    def _prepare(self, engine: Engine, behind: Behind, shape: str) -> Any:
+        shown = behind.of(self.image)
+        data = unkeyed(shown)
+        if (prepare := getattr(engine, "prepare", None)) is not None:
+            data = prepare(data, sides_of(shape, shorter_side(engine))) if shape else prepare(data)
+        return replace(shown, data=data) if isinstance(shown, Keyed) else data
+
+
+def shorter_side(engine: Engine) -> int:
+    """Of the pictures that it was made for, pixels."""
+    return min(getattr(engine, "width", engine.size), engine.size)
 
 
 class Gallery:
@@ -112,11 +134,12 @@ class PortraitLate(AvatarError):
 
 @dataclass(eq=False)
 class Choice:
-    """A portrait that was chosen, before a background. ready: what `Engine.set_portrait` takes, once prepared.
-    done: set when it is shown, or another took its place; fails where it cannot be."""
+    """A portrait that was chosen, before a background, in a shape. ready: what `Rendering.swap` takes, once
+    prepared. done: set when it is shown, or another took its place; fails where it cannot be."""
 
     portrait: GalleryPortrait
-    background: Background
+    behind: Behind
+    shape: str = ""
     ready: Any = None
     done: Future[None] = field(default_factory=Future)
 
@@ -126,8 +149,8 @@ class PortraitChoice:
     shown gives way to the one that is. Every method may be called from any thread.
 
     aside: runs long work elsewhere. ready: called there with a prepared choice; it brings about `show`, in the
-    thread that renders. refused: called with a choice that cannot be shown, and why. background: what the
-    first portrait is shown before.
+    thread that renders. refused: called with a choice that cannot be shown, and why. behind: what the
+    first portrait is shown before. own: what the client has brought to be shown behind portraits.
     """
 
     def __init__(
@@ -137,24 +160,28 @@ class PortraitChoice:
         aside: Callable[[Callable[[], None]], object],
         ready: Callable[[Choice], None],
         refused: Callable[[Choice, Exception], None],
-        background: Background = "original",
+        behind: Behind = Behind(),  # noqa: B008 - frozen
     ) -> None:
         self._engine, self._gallery = engine, gallery
         self._aside, self._ready, self._refused = aside, ready, refused
         self._lock = threading.Lock()
-        self.shown = self.wanted = Choice(gallery.first, background)
+        self.shown = self.wanted = Choice(gallery.first, behind)
+        self.own = behind.own
 
-    def choose(self, portrait: GalleryPortrait | None = None, background: Background | None = None) -> Choice:
-        """Show another portrait, another background, or both."""
+    def choose(
+        self, portrait: GalleryPortrait | None = None, behind: Behind | None = None, shape: str | None = None
+    ) -> Choice:
+        """Show another portrait, another background, another shape."""
         with self._lock:
-            choice = Choice(portrait or self.wanted.portrait, background or self.wanted.background)
+            now = self.wanted
+            choice = Choice(portrait or now.portrait, behind or now.behind, now.shape if shape is None else shape)
             self.wanted = choice
         self._aside(lambda: self._prepare(choice))
         return choice
 
     def _prepare(self, choice: Choice) -> None:
         try:
-            choice.ready = choice.portrait.ready_for(self._engine, choice.background)
+            choice.ready = choice.portrait.ready_for(self._engine, choice.behind, choice.shape)
         except Exception as error:
             self._refuse(choice, error)
         else:
@@ -187,7 +214,17 @@ class PortraitChoice:
         """Show a picture that the client brought, and keep it in its gallery. Raises BadPortrait where the engine
         cannot use it, PortraitLate; the old one stays then."""
         portrait = self._gallery.new(image, title)
-        choice = self.choose(portrait)
+        await self._shown(self.choose(portrait))
+        self._gallery.keep(portrait)
+        return portrait
+
+    async def bring_behind(self, own: Backdrop) -> None:
+        """Show a picture, or a clip, that the client brought, behind the portrait; keep it. Raises PortraitLate."""
+        await self._shown(self.choose(behind=Behind("own", own=own)))
+        self.own = own
+
+    async def _shown(self, choice: Choice) -> None:
+        """Wait until it is. Raises what is the matter; PortraitLate."""
         try:
             await asyncio.wait_for(asyncio.wrap_future(choice.done), PATIENCE)
         except TimeoutError:
@@ -195,8 +232,6 @@ class PortraitChoice:
             self._give_up(choice)
             self._refused(choice, late)
             raise late from None
-        self._gallery.keep(portrait)
-        return portrait
 
     def forget(self, id: str) -> None:
         """Forget a picture that the client brought; where it is shown, the first of the gallery takes its place.

@@ -21,10 +21,11 @@ from realtime.errors import UsageError
 from realtime.flow.mailbox import Mailbox, Slot
 from realtime.flow.metrics import Window
 from realtime.flow.threads import one_core_per_stage
-from realtime.media.backgrounds import Background
+from realtime.media.backdrop import Backdrop
+from realtime.media.backgrounds import Background, unkeyed
 from realtime.motion.expressions import played
 from realtime.server.common import messages
-from realtime.server.hosting.follow import FACES, follow, neutral_code, neutral_told, state_of
+from realtime.server.hosting.follow import FACES, OneShape, follow, neutral_code, neutral_told, state_of
 from realtime.server.hosting.frames import Driven, Shown
 from realtime.server.hosting.gallery import Choice, Gallery, GalleryPortrait, PortraitChoice
 from realtime.server.hosting.looks import Looks
@@ -35,7 +36,7 @@ from realtime.server.hosting.viewers import Viewers
 from realtime.session.core import Driving, Encoding, Rendered, Rendering
 from realtime.session.driver import Drive
 from realtime.session.sample import Sample
-from realtime.settings import Live
+from realtime.settings import SHAPES, Live
 from realtime.sources import Item
 from realtime.types import MotionCode
 from realtime.voice.lips import DELAY
@@ -106,7 +107,7 @@ class Performer:
         one_core_per_stage()
         self._rendering = Rendering(engine, _note)
         first = self.choice.shown
-        first.ready = first.portrait.ready_for(engine, first.background)
+        first.ready = first.portrait.ready_for(engine, first.behind)
         self._rendering.swap(first.ready)
         self._sample = Sample(engine)
         self._speaking = Speaking(engine) if source == "voice" else None
@@ -197,11 +198,6 @@ class Performer:
         return self.choice.shown.portrait
 
     @property
-    def background(self) -> Background:
-        """What is, or will be, behind the portrait."""
-        return self.choice.wanted.background
-
-    @property
     def preparing(self) -> bool:
         """Another portrait, or background, was chosen and is not shown yet."""
         return self.choice.wanted is not self.choice.shown
@@ -262,10 +258,25 @@ class Performer:
         if source == "landmarks" and not isinstance(self.engine, ReadsLandmarks):
             raise NeedsPictures(self.engine.name)
 
+    def choose_shape(self, shape: messages.Shape) -> None:
+        """Another shape of the picture. Raises OneShape."""
+        if not self.shapes:
+            raise OneShape
+        self.choice.choose(shape=shape)
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """What `choose_shape` takes, beside the engine's own; none where the engine has one shape."""
+        return SHAPES if hasattr(self.engine, "prepare") else ()
+
     async def try_portrait(self, image: np.ndarray, title: str) -> GalleryPortrait:
         """Show a picture that the client brought, and keep it in its gallery. Raises BadPortrait where the engine
         cannot use it, PortraitLate; the old one stays then."""
         return await self.choice.bring(image, title)
+
+    async def try_background(self, own: Backdrop) -> None:
+        """Show what the client brought behind the portrait, and keep it. Raises PortraitLate."""
+        await self.choice.bring_behind(own)
 
     def forget_portrait(self, id: str) -> None:
         """Forget a picture that the client brought; where it is shown, the first of the gallery takes its place.
@@ -332,10 +343,10 @@ class Performer:
     def _show_looks(self, drive: Drive, shown: Shown) -> None:
         """The same before other backgrounds, for those who want theirs."""
         now = self.choice.shown
-        for look in self._viewers.looks(now.background):
-            other = self._looks.render(now.portrait, look, drive, now.ready)
+        for look in self._viewers.looks(now.behind.name):
+            other = self._looks.render(now.portrait, look, drive, unkeyed(now.ready), now.shape)
             if other is not None:
-                self._viewers.publish_look(other, shown, now.background, look)
+                self._viewers.publish_look(other, shown, now.behind.name, look)
 
     def _drives(self, driven: Driven, now: float) -> Iterable[Drive]:
         """What this gives to render."""
@@ -367,7 +378,7 @@ class Performer:
             driven.media,
             driven.index,
             keep=rendered.how == "still",
-            behind=self.choice.shown.background,
+            behind=self.choice.shown.behind.name,
         )
         if shown is not None:
             self.rendered += 1

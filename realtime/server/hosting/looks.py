@@ -10,7 +10,7 @@ import numpy as np
 
 from realtime.engines import Engine
 from realtime.errors import AvatarError, UsageError
-from realtime.media.backgrounds import Background
+from realtime.media.backgrounds import Background, Behind
 from realtime.server.hosting.gallery import GalleryPortrait
 from realtime.server.hosting.pool import Pool
 from realtime.session.driver import Drive
@@ -37,18 +37,21 @@ class Looks:
     def __init__(self, engine: Engine, pool: Pool) -> None:
         self._engine, self._pool = engine, pool
         self._lock = threading.Lock()
-        self._ready: dict[tuple[str, Background], Any] = {}
-        self._asked: set[tuple[str, Background]] = set()
+        self._ready: dict[tuple[str, str, Background], Any] = {}
+        self._asked: set[tuple[str, str, Background]] = set()
 
     def check(self) -> None:
         """Raises OneBackground."""
         if not hasattr(self._engine, "prepare"):
             raise OneBackground
 
-    def render(self, portrait: GalleryPortrait, background: Background, drive: Drive, back: Any) -> np.ndarray | None:
+    def render(
+        self, portrait: GalleryPortrait, background: Background, drive: Drive, back: Any, shape: str = ""
+    ) -> np.ndarray | None:
         """The portrait before that background, uint8 (H, W, 3); None while it is being made ready; where that failed,
-        before the session's own. back: what the engine shows otherwise, set again afterwards."""
-        ready = self._get(portrait, background)
+        before the session's own. back: what the engine shows otherwise, set again afterwards. shape: as `ready_for`
+        takes it."""
+        ready = self._get(portrait, background, shape)
         if ready is None:
             return None
         try:
@@ -59,23 +62,23 @@ class Looks:
             self._engine.set_portrait(back)
             self._engine.reference = drive.reference
 
-    def _get(self, portrait: GalleryPortrait, background: Background) -> Any:
-        key = (portrait.id, background)
+    def _get(self, portrait: GalleryPortrait, background: Background, shape: str) -> Any:
+        key = (portrait.id, shape, background)
         with self._lock:
             if key in self._asked:
                 return self._ready.get(key)
             self._asked.add(key)
-        self._pool.aside.submit(self._prepare, portrait, background)
+        self._pool.aside.submit(self._prepare, portrait, background, shape)
         return None
 
-    def _prepare(self, portrait: GalleryPortrait, background: Background) -> None:
+    def _prepare(self, portrait: GalleryPortrait, background: Background, shape: str) -> None:
         ready: Any = _OWN
         try:
-            ready = portrait.ready_for(self._engine, background)
+            ready = portrait.ready_for(self._engine, Behind(background), shape)
         except Exception as error:  # it is asked for once, so a view would wait for ever
             said = str(error) if isinstance(error, AvatarError) else type(error).__name__
             log.warning("a view has its session's own background, as %s could not be made: %s", background, said)
         with self._lock:
-            self._ready = {key: kept for key, kept in self._ready.items() if key[0] == portrait.id}
-            self._asked = {key for key in self._asked if key[0] == portrait.id}
-            self._ready[portrait.id, background] = ready
+            self._ready = {key: kept for key, kept in self._ready.items() if key[:2] == (portrait.id, shape)}
+            self._asked = {key for key in self._asked if key[:2] == (portrait.id, shape)}
+            self._ready[portrait.id, shape, background] = ready

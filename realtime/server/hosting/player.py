@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from realtime.flow.mailbox import Mailbox
+from realtime.media.backdrop import Backdrop
 from realtime.media.backgrounds import Background
 from realtime.server.common import messages
 from realtime.server.common.metrics import Counts
@@ -27,6 +28,10 @@ class Player(Counts, Protocol):
 
     def offer(self, driven: Driven) -> None:
         """A driving frame or code has come."""
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """Shapes of the picture that can be chosen."""
 
     @property
     def hears(self) -> bool:
@@ -65,6 +70,9 @@ class Player(Counts, Protocol):
 
     async def try_portrait(self, image: np.ndarray, title: str) -> GalleryPortrait:
         """Show a picture that the client brought. Raises BadPortrait, PortraitLate."""
+
+    async def try_background(self, own: Backdrop) -> None:
+        """Show what the client brought behind the portrait, and keep it. Raises PortraitLate."""
 
     def forget_portrait(self, id: str) -> None:
         """Forget such a picture. Raises UnknownName."""

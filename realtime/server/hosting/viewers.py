@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtime.flow.mailbox import Mailbox
-from realtime.media.backgrounds import GREEN, Background
+from realtime.media.backgrounds import GREEN, Background, Chosen
 from realtime.media.marks import draw_mark
 from realtime.media.round import PLAIN, on_colour
 from realtime.media.watermark import embed
@@ -25,7 +25,7 @@ class Viewer:
     box: Mailbox[Shown]
     background: Background | None = None
 
-    def look(self, behind: Background | None) -> Background | None:
+    def look(self, behind: Chosen | None) -> Background | None:
         """The background that has to be rendered for it apart; None where the session's, `behind`, will do."""
         return self.background if self.background != behind else None
 
@@ -72,7 +72,7 @@ class Viewers:
         index: int = 0,
         *,
         keep: bool = False,
-        behind: Background | None = None,
+        behind: Chosen | None = None,
     ) -> Shown | None:
         """Show a picture, uint8 (H, W, 3) RGB, to all who want no background of their own; None where nobody watches.
 
@@ -86,12 +86,12 @@ class Viewers:
             self._newest = shown if self._viewers else None  # nobody gets a picture of long ago
         return shown
 
-    def looks(self, behind: Background | None) -> set[Background]:
+    def looks(self, behind: Chosen | None) -> set[Background]:
         """Backgrounds beside `behind` that somebody wants."""
         with self._lock:
             return {look for viewer in self._viewers if (look := viewer.look(behind)) is not None}
 
-    def publish_look(self, image: np.ndarray, shown: Shown, behind: Background | None, look: Background) -> None:
+    def publish_look(self, image: np.ndarray, shown: Shown, behind: Chosen | None, look: Background) -> None:
         """Show the picture that was `shown`, before another background, to those who want it."""
         self._send(image, shown.pts, shown.captured, shown.index, False, behind, look)
 
@@ -102,7 +102,7 @@ class Viewers:
         captured: float,
         index: int,
         keep: bool,
-        behind: Background | None,
+        behind: Chosen | None,
         look: Background | None,
     ) -> Shown:
         if self._round:

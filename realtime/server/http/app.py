@@ -183,10 +183,10 @@ def _handle_errors(app: FastAPI) -> None:
 
 
 @asynccontextmanager
-async def _picture(door: Door, request: Request) -> AsyncIterator[bytes]:
+async def _picture(door: Door, request: Request, kinds: tuple[str, ...] = pages.PICTURES) -> AsyncIterator[bytes]:
     """The picture that a request brings; it counts as under way until the block ends. Raises Busy."""
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() not in pages.PICTURES:
-        raise HTTPException(415, "Send the picture itself, with its type: image/png, image/jpeg and so on")
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() not in kinds:
+        raise HTTPException(415, f"Send the file itself, with its type: {kinds[0]}, {kinds[1]} and so on")
     client = client_of(request)
     if not door.uploads.take(client):
         async for _ in request.stream():
@@ -289,10 +289,10 @@ def _add_api(app: FastAPI, door: Door) -> None:
             raise HTTPException(429, "Too many messages", {"Retry-After": "1"})
         return reply
 
-    picture = {
-        "required": True,
-        "content": {t: {"schema": {"type": "string", "format": "binary"}} for t in pages.PICTURES},
-    }
+    picture, behind = (
+        {"required": True, "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}}
+        for kinds in (pages.PICTURES, pages.BACKGROUNDS)
+    )
 
     @app.post(
         "/api/sessions/{id}/portraits",
@@ -315,6 +315,20 @@ def _add_api(app: FastAPI, door: Door) -> None:
             raise HTTPException(403, "Say first that you may use this face (consent=true)")
         async with _picture(door, request) as data:
             return await place.add_portrait(id, data, title)
+
+    @app.post(
+        "/api/sessions/{id}/background",
+        status_code=201,
+        tags=["portraits"],
+        responses=problems(404, 415, 429, 503),
+        openapi_extra={"requestBody": behind},
+        dependencies=[Depends(knock)],
+    )
+    async def add_background(id: str, request: Request) -> messages.BackgroundInfo:
+        """Bring a picture or a clip (the file as the body; MP4 or WebM, its first 20 seconds go round), and show it
+        behind the portrait. Kept until the session ends; the message `background` "own" comes back to it."""
+        async with _picture(door, request, pages.BACKGROUNDS) as data:
+            return await place.add_background(id, data)
 
     @app.post(
         "/api/sessions/{id}/look",

@@ -15,6 +15,8 @@ from realtime.server.http.door import Door
 _KINDS = ("png", "jpeg", "webp", "gif", "tiff", "avif", "heic", "heif")
 PICTURES = (*(f"image/{kind}" for kind in _KINDS), "application/octet-stream")
 """Types of pictures that are taken; browsers do not know that of every file."""
+BACKGROUNDS = (*PICTURES, "video/mp4", "video/webm", "video/quicktime")
+"""Types of what may lie behind a portrait."""
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",

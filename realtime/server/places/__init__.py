@@ -197,6 +197,9 @@ class Place(Protocol):
     async def add_portrait(self, key: str, data: bytes, title: str) -> messages.PortraitInfo:
         """Decode, show and keep a picture. Raises BadPortrait, Busy."""
 
+    async def add_background(self, key: str, data: bytes) -> messages.BackgroundInfo:
+        """Decode a picture or a clip, show it behind the portrait, and keep it. Raises BadBackdrop, Busy."""
+
     async def look(self, key: str, data: bytes) -> messages.Look:
         """Decode a picture and find its faces; nothing is kept. Raises BadPortrait, Busy."""
 

@@ -304,6 +304,10 @@ class Studio:
         """Decode, show and keep a picture. Raises BadPortrait, PortraitLate, Busy."""
         return await self._portraits.add(key, data, title)
 
+    async def add_background(self, key: str, data: bytes) -> messages.BackgroundInfo:
+        """Decode a picture or a clip, show it behind the portrait, and keep it. Raises BadBackdrop, Busy."""
+        return await self._portraits.add_background(key, data)
+
     async def look(self, key: str, data: bytes) -> messages.Look:
         """Decode a picture and find its faces; nothing is kept. Raises BadPortrait, Busy."""
         return await self._portraits.look(key, data)

@@ -6,11 +6,13 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 from realtime.errors import BadPortrait
 from realtime.face.upright import CUT, Looked, box, is_cut, look
+from realtime.media.backdrop import BadBackdrop, decode_backdrop
 from realtime.media.decoding import DecodeLimits, Decoder
-from realtime.media.uploads import encode_jpeg
+from realtime.media.uploads import decode_portrait, encode_jpeg
 from realtime.server.common import messages
 from realtime.server.common.limits import Places
 from realtime.server.common.sessions import Right
@@ -25,9 +27,10 @@ class Portraits:
     def __init__(self, house: House) -> None:
         self._house, limits = house, house.limits
         self._uploads = Places(limits.uploads, 1)
-        self._decoder = Decoder(
-            DecodeLimits(limits.portrait_pixels, limits.upload_cpu_s, limits.upload_s, limits.upload_memory_bytes)
-        )
+        cost = DecodeLimits(limits.portrait_pixels, limits.upload_cpu_s, limits.upload_s, limits.upload_memory_bytes)
+        self._decoder = Decoder(decode_portrait, cost)
+        clips = replace(cost, cpu_s=limits.clip_cpu_s, wall_s=limits.clip_s)
+        self._backdrops = Decoder(decode_backdrop, clips)
 
     async def add(self, key: str, data: bytes, title: str) -> messages.PortraitInfo:
         """Decode, show and keep a picture. Raises BadPortrait, PortraitLate, Busy."""
@@ -39,6 +42,18 @@ class Portraits:
             portrait = await session.performer.try_portrait(seen.image, title)
         infos = session.tell_portraits()
         return next(info for info in infos if info.id == portrait.id)
+
+    async def add_background(self, key: str, data: bytes) -> messages.BackgroundInfo:
+        """Decode a picture or a clip, show it behind the portrait, and keep it. Raises BadBackdrop, PortraitLate,
+        Busy."""
+        session = self._house.get(key, Right.CONTROL)
+        with self._upload(session):
+            try:
+                own = await self._backdrops.decode(data)
+            except BadPortrait as error:
+                raise BadBackdrop(error.reason) from None
+            await session.performer.try_background(own)
+        return messages.BackgroundInfo(moving=own.moving, seconds=round(own.seconds, 1), cut=own.cut)
 
     async def look(self, key: str, data: bytes) -> messages.Look:
         """Decode a picture and find its faces; nothing is kept. Raises BadPortrait, Busy."""
@@ -81,3 +96,4 @@ class Portraits:
     async def close(self) -> None:
         """End the process that decodes."""
         await asyncio.to_thread(self._decoder.close)
+        await asyncio.to_thread(self._backdrops.close)

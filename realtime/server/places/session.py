@@ -151,6 +151,7 @@ class Session:
             state=performer.state(),
             view=f"/view/{keys.view}" if keys.view else "",
             drive=keys.drive if controls else "",
+            shapes=list(performer.shapes),
             landmarks=not self.shared and isinstance(engine, ReadsLandmarks),
         )
 
@@ -158,6 +159,7 @@ class Session:
         """How it goes, on a server with so many sessions, which all are held to a rate."""
         performer = self.performer
         codecs = [peer for peer in self.peers if peer.codec]
+        delays = [delay for peer in self.peers if (delay := peer.delay) is not None]
         return messages.Stats(
             fps=round(performer.window_total.rate(now), 1),
             received=performer.received,
@@ -167,6 +169,7 @@ class Session:
             encode_ms=_median_ms(performer.window_encode),
             render_ms=_median_ms(performer.window_render),
             server_ms=_median_ms(performer.window_total),
+            sent_ms=round(1000 * max(delays), 2) if delays else None,
             engine=performer.engine.name,
             device=performer.engine.device,
             codec=codecs[0].codec if codecs else None,

@@ -219,6 +219,12 @@ class Peer:
         encoder = self._encoder()
         return encoder.target_bitrate if encoder else None
 
+    @property
+    def delay(self) -> float | None:
+        """Seconds from a driving frame's arrival until the last packet of its picture has left; None where this peer
+        watches nothing, or before the first picture."""
+        return self._track.delay() if self._track is not None else None
+
     def _encoder(self) -> Any:
         for sender in self.pc.getSenders():
             encoder = getattr(sender, "_RTCRtpSender__encoder", None)

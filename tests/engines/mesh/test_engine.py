@@ -300,8 +300,13 @@ def test_portraits_are_switched_between_two_frames(astronaut):
     assert psnr(engine.render(engine.portrait_code), photo.picture) > 40
     engine.set_portrait(painting)
     assert psnr(engine.render(engine.portrait_code), painting.picture) > 40, "absolute motion follows the portrait"
-    with pytest.raises(BadValue, match="192x192"):
-        engine.set_portrait(MeshEngine(128).prepare(astronaut))
+    wide = engine.prepare(astronaut, (342, 192))
+    engine.set_portrait(wide)
+    assert engine.render(engine.portrait_code).shape == (192, 342, 3)
+    engine.set_portrait(painting)
+    assert engine.render(engine.portrait_code).shape == (192, 192, 3)
+    with pytest.raises(BadValue, match=r"2\.5 times"):
+        engine.prepare(astronaut, (640, 192))
     engine.close()
 
 
