@@ -217,8 +217,8 @@ SERVERS: dict[str, Callable[[int], Any]] = {"echo": echo, "prompt": prompt, "ava
 
 
 def post(address: str, offer: dict[str, str]) -> dict[str, str]:
-    """Send an offer, give the answer's "type" and "sdp". Raises ConnectionLost with the server's own words."""
-    body = json.dumps({"type": offer["type"], "sdp": offer["sdp"]}).encode()
+    """Send an offer ("type", "sdp", perhaps "source"); the answer. Raises ConnectionLost with the server's words."""
+    body = json.dumps({key: offer[key] for key in ("type", "sdp", "source") if key in offer}).encode()
     request = urllib.request.Request(address, body, {"content-type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:

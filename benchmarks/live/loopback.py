@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from benchmarks.report.machine import ROOT
 from realtime.errors import DeviceError
@@ -44,16 +45,18 @@ def offer_loopback() -> None:
 
 @contextlib.contextmanager
 def child(
-    arguments: Sequence[str], health: str, patience: float = 180, environment: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen]:
-    """`python ARGUMENTS` in a process of its own; entered when the address `health` answers, ended on leaving.
+    arguments: Sequence[str], health: str, patience: float = 180, environment: Mapping[str, str] | None = None,
+    root: Path = ROOT,
+) -> Iterator[subprocess.Popen]:  # fmt: skip
+    """`python ARGUMENTS` in a process of its own; entered when the address `health` answers, ended on leaving. root:
+    the checkout whose code runs.
 
     Raises DeviceError with what it said last when it ends early or never answers.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log,
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | dict(environment or {}),
+            [sys.executable, *arguments], cwd=root, stdout=subprocess.DEVNULL, stderr=log,
+            env=os.environ | {"PYTHONPATH": str(root)} | dict(environment or {}),
         )  # fmt: skip
         try:
             until = time.monotonic() + patience
@@ -75,14 +78,16 @@ def child(
 
 @contextlib.contextmanager
 def served(
-    size: int, sessions: int, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
-) -> Iterator[tuple[str, subprocess.Popen]]:
-    """`avatar serve` with the stamped engine in a process of its own, and its address. Raises DeviceError."""
+    size: int, sessions: int, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None,
+    root: Path = ROOT,
+) -> Iterator[tuple[str, subprocess.Popen]]:  # fmt: skip
+    """`avatar serve` with the stamped engine in a process of its own, and its address. root: the checkout whose code
+    runs. Raises DeviceError."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     whole = ["-m", "benchmarks.live.stamped_server", "--port", str(port), "--size", str(size)]
     whole += ["--max-sessions", str(sessions), *arguments]
-    with child(whole, f"{address}/api/health", environment=environment) as process:
+    with child(whole, f"{address}/api/health", environment=environment, root=root) as process:
         yield address, process
 
 

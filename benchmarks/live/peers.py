@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -20,6 +21,8 @@ from aiortc.mediastreams import MediaStreamError
 
 from benchmarks.live import stamp
 from realtime.flow.pacing import Cadence
+from realtime.motion.landmark_wire import LandmarkWriter
+from realtime.types import Landmarks
 
 CLOCK = 90_000
 
@@ -83,22 +86,28 @@ class CameraTrack(MediaStreamTrack):
 class SyntheticPeer:
     """One browser's worth of a call. `seen`: (moment, delay in seconds or None) of every picture that came back."""
 
+    source = "camera"
+
     clip: Stamped
     number: int
     seen: list[tuple[float, float | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._camera = CameraTrack(self.clip, self.number)
-        self._peer.addTrack(self._camera)
+        self._send()
         self._reader: asyncio.Task | None = None
         self._peer.on("track", self._on_track)
+
+    def _send(self) -> None:
+        """Let the connection carry what drives the avatar."""
+        self._camera = CameraTrack(self.clip, self.number)
+        self._peer.addTrack(self._camera)
 
     async def call(self, exchange: Any) -> dict[str, str]:
         """Connect; the answer. Raises what `exchange` (offer in, answer out; may block) raises."""
         await self._peer.setLocalDescription(await self._peer.createOffer())
         mine = self._peer.localDescription
-        answer = await asyncio.to_thread(exchange, {"type": mine.type, "sdp": mine.sdp})
+        answer = await asyncio.to_thread(exchange, {"type": mine.type, "sdp": mine.sdp, "source": self.source})
         await self._peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
         return answer
 
@@ -110,15 +119,53 @@ class SyntheticPeer:
             while True:
                 frame: Any = await track.recv()
                 now = time.monotonic()
-                number = stamp.read(luma(frame))
-                sent = None if number is None else self._camera.sent.get(number)
-                self.seen.append((now, None if sent is None else now - sent))
+                self.seen.append((now, self._delay(frame, now)))
+
+    def _delay(self, frame: av.VideoFrame, now: float) -> float | None:
+        number = stamp.read(luma(frame))
+        sent = None if number is None else self._camera.sent.get(number)
+        return None if sent is None else now - sent
 
     async def close(self) -> None:
         """Hang up. Safe to call twice."""
         await self._peer.close()
         if self._reader is not None:
             self._reader.cancel()
+
+
+@dataclass
+class LandmarkPeer(SyntheticPeer):
+    """One that finds its landmarks itself, and sends them over a data channel in place of video; what they are was
+    found beforehand. No stamp comes back, and so no delay."""
+
+    source = "landmarks"
+    found: Sequence[Landmarks] = ()
+
+    def _send(self) -> None:
+        self._peer.addTransceiver("video", direction="recvonly")
+        self._peer.createDataChannel("control")
+        self._channel = self._peer.createDataChannel("landmarks", ordered=False, maxRetransmits=0)
+        self._writer = LandmarkWriter()
+        self._channel.on("message", lambda said: self._writer.kept(json.loads(said)["sequence"]))
+        self._channel.on("open", lambda: setattr(self, "_sender", asyncio.ensure_future(self._drive())))
+        self._sender: asyncio.Task | None = None
+
+    async def _drive(self) -> None:
+        beat, count = Cadence(self.clip.fps), len(self.found) // 2 * self.number
+        while True:
+            await asyncio.sleep(max(0.0, beat.due(time.monotonic()) - time.monotonic()))
+            now = time.monotonic()
+            self._channel.send(self._writer.pack(replace(self.found[count % len(self.found)], captured=now)))
+            count += 1
+
+    def _delay(self, frame: av.VideoFrame, now: float) -> float | None:
+        return None
+
+    async def close(self) -> None:
+        """Hang up. Safe to call twice."""
+        if self._sender is not None:
+            self._sender.cancel()
+        await super().close()
 
 
 def luma(frame: av.VideoFrame) -> np.ndarray:
