@@ -32,6 +32,7 @@ export class FaceWay {
   /** @type {MediaStream | null} */ #stream = null;
   /** The camera is on, and the first landmarks have not come. */ starting = false;
   /** Called when they have. */ begun = () => {};
+  /** Called with each look for a face: was there one, and what it took. @type {(seen: boolean, took: number) => void} */ looked = () => {};
   /** Milliseconds from a picture to its landmarks, of late. @type {number | null} */ finding = null;
 
   /** @param {import("./connection.js").Connection} connection */
@@ -55,6 +56,7 @@ export class FaceWay {
       const { took, ...found } = /** @type {CustomEvent<import("./private-camera.js").Result>} */ (event).detail;
       if (this.starting) { this.starting = false; this.begun(); }
       else this.finding = this.finding === null ? took : 0.9 * this.finding + 0.1 * took; // the first ones take longer
+      this.looked(found.points !== null, took);
       void connection.sendLandmarks(found);
     });
     this.#private.addEventListener("steady", () => { this.#steady = true; this.#tell(); });

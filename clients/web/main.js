@@ -63,6 +63,7 @@ class Page {
   constructor(connection) {
     this.connection = connection;
     this.camera = new CameraPanel(connection);
+    this.camera.way.looked = (seen, took) => this.#note.found(seen, took, performance.now());
     this.camera.way.begun = () => { this.#note.restart(performance.now()); this.#showFace(); };
     this.voice = new VoicePanel(connection);
     this.portraits = new Portraits(get("gallery", HTMLElement), connection, this.#wishes);

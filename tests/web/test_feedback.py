@@ -60,6 +60,23 @@ def test_good_light_is_passed_over_and_faults_are_told_apart(page):
     assert page.evaluate(f"{NOTE}.hidden"), "an ordinary picture"
 
 
+def test_a_slow_browser_that_sees_the_face_does_not_say_that_there_is_none(page):
+    said = page.evaluate("""async () => {
+        const { FaceNote } = await import('/app/face-note.js');
+        const note = new FaceNote();
+        const at = (now, face, source) => note.text({ face, paused: false, source }, true, now);
+        note.restart(0);
+        const out = [at(9000, "easing", "landmarks")];
+        note.found(true, 700, 9000);
+        out.push(at(9600, "easing", "landmarks"), at(9600, "easing", "camera"), at(10800, "resting", "landmarks"));
+        note.found(false, 700, 10800);
+        out.push(at(10900, "easing", "landmarks"));
+        return out;
+    }""")
+    none = "No face in the picture"
+    assert said == [none, "", none, f"{none}: the avatar rests", none]
+
+
 def test_figures_are_said_in_words(page):
     said = page.evaluate(
         """async () => { const { inWords } = await import('/app/stats.js');
