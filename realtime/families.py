@@ -51,6 +51,7 @@ _PARTS = "realtime.engines.parts"
 _MESH = "realtime.engines.mesh"
 _LIVEPORTRAIT = "realtime.engines.liveportrait"
 _WAN = "realtime.film.wan"
+_UNIMOTION = "realtime.engines.unimotion"
 
 FAMILIES: dict[str, Family] = {
     "liveportrait": Family(
@@ -71,6 +72,7 @@ FAMILIES: dict[str, Family] = {
     "lia": Family(f"{_LATENT}.engine:LiaEngine", 2, weights=f"{_LATENT}.published:FILES", trains=("lia",)),
     "wan-animate": Family(weights=f"{_WAN}.published:FILES"),
     "wan-animate-2": Family(weights=f"{_WAN}.published:FILES"),
+    "unimotion": Family(weights=f"{_UNIMOTION}.published:FILES", trains=("unimotion",)),
     "wan-face": Family(weights=f"{_LATENT}.published:FILES"),
     "mesh": Family(
         f"{_MESH}.engine:MeshEngine",

@@ -118,7 +118,7 @@ def command(
     except ModuleNotFoundError as error:
         raise MissingExtra("avatar train", "torch", "train") from error
 
-    from realtime.training.config import TrainConfig
+    from realtime.training.config import DRAWN, TrainConfig
     from realtime.training.config import preset as make_preset
     from realtime.training.run import Run, find_place
     from realtime.training.run_folder import RunFolder
@@ -126,6 +126,8 @@ def command(
     if threads:
         torch.set_num_threads(threads)
     tell = (lambda text: None) if quiet else say
+    if videos and len(videos) == 1 and videos[0] in DRAWN and not Path(videos[0]).exists():
+        system, videos = videos[0], None
     if resume:
         if output is None:
             raise BadValue("--output", "", "say which run to resume: avatar train --resume -o OUT")
@@ -140,7 +142,11 @@ def command(
         return
     if output is None:
         raise BadValue("--output", "", "say where the run is to be kept, with -o FOLDER")
-    if not videos and not resume and data is None:
+    drawn = chosen.system in DRAWN
+    if drawn and (videos or data is not None or index_only):
+        given = videos[0] if videos else data or "--index-only"
+        raise BadValue("VIDEOS", given, f"{chosen.system} takes none: it draws all it sees")
+    if not drawn and not videos and not resume and data is None:
         raise BadValue("VIDEOS", "", "give a folder of videos, or --data with frames that are cropped already")
     streamed = [v for v in videos or [] if "://" in v or v.endswith(".tar")]
     if streamed and len(streamed) < len(videos or []):
@@ -150,15 +156,14 @@ def command(
     if download and place.first:
         _download(chosen, vgg, imagenet)
     _meet(place.processes)
-    if not streamed:
+    if not streamed and not drawn:
         if place.first:
             _index(videos or [], folder, chosen, tell, quiet)
         _meet(place.processes)
         if index_only:
             return
-    run = Run(
-        chosen, output, streamed or folder, place, resume=resume, vgg=vgg, imagenet=imagenet, say=say,
-    )  # fmt: skip
+    source = None if drawn else streamed or folder
+    run = Run(chosen, output, source, place, resume=resume, vgg=vgg, imagenet=imagenet, say=say)
     _train(run, tell, quiet)
 
 

@@ -16,10 +16,13 @@ from typing import Any, Literal
 from realtime.engines.neural.crop import MARGIN
 from realtime.engines.parts.animator import AnimatorConfig, GeneratorConfig, HourglassConfig, config_from
 from realtime.engines.parts.motion_transformer import MotionTransformerConfig
+from realtime.engines.unimotion.network import UniMotionConfig
 from realtime.errors import BadFile, BadValue
 from realtime.families import trained
 
 PRESETS = ("paper", "small", "tiny")
+DRAWN = ("unimotion",)
+"""Systems that draw what they are trained on: they take no videos."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class LossConfig:
     condition on the Jacobians. background: lambda of equation 13, which weighs 11 and 12. pixels: L1 (LIA).
     adversarial: non-saturating logistic loss (LIA). sparsity: mean absolute value of the motion code; the papers
     give no formula, so it is off.
+
+    Of unimotion, which has no others (all choices): flow: of the speed, see `flow_loss`; details: how much more hands
+    and face weigh in it. joints, normals: of the auxiliary heads. seen: of the eye's maps, on driver and reference.
+    reading: of the reader, which shares no weights with the rest.
     """
 
     perceptual: float = 10.0
@@ -63,6 +70,12 @@ class LossConfig:
     pixels: float = 0.0
     adversarial: float = 0.0
     sparsity: float = 0.0
+    flow: float = 1.0
+    details: float = 4.0
+    joints: float = 0.05
+    seen: float = 0.05
+    normals: float = 0.1
+    reading: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,24 @@ class LatentConfig:
 
 
 @dataclass(frozen=True)
+class PuppetConfig:
+    """The drawn characters of unimotion, and how their pictures are put together (numbers are choices).
+
+    characters: how many are trained on. cross: share of the scenes whose driver is another character, in the same
+    pose elsewhere; the others take reference and driver from one character's frames. augment: whether the driver is
+    recoloured and moved, colour and spatial: how strongly. shown: share of a batch that the diffusion transformer
+    learns from; the encoders, D and its heads learn from all of it.
+    """
+
+    characters: int = 100_000
+    cross: float = 0.5
+    augment: bool = True
+    colour: float = 0.6
+    spatial: float = 0.15
+    shown: float = 1.0
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A whole run.
 
@@ -139,6 +170,8 @@ class TrainConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     animator: AnimatorConfig = field(default_factory=AnimatorConfig)
     latent: LatentConfig = field(default_factory=LatentConfig)
+    unimotion: UniMotionConfig = field(default_factory=UniMotionConfig)
+    puppets: PuppetConfig = field(default_factory=PuppetConfig)
 
     def total_steps(self, clips: int, processes: int) -> int:
         """Optimiser steps of the whole run, for so many clips and processes."""
@@ -222,6 +255,8 @@ class TrainConfig:
                 raise BadValue(
                     "size", self.size, f"with these networks it must be a multiple of {self.animator.multiple}"
                 )
+        if self.system in DRAWN and self.unimotion.size != self.size:
+            return replace(self, unimotion=replace(self.unimotion, size=self.size)).checked()
         return self
 
 
@@ -240,6 +275,8 @@ def preset(system: str, name: str) -> TrainConfig:
         raise BadValue("--system", system, f"it may be {', '.join(trained())}")
     if name not in PRESETS:
         raise BadValue("--preset", name, f"it may be {', '.join(PRESETS)}")
+    if system in DRAWN:
+        return _unimotion(name)
     latent = system in ("lia", "lia-x")
     config = TrainConfig(system=system)
     if latent:
@@ -289,3 +326,57 @@ def preset(system: str, name: str) -> TrainConfig:
                 ),
             )
     return config.checked()
+
+
+def _unimotion(name: str) -> TrainConfig:
+    """Presets of unimotion: "tiny" for an hour of one CPU core, "small" for half an hour of one GPU, "paper" for a
+    real run, which is on paper: see README.md."""
+    config = TrainConfig(
+        system="unimotion",
+        size=64,
+        steps=4000,
+        batch=32,
+        check_every=200,
+        sample_every=200,
+        save_every=200,
+        imagenet=False,
+        data=DataConfig(workers=0, flip=False, jitter=0.0),
+        losses=LossConfig(perceptual=0.0, equivariance=0.0, features="gradients"),
+        optimiser=OptimiserConfig(
+            rate=1.5e-3, beta1=0.9, beta2=0.99, drops=(0.85,), warmup=50, clip=1.0, average=0.99
+        ),
+        puppets=PuppetConfig(shown=0.4),
+    )
+    if name == "tiny":
+        return config.checked()
+    config = replace(
+        config,
+        steps=15_000,
+        batch=256,
+        precision="bf16",
+        check_every=500,
+        sample_every=500,
+        save_every=1000,
+        data=replace(config.data, workers=14),
+        optimiser=replace(config.optimiser, rate=5e-4, warmup=500, average=0.999),
+        unimotion=UniMotionConfig(
+            patch=4, body=128, hand=32, face=64, width=256, heads=8, eye=64, decoder=6, dit_width=384, dit_layers=8
+        ),
+        puppets=PuppetConfig(),
+    )
+    if name == "small":
+        return config.checked()
+    return replace(
+        config,
+        size=256,
+        steps=200_000,
+        batch=32,
+        check_every=2000,
+        sample_every=2000,
+        save_every=5000,
+        optimiser=replace(config.optimiser, rate=1e-4, warmup=2000, average=0.9999),
+        unimotion=UniMotionConfig(
+            size=256, patch=16, crop=96, body=256, hand=64, face=128, width=768, heads=12, eye=128, decoder=12,
+            dit_width=1152, dit_layers=28, detail=16,
+        ),
+    ).checked()  # fmt: skip

@@ -19,10 +19,12 @@ from realtime.training import watch
 from realtime.training.config import TrainConfig
 from realtime.training.data.clips import read_index
 from realtime.training.data.pairs import PairSet, StepSampler, StreamedPairs
+from realtime.training.data.scenes import SceneSet
 from realtime.training.features import HRNET_REPOSITORIES, cached, make_features
 from realtime.training.run_folder import RunFolder
+from realtime.training.scene_watch import UnseenScenes
 from realtime.training.systems import PartSystem, TrainedSystem, make_system
-from realtime.training.trainer import Clock, Place, StepReport, Trainer
+from realtime.training.trainer import Batch, Clock, Place, StepReport, Trainer
 
 Say = Callable[[str], None]
 
@@ -51,15 +53,15 @@ def find_place(device: str = "auto") -> Place:
 class Run:
     """Everything a run needs, made once; `go` trains to the end.
 
-    data: an indexed folder, or names of shards to stream ("https://host/shard-{000..099}.tar"). Raises BadFile,
-    BadValue.
+    data: an indexed folder, or names of shards to stream ("https://host/shard-{000..099}.tar"); None for a system
+    whose data are drawn. Raises BadFile, BadValue.
     """
 
     def __init__(
         self,
         config: TrainConfig,
         folder: str | Path,
-        data: str | Path | Sequence[str],
+        data: str | Path | Sequence[str] | None,
         place: Place,
         *,
         resume: bool = False,
@@ -75,13 +77,17 @@ class Run:
         # What "auto" came to is part of what the run is.
         self.config = config = replace(config, losses=replace(config.losses, features=name))  # type: ignore[arg-type]
         self.stream = list(data) if isinstance(data, Sequence) and not isinstance(data, str) else None
-        self.pairs: PairSet | None = None
-        if self.stream is None:
+        self.pairs: PairSet | SceneSet | None = None
+        if data is None:
+            if not config.steps:
+                raise BadValue("steps", 0, "drawn data have no end: say how many steps to take")
+            self.pairs = SceneSet(config.puppets, config.size, config.unimotion.crop, config.seed)
+        elif self.stream is None:
             index = read_index(str(data))
             self.pairs = PairSet(str(data), index, config.data, config.size, config.seed)
         elif not config.steps:
             raise BadValue("steps", 0, "streamed data has no end: say how many steps to take")
-        clips = len(self.pairs.clips) if self.pairs else 0
+        clips = len(self.pairs.clips) if isinstance(self.pairs, PairSet) else 1
         self.total = config.total_steps(clips, place.processes)
         system = make_system(config, features)
         if isinstance(system, PartSystem) and not resume:
@@ -94,9 +100,11 @@ class Run:
         self.held = self._held_out()
         self.board = self._board()
 
-    def _held_out(self) -> watch.HeldOut | None:
+    def _held_out(self) -> watch.HeldOut | UnseenScenes | None:
         if self.pairs is None or not self.place.first:
             return None
+        if isinstance(self.pairs, SceneSet):
+            return UnseenScenes(self.config)
         try:
             return watch.HeldOut(self.pairs)
         except BadFile as error:
@@ -147,7 +155,7 @@ class Run:
             return None
         return SummaryWriter(str(self.folder.path / "tensorboard"))
 
-    def _batches(self) -> Iterator[torch.Tensor]:
+    def _batches(self) -> Iterator[Batch]:
         c, place, start = self.config, self.place, self.trainer.step_number
         pinned = place.device.type == "cuda"
         if self.pairs is not None:
@@ -172,10 +180,10 @@ class Run:
         clock, saved, look = Clock(), self.trainer.step_number, {}
         speed = 0.0
         try:
-            for pairs in self._batches():
-                report = self.trainer.step(pairs)
+            for batch in self._batches():
+                report = self.trainer.step(batch)
                 done = self.trainer.step_number
-                clock.add(len(pairs) * self.place.processes)
+                clock.add(self.config.batch * self.place.processes)
                 if report.skipped:
                     self.say(f"step {report.step} skipped: {report.reason}")
                 if self.place.first and (done % self.config.log_every == 0 or done == self.total):
@@ -210,8 +218,7 @@ class Run:
         network = self.trainer.averaged_network()
         if self.held is None:
             return {}
-        ours, still, page = self.held.look(self.trainer.system, network, self.place.device)
-        look = {"l1": ours, "still_l1": still}
+        look, page = self.held.look(self.trainer.system, network, self.place.device)
         self.folder.write({"step": done, "held_out": look})
         if self.board is not None:
             self.board.add_scalars("held out/L1", look, done)

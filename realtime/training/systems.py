@@ -9,16 +9,25 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from realtime.engines.latent.layers import LatentAnimator
 from realtime.engines.parts.animator import Animator
 from realtime.engines.parts.dense_motion import DenseMotion
 from realtime.engines.parts.motion import full_precision
 from realtime.engines.parts.weights import save_animator
+from realtime.engines.unimotion.dit import detail_weight, flow_loss, noised
+from realtime.engines.unimotion.joint_head import map_loss
+from realtime.engines.unimotion.network import UniMotion
+from realtime.engines.unimotion.normal_head import normal_loss
+from realtime.engines.unimotion.reader import SIDES
+from realtime.engines.unimotion.weights import save_unimotion
 from realtime.engines.weights.writer import write_tensors
 from realtime.errors import BadValue
 from realtime.training import losses
 from realtime.training.config import TrainConfig
+from realtime.training.data.puppets import HEAD, LEFT_HAND, RIGHT_HAND
+from realtime.training.data.scenes import Scene
 
 
 class TrainedSystem(nn.Module):
@@ -141,6 +150,70 @@ class LatentSystem(TrainedSystem):
         write_tensors(path, network.state_dict(), {"realtime-avatar.network": self.config.system, **notes})
 
 
+class TokenSystem(TrainedSystem):
+    """X-UniMotion's: the reference's character in the driver's pose, by flow matching, with two auxiliary tasks."""
+
+    network: UniMotion
+
+    def __init__(self, config: TrainConfig, features: nn.Module) -> None:
+        super().__init__(config, features)
+        try:
+            self.network = UniMotion(config.unimotion)
+        except ValueError as error:
+            raise BadValue("unimotion", config.unimotion, str(error)) from error
+
+    def forward(self, *parts: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """parts: those of a `Scene`."""
+        scene, net, weight = Scene(*parts), self.network, self.config.losses
+        driver, reference = net.look(scene.driver), net.look(scene.reference)
+        tokens = net.encode(driver, scene.crops)
+        guidance = net.guide(reference, tokens)
+        terms = {}
+        if weight.seen:
+            joints = self.config.unimotion.joints
+            error = map_loss(driver.maps[:, :joints], scene.driver_joints)
+            error = error + map_loss(reference.maps[:, :joints], scene.reference_joints)
+            terms["seen"] = weight.seen * error
+        if weight.joints:
+            terms["joints"] = weight.joints * map_loss(net.joint_head(guidance), scene.joints)
+        if weight.normals:
+            terms["normals"] = weight.normals * normal_loss(net.normal_head(guidance), scene.normals)
+        shown = max(1, round(self.config.puppets.shown * len(guidance)))
+        clean = scene.target[:shown] * 2 - 1
+        t = torch.sigmoid(torch.randn(shown, device=clean.device) - 0.8)
+        x = noised(clean, torch.randn_like(clean), t)
+        made = net.dit(x, t, scene.reference[:shown] * 2 - 1, guidance[:shown], tokens.face[:shown])
+        middles = scene.joints[:shown, [RIGHT_HAND, LEFT_HAND, HEAD]]
+        pixels = detail_weight(middles, middles.new_tensor(SIDES), clean.shape[3], weight.details)
+        terms["flow"] = weight.flow * flow_loss(made, clean, t, pixels)
+        if weight.reading:
+            terms["reading"] = weight.reading * self._reading(scene)
+        return terms, made.detach()
+
+    def _reading(self, scene: Scene) -> Tensor:
+        """How wrongly the reader reads some targets, half of them made a little unclear for it: what it will read are
+        pictures that networks drew."""
+        net, share = self.network.reader, slice(0, max(2, len(scene.target) // 2))
+        scene = Scene(*(part[share] for part in scene))
+        half = len(scene.target) // 2
+        picture = scene.target * 2 - 1
+        picture = torch.cat([F.avg_pool2d(picture[:half], 3, 1, 1), picture[half:]])
+        picture = picture + 0.05 * torch.randn_like(picture)
+        middles = scene.joints[:, [RIGHT_HAND, LEFT_HAND, HEAD]]
+        right, left, face = net.details(picture, middles + 0.01 * torch.randn_like(middles))
+        hands = torch.stack([right, left], 1)
+        error = (hands - scene.hands).square().mean() + (face - scene.face).square().mean()
+        return map_loss(net(picture), scene.joints) + 5 * error
+
+    @staticmethod
+    def reenact(network: nn.Module, source: Tensor, driving: Tensor) -> tuple[Tensor, DenseMotion | None]:
+        raise NotImplementedError("scenes come with crops: see realtime.training.scene_watch")
+
+    def save(self, network: nn.Module, path: Path, notes: dict[str, str]) -> None:
+        assert isinstance(network, UniMotion)
+        save_unimotion(network, path, notes)
+
+
 @full_precision
 def _navigated(network: LatentAnimator, z: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
     """The portrait's latent moved by the driving one's motion code, and that code."""
@@ -179,4 +252,5 @@ def initialise_equalised(network: nn.Module, generator: torch.Generator) -> None
 def make_system(config: TrainConfig, features: nn.Module) -> TrainedSystem:
     """The system of a configuration, with starting weights that follow from its seed. Raises BadValue."""
     torch.manual_seed(config.seed)
-    return (LatentSystem if config.system in ("lia", "lia-x") else PartSystem)(config, features)
+    kinds: dict[str, type[TrainedSystem]] = {"lia": LatentSystem, "lia-x": LatentSystem, "unimotion": TokenSystem}
+    return kinds.get(config.system, PartSystem)(config, features)

@@ -24,6 +24,9 @@ from realtime.training.config import TrainConfig
 from realtime.training.losses import Discriminator, discriminator_adversarial, generator_adversarial
 from realtime.training.systems import TrainedSystem, make_system
 
+Batch = Tensor | tuple[Tensor, ...]
+"""What a step is taken on: pairs of pictures, or the parts of a scene, each with the batch in front."""
+
 
 class Diverged(AvatarError):
     """The loss was not finite for too many steps on end."""
@@ -128,20 +131,22 @@ class Trainer:
         gc.collect()
         dist.destroy_process_group()
 
-    def step(self, pairs: Tensor) -> StepReport:
-        """One optimiser step on pairs (B, 2, 3, S, S) in 0..1. Raises Diverged."""
+    def step(self, batch: Batch) -> StepReport:
+        """One optimiser step on pairs (B, 2, 3, S, S) in 0..1, or on whatever parts the system takes. Raises
+        Diverged."""
         number = self.step_number
         self.step_number += 1
         torch.manual_seed(_mixed(self.config.seed, number, self.place.rank))
-        if not self.place.agree(bool(torch.isfinite(pairs).all())):
+        parts = (batch,) if isinstance(batch, Tensor) else batch
+        if not self.place.agree(all(bool(torch.isfinite(part).all()) for part in parts)):
             return self._skip(number, "the pictures are not finite")
-        pairs = pairs.to(self.place.device, non_blocking=True)
+        parts = tuple(part.to(self.place.device, non_blocking=True) for part in parts)
         rate = self.config.rate_at(number, self.total)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         before = self._statistics()
         with self._autocast():
-            terms, made = self.model(pairs)
+            terms, made = self.model(*parts)
         if self.discriminator is not None:
             # Without its wrapper, which would wait for gradients that this pass does not give it.
             self.discriminator.requires_grad_(False)
@@ -168,7 +173,7 @@ class Trainer:
         self._average(number)
         values = {name: float(value.detach()) for name, value in terms.items()}
         if self.judge is not None:
-            values["discriminator"] = self._judge_step(pairs[:, 1], made.detach(), rate)
+            values["discriminator"] = self._judge_step(parts[0][:, 1], made.detach(), rate)
         self._unbroken = 0
         values["total"] = float(total.detach())
         return StepReport(number, values, norm, rate)

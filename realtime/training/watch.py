@@ -58,9 +58,9 @@ class HeldOut:
 
     def look(
         self, system: TrainedSystem, network: nn.Module, device: torch.device
-    ) -> tuple[float, float, np.ndarray]:
-        """L1 of the network and of the still portrait over all frames, and a sheet of some of them: portrait,
-        driving frame, result, and the masks where there are any."""
+    ) -> tuple[dict[str, float], np.ndarray]:
+        """L1 of the network ("l1") and of the still portrait ("still_l1") over all frames, and a sheet of some of
+        them: portrait, driving frame, result, and the masks where there are any."""
         made: list[Tensor] = []
         motions: list[DenseMotion] = []
         with torch.no_grad():
@@ -81,7 +81,7 @@ class HeldOut:
             size = tuple(result.shape[2:])
             large = nn.functional.interpolate(masks, size=size, mode="bilinear")
             rows.append([mask_picture(m) for m in large.numpy()])
-        return ours, still, sheet(rows)
+        return {"l1": ours, "still_l1": still}, sheet(rows)
 
 
 def draw_curve(lines: Iterable[dict[str, Any]], path: Path) -> None:

@@ -64,3 +64,13 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def micro_tokens(**settings):
+    """The smallest run of motion tokens: pictures of 32 pixels, networks of one layer."""
+    small = {
+        "unimotion.body": 16, "unimotion.hand": 8, "unimotion.face": 8, "unimotion.width": 16, "unimotion.heads": 2,
+        "unimotion.eye": 8, "unimotion.decoder": 1, "unimotion.dit_width": 16, "unimotion.dit_layers": 1,
+        "unimotion.detail": 4, "unimotion.crop": 16, "keep": 0,
+    } | settings  # fmt: skip
+    return micro("unimotion", **small)

@@ -1,0 +1,105 @@
+"""All networks as one: what is trained, saved and run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from realtime.engines.unimotion.body import BodyEncoder
+from realtime.engines.unimotion.decoder import RetargetingDecoder
+from realtime.engines.unimotion.dit import DiffusionTransformer, sample
+from realtime.engines.unimotion.eye import Eye, Sight
+from realtime.engines.unimotion.face import FaceEncoder
+from realtime.engines.unimotion.hand import HandEncoder
+from realtime.engines.unimotion.joint_head import JointHead
+from realtime.engines.unimotion.normal_head import NormalHead
+from realtime.engines.unimotion.reader import Reader
+
+
+@dataclass(frozen=True)
+class UniMotionConfig:
+    """Sizes; all are choices.
+
+    size, patch: side of the pictures and of a patch, pixels. crop: side of the crops of hands and face. body, hand,
+    face: lengths of the tokens. eye, free: channels of the eye, and how many maps it has beside the joints'. width,
+    heads, decoder: of encoders and D, and D's layers. dit_width, dit_layers, detail: of the diffusion transformer;
+    detail: channels that its last convolutions are given. joints: how many joints there are. hand_numbers,
+    face_numbers: that the reader gives.
+    """
+
+    size: int = 64
+    patch: int = 8
+    crop: int = 32
+    body: int = 64
+    hand: int = 16
+    face: int = 32
+    eye: int = 32
+    free: int = 8
+    width: int = 96
+    heads: int = 4
+    decoder: int = 2
+    dit_width: int = 128
+    dit_layers: int = 3
+    detail: int = 12
+    joints: int = 16
+    hand_numbers: int = 5
+    face_numbers: int = 6
+
+    @property
+    def tokens(self) -> int:
+        """How many numbers the four tokens have together."""
+        return self.body + 2 * self.hand + self.face
+
+
+class Tokens(NamedTuple):
+    """The motion of a picture: body (B, body), right, left (B, hand), face (B, face), each in -1..1."""
+
+    body: Tensor
+    right: Tensor
+    left: Tensor
+    face: Tensor
+
+
+class UniMotion(nn.Module):
+    """The eye, encoders, D with its auxiliary heads, the diffusion transformer, and the reader."""
+
+    def __init__(self, config: UniMotionConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        lengths = (c.body, c.hand, c.face)
+        maps = c.joints + c.free
+        self.eye = Eye(c.eye, maps)
+        self.body = BodyEncoder(c.eye, maps, c.width, c.body)
+        self.hand = HandEncoder(c.crop, c.width, c.hand)
+        self.face = FaceEncoder(c.crop, c.width, c.face)
+        self.decoder = RetargetingDecoder(c.size, c.patch, c.eye, maps, c.width, c.decoder, c.heads, lengths)
+        self.joint_head = JointHead(c.width, c.joints)
+        self.normal_head = NormalHead(c.width, c.patch)
+        self.dit = DiffusionTransformer(
+            c.size, c.patch, c.dit_width, c.dit_layers, c.heads, c.width, c.face, c.detail
+        )
+        self.reader = Reader(c.joints, c.hand_numbers, c.face_numbers)
+
+    def look(self, picture: Tensor) -> Sight:
+        """What is seen of a picture (B, 3, S, S) in 0..1."""
+        return self.eye(picture * 2 - 1)
+
+    def encode(self, driver: Sight, crops: Tensor) -> Tokens:
+        """crops (B, 3, 3, C, C) in 0..1: right hand, left hand mirrored, face."""
+        right, left = self.hand(crops[:, :2].flatten(0, 1) * 2 - 1).unflatten(0, (-1, 2)).unbind(1)
+        return Tokens(self.body(driver), right, left, self.face(crops[:, 2] * 2 - 1))
+
+    def guide(self, reference: Sight, tokens: Tokens) -> Tensor:
+        """The spatial guidance (B, width, S / patch, S / patch) on the body of the reference."""
+        return self.decoder(reference, *tokens)
+
+    @torch.no_grad()
+    def draw(self, reference: Tensor, tokens: Tokens, noise: Tensor, steps: int = 4) -> Tensor:
+        """The character of `reference` (B, 3, S, S) in 0..1 in the motion of the tokens, the same shape and range.
+        noise: (B, 3, S, S), unit normals; steps: of the sampler."""
+        guidance = self.guide(self.look(reference), tokens)
+        made = sample(self.dit, reference * 2 - 1, guidance, tokens.face, noise, steps)
+        return ((made + 1) / 2).clamp(0, 1)

@@ -1,0 +1,70 @@
+"""Looking at a run of unimotion: unseen characters, driven by other unseen characters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from realtime.engines.unimotion.joint_head import joints_of
+from realtime.engines.unimotion.network import UniMotion
+from realtime.training.config import TrainConfig
+from realtime.training.data.scenes import Scene, SceneSet
+from realtime.training.watch import SHOWN, sheet, to_uint8
+
+
+def unseen_scenes(config: TrainConfig, count: int, cross: bool) -> Scene:
+    """A batch of `count` scenes of characters that are not trained on, the driver as it is. cross: it is another
+    character than the reference's; else the same one."""
+    puppets = replace(config.puppets, cross=1.0 if cross else 0.0)
+    scenes = SceneSet(puppets, config.size, config.unimotion.crop, config.seed, unseen=True)
+    return default_collate([scenes[n] for n in range(count)])
+
+
+def on_device(scene: Scene, device: torch.device) -> Scene:
+    return Scene(*(part.to(device) for part in scene))
+
+
+def noise_like(pictures: Tensor, seed: int = 0) -> Tensor:
+    """Unit normals in the shape of pictures, the same on every device."""
+    return torch.randn(pictures.shape, generator=torch.Generator().manual_seed(seed)).to(pictures)
+
+
+class UnseenScenes:
+    """A fixed choice of such scenes."""
+
+    def __init__(self, config: TrainConfig, count: int = 48) -> None:
+        self.scene = unseen_scenes(config, count, cross=True)
+
+    def look(
+        self, system: nn.Module, network: nn.Module, device: torch.device
+    ) -> tuple[dict[str, float], np.ndarray]:
+        """L1 of the network ("l1") and of the still reference ("still_l1"), how far D's head puts the joints from
+        where they should be ("joints_px"), and a sheet of some: reference, driver, what should come out, what comes
+        out, and where the head puts the joints (dots, on what should come out)."""
+        assert isinstance(network, UniMotion)
+        scene = on_device(self.scene, device)
+        with torch.no_grad():
+            tokens = network.encode(network.look(scene.driver), scene.crops)
+            made = network.draw(scene.reference, tokens, noise_like(scene.reference))
+            joints = joints_of(network.joint_head(network.guide(network.look(scene.reference), tokens)))
+        pick = slice(0, SHOWN)
+        rows = [list(to_uint8(x[pick])) for x in (scene.reference, scene.driver, scene.target, made)]
+        rows.append([dotted(picture, at) for picture, at in zip(rows[2], joints[pick].cpu().numpy(), strict=True)])
+        figures = {
+            "l1": float((made - scene.target).abs().mean()),
+            "still_l1": float((scene.reference - scene.target).abs().mean()),
+            "joints_px": float((joints - scene.joints).norm(dim=2).mean()) * scene.target.shape[3],
+        }
+        return figures, sheet(rows)
+
+
+def dotted(picture: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """A copy of an uint8 (S, S, 3) picture with a red pixel at each of the joints (J, 2), in sides."""
+    shown = picture // 2 + 100
+    at = np.clip((joints * len(picture)).astype(int), 0, len(picture) - 1)
+    shown[at[:, 1], at[:, 0]] = (255, 0, 0)
+    return shown

@@ -1,0 +1,127 @@
+"""Training motion tokens of whole bodies: steps, resuming, looking, measuring, the commands."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch.utils.data import default_collate  # noqa: E402
+
+from realtime.cli import run as avatar  # noqa: E402
+from realtime.engines.unimotion.weights import load_unimotion  # noqa: E402
+from realtime.errors import BadValue  # noqa: E402
+from realtime.training.config import TrainConfig, preset  # noqa: E402
+from realtime.training.data.scenes import SceneSet  # noqa: E402
+from realtime.training.run import Run  # noqa: E402
+from realtime.training.systems import make_system  # noqa: E402
+from realtime.training.trainer import Trainer  # noqa: E402
+from tests.support.training import CPU, micro_tokens, one_thread  # noqa: E402, F401 (fixtures)
+
+
+def silent(text):
+    pass
+
+
+def scenes_of(config, count=4):
+    scenes = SceneSet(config.puppets, config.size, config.unimotion.crop, config.seed)
+    return default_collate([scenes[n] for n in range(count)])
+
+
+def trainer_of(config, total=40):
+    return Trainer(config, make_system(config, torch.nn.Identity()), CPU, total)
+
+
+def losses_of(folder):
+    return [
+        line["losses"]
+        for line in map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+        if "losses" in line
+    ]
+
+
+def test_a_step_reports_every_loss_and_repeated_ones_lower_them():
+    config = micro_tokens(**{"optimiser.rate": 3e-3, "puppets.shown": 1.0})
+    trainer, batch = trainer_of(config), scenes_of(config)
+    reports = [trainer.step(batch) for _ in range(25)]
+    assert set(reports[0].losses) == {"flow", "joints", "seen", "normals", "reading", "total"}
+    assert all(math.isfinite(v) for v in reports[-1].losses.values())
+    for name in ("joints", "normals", "reading"):
+        assert reports[-1].losses[name] < 0.9 * reports[0].losses[name], name
+    flows = [report.losses["flow"] for report in reports]  # each step has noise of its own
+    assert np.mean(flows[-8:]) < 0.9 * np.mean(flows[:8])
+
+
+def test_without_auxiliary_heads_their_losses_are_gone_and_the_heads_stay_as_they_were():
+    config = micro_tokens(**{"losses.joints": 0.0, "losses.seen": 0.0, "losses.normals": 0.0, "losses.reading": 0.0})
+    trainer, batch = trainer_of(config), scenes_of(config)
+    network = trainer.system.network
+    before = [p.clone() for p in network.joint_head.parameters()]
+    body = network.body.token[0].weight.clone()
+    for _ in range(2):
+        assert set(trainer.step(batch).losses) == {"flow", "total"}
+    assert all(torch.equal(a, b) for a, b in zip(before, network.joint_head.parameters(), strict=True))
+    assert not torch.equal(body, network.body.token[0].weight)
+
+
+def test_the_reader_teaches_the_other_networks_nothing():
+    config = micro_tokens()
+    system = make_system(config, torch.nn.Identity())
+    terms, _ = system(*scenes_of(config))
+    terms["reading"].backward()
+    taught = {name.partition(".")[0] for name, p in system.network.named_parameters() if p.grad is not None}
+    assert taught == {"reader"}
+
+
+def test_a_broken_scene_changes_nothing():
+    config = micro_tokens()
+    trainer = trainer_of(config)
+    scene = scenes_of(config)
+    before = {k: v.clone() for k, v in trainer.system.network.state_dict().items()}
+    scene.normals[0, 0, 0, 0] = float("nan")
+    assert trainer.step(scene).skipped
+    assert all(torch.equal(before[k], v) for k, v in trainer.system.network.state_dict().items())
+
+
+def test_a_run_resumes_to_the_bit(tmp_path):
+    config = micro_tokens(steps=6, check_every=99, save_every=99)
+    Run(config, tmp_path / "whole", None, CPU, say=silent).go()
+    Run(replace(config, steps=3), tmp_path / "parts", None, CPU, say=silent).go()
+    Run(config, tmp_path / "parts", None, CPU, resume=True, say=silent).go()
+    assert len(losses_of(tmp_path / "whole")) == 6
+    assert losses_of(tmp_path / "parts") == losses_of(tmp_path / "whole")
+    one, other = (load_unimotion(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(v, other.state_dict()[k]) for k, v in one.state_dict().items())
+
+
+def test_the_command_trains_without_videos(tmp_path, capsys):
+    file = tmp_path / "config.json"
+    file.write_text(micro_tokens(steps=2).to_json())
+    out = tmp_path / "run"
+    assert avatar(["train", "unimotion", "-o", str(out), "--config", str(file), "--device", "cpu"]) == 0
+    assert "still portrait's" in capsys.readouterr().out
+    assert (out / "samples" / "step-0000002.png").is_file()
+    look = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()][-1]
+    assert set(look["held_out"]) == {"l1", "still_l1", "joints_px"}
+    assert load_unimotion(out / "weights.safetensors").config == TrainConfig.read(out / "config.json").unimotion
+
+
+def test_what_cannot_be_trained_is_said(tmp_path, capsys):
+    assert avatar(["train", "clips/", "-o", str(tmp_path / "run"), "--system", "unimotion", "--preset", "tiny"]) == 2
+    assert "draws all it sees" in capsys.readouterr().err
+    with pytest.raises(BadValue, match="how many steps"):
+        Run(micro_tokens(steps=0), tmp_path / "run", None, CPU, say=silent)
+    with pytest.raises(BadValue, match="multiple of 4"):
+        make_system(micro_tokens(**{"unimotion.patch": 6}), torch.nn.Identity())
+
+
+@pytest.mark.parametrize("name", ["paper", "small", "tiny"])
+def test_presets_can_be_built(name):
+    config = preset("unimotion", name)
+    assert config.unimotion.size == config.size
+    with torch.device("meta"):
+        network = make_system(config, torch.nn.Identity()).network
+    millions = sum(p.numel() for p in network.parameters()) / 1e6
+    assert {"tiny": 2, "small": 10, "paper": 500}[name] < millions < {"tiny": 5, "small": 100, "paper": 2000}[name]
