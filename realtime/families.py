@@ -25,6 +25,7 @@ class Family:
     weights: its weight files, a `realtime.engines.weights.registry.WeightFiles`, in a module that does without torch;
     "" for an engine that takes none.
     page: draws what an engine saw in a frame (its method `look`), for `avatar inspect`.
+    view: for networks that are no engine: makes such a page of (weights, portrait, frame, device, side), with words.
     trains: what `avatar train --system` calls the networks of this family, where they can be trained.
     rate: says for people what rate to expect on a device ("cpu", "cuda"), where that needs saying; imports torch.
     oblong: it makes pictures of any width and height, not squares alone.
@@ -38,6 +39,7 @@ class Family:
     vocabulary: str = ""
     weights: str = ""
     page: str = ""
+    view: str = ""
     trains: tuple[str, ...] = ()
     rate: str = ""
     oblong: bool = False
@@ -72,7 +74,9 @@ FAMILIES: dict[str, Family] = {
     "lia": Family(f"{_LATENT}.engine:LiaEngine", 2, weights=f"{_LATENT}.published:FILES", trains=("lia",)),
     "wan-animate": Family(weights=f"{_WAN}.published:FILES"),
     "wan-animate-2": Family(weights=f"{_WAN}.published:FILES"),
-    "unimotion": Family(weights=f"{_UNIMOTION}.published:FILES", trains=("unimotion",)),
+    "unimotion": Family(
+        weights=f"{_UNIMOTION}.published:FILES", view=f"{_UNIMOTION}.page:page", trains=("unimotion",)
+    ),
     "wan-face": Family(weights=f"{_LATENT}.published:FILES"),
     "mesh": Family(
         f"{_MESH}.engine:MeshEngine",

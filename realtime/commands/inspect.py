@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,10 @@ import typer
 
 from realtime.commands import options as o
 from realtime.engines import load_engine
+from realtime.engines.weights.registry import weight_files
 from realtime.errors import BadFile, BadPortrait, BadValue
 from realtime.families import FAMILIES, target
+from realtime.home import user_path
 from realtime.media.pictures import check_picture_target, read_picture, write_picture
 
 
@@ -29,21 +32,34 @@ def command(
     side: Annotated[int, typer.Option(min=48, max=1024, help="Side of each small picture.")] = 160,
 ) -> None:
     """Look into the Motion Transformer (or FOMM, MRAA): what each motion token
-    attends to, and what follows.
+    attends to, and what follows; or into a whole body's motion tokens.
 
     One page: keypoints and affine ellipses on the driving frame and on the
     portrait, the result, the flow (hue: where a pixel comes from; saturation:
     how far), part masks, occlusion; then for each motion token its mask and its
     attention over the frame in every layer, as in Figure 3 of the paper.
 
+    With weights of avatar train unimotion: what is seen of the frame, where
+    joints and hands are put on the portrait's body, and what is drawn.
+
     [b]Examples[/b]
 
       avatar inspect frame.png --weights runs/face/weights.safetensors -o look.png
 
       avatar inspect talk.mp4 --portrait me.jpg --weights vox-cpk.pth.tar --tokens 0,1,2
+
+      avatar inspect dance.mp4 --portrait character.png --weights runs/body/weights.safetensors
     """
     check_picture_target(output)
     image = _frame(frame)
+    whole = None if weights is None else _view_of(weights)
+    if whole is not None:
+        shown_page, words = target(whole)(
+            user_path(str(weights)), read_picture(portrait) if portrait else image, image, device, side
+        )
+        write_picture(output, shown_page)
+        print(f"{output}: {words}")
+        return
     name, family = next((name, family) for name, family in FAMILIES.items() if family.page)
     if crop not in ("auto", "face", "centre", "none"):
         raise BadValue("--crop", crop, "it may be auto, face, centre or none")
@@ -66,6 +82,17 @@ def command(
         engine.close()
     note = "" if engine.trained else " (no trained weights)"
     print(f"{output}: {len(parts)} motion tokens{note}")
+
+
+def _view_of(weights: str) -> str | None:
+    """What makes a page of these weights, where their networks are no engine. Raises BadFile."""
+    path = user_path(weights)
+    for name, family in FAMILIES.items():
+        if family.view and path.is_file():
+            with contextlib.suppress(ModuleNotFoundError):
+                if any(files.family_of(path) == name for files in weight_files(name)):
+                    return family.view
+    return None
 
 
 def _frame(path: Path) -> np.ndarray:

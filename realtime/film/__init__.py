@@ -19,6 +19,7 @@ from realtime.film.segments import Kept
 MAKERS: dict[str, str] = {
     "wan": "realtime.film.wan.maker:WanMaker",
     "wan-2": "realtime.film.wan.maker2:WanMaker2",
+    "unimotion": "realtime.film.unimotion:UniMotionMaker",
 }
 """By name, the first is the default."""
 
@@ -79,11 +80,11 @@ class Maker(Protocol):
 
 @dataclass(frozen=True)
 class Film:
-    """A finished film, still in pictures. driving: the clip whose sound it takes."""
+    """A finished film, still in pictures. driving: the clip whose sound it takes; None: it has none."""
 
     kept: Kept
     fps: float
-    driving: Path
+    driving: Path | None
 
 
 def open_maker(name: str) -> Maker:

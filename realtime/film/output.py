@@ -12,10 +12,10 @@ from realtime.types import Picture
 
 def write_film(film: Film, output: Path, mark: bool, progress: Progress, tell: Tell) -> int:
     """Write the film to `output`; gives how many frames. Raises BadFile, NotWritten."""
-    audio = film.driving if film.driving.is_file() else None
+    audio = film.driving if film.driving is not None and film.driving.is_file() else None
     sink = open_sink(f"file:{output}", SinkOptions(fps=film.fps, live=False, audio=audio, mark=mark))
     sink.tell = tell
-    if audio is None:
+    if audio is None and film.driving is not None:
         tell(f"{film.driving} is gone, so the film has no sound")
     written, whole = 0, False
     sink.complete = lambda: whole

@@ -5,3 +5,6 @@ Latents", 2025. Its weights, code and sizes are not public, so that this is a sy
 description, and small: which networks there are, what goes into them, what they are trained on and with which
 auxiliary tasks is the paper's; every size, loss weight, and all that a module's notes call a choice is ours.
 """
+
+METADATA = "realtime-avatar.unimotion"
+"""The key in a weight file's metadata that says which networks these are."""

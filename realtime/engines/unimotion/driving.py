@@ -71,7 +71,7 @@ def code_of(tokens: Tokens, pts: float = 0.0, index: int = 0) -> MotionCode:
 def tokens_of(values: np.ndarray, network: UniMotion) -> Tokens:
     """The tokens in codes, float32 (B, K)."""
     c = network.config
-    parts = torch.from_numpy(np.ascontiguousarray(values, np.float32)).split([c.body, c.hand, c.hand, c.face], 1)
+    parts = torch.from_numpy(np.array(values, np.float32)).split([c.body, c.hand, c.hand, c.face], 1)
     return Tokens(*(part.clamp(-1, 1).to(next(network.parameters()).device) for part in parts))
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from realtime.engines.unimotion import METADATA
 from realtime.engines.weights.registry import WeightFiles
 
 
 def family_of(path: Path) -> str:
-    from realtime.engines.unimotion.weights import is_ours
+    from safetensors import SafetensorError, safe_open
 
-    return "unimotion" if is_ours(path) else ""
+    try:
+        with safe_open(str(path), framework="np") as file:
+            return "unimotion" if METADATA in (file.metadata() or {}) else ""
+    except (SafetensorError, OSError):
+        return ""
 
 
 def check(path: Path, family: str) -> str:

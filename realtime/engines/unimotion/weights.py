@@ -7,14 +7,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from realtime.engines.unimotion import METADATA
 from realtime.engines.unimotion.network import UniMotion, UniMotionConfig
 from realtime.engines.weights.reader import PICKLED, check_finite, check_names, is_pickled
 from realtime.engines.weights.writer import write_tensors
 from realtime.errors import BadFile, first_line
 from realtime.home import user_path
 
-METADATA = "realtime-avatar.unimotion"
-"""The metadata key that says which networks these are."""
 LARGEST = 8192
 """No size of a network is larger: a file that claims more is refused before memory is taken."""
 
@@ -58,16 +57,3 @@ def _sizes(text: str) -> dict[str, int]:
     if not isinstance(sizes, dict) or not all(type(v) is int and 0 < v <= LARGEST for v in sizes.values()):
         raise ValueError("they are not whole numbers above 0")
     return sizes
-
-
-def is_ours(path: Path) -> bool:
-    """Whether a file looks like weights of these networks, by its header."""
-    from safetensors import SafetensorError, safe_open
-
-    if path.suffix != ".safetensors":
-        return False
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return METADATA in (file.metadata() or {})
-    except (SafetensorError, OSError):
-        return False

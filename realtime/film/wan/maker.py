@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from realtime.engines.weights.registry import catalogue, files_in, find_weights, models_folder, record_of, sha256_of
 from realtime.errors import BadFile, BadValue, MissingExtra, NoDevice
 from realtime.film import Film, Job, Progress
+from realtime.film.clip import look_at
 from realtime.film.segments import Kept, segments_of
 from realtime.film.wan import plans, published
 from realtime.film.wan.plans import GB, Plan
-from realtime.film.wan.prepare import MODES, Wish, look_at, prepare
+from realtime.film.wan.prepare import MODES, Wish, prepare
 from realtime.film.wan.prepared import Prepared, picture_digest
 from realtime.film.wan.prepared import Progress as OnFrame
 from realtime.film.wan.sizes import film_size

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +11,7 @@ import numpy as np
 from realtime.engines.weights.registry import sha256_of
 from realtime.errors import BadFile
 from realtime.face.landmarks import find_faces
+from realtime.film.clip import Clip, images, look_at
 from realtime.film.wan import crops
 from realtime.film.wan.judge import Finding, Seen, judge
 from realtime.film.wan.people import PeopleReader, Person, hide_outside
@@ -32,17 +30,13 @@ from realtime.film.wan.prepared import (
     picture_digest,
 )
 from realtime.film.wan.retarget import Fit, centred, fit
-from realtime.film.wan.sizes import at_rate, film_rate, film_size
+from realtime.film.wan.sizes import film_size
 from realtime.film.wan.skeleton import draw_skeleton
 from realtime.home import user_path
 from realtime.media.pictures import fit_into, write_picture
 from realtime.sheets.contact import contact_row
-from realtime.sources import Source, SourceOptions, open_source, parse_source
-from realtime.types import Frame
 
 MODES = ("animate", "replace")
-MAX_SIDE = 1920
-"""Larger driving frames are scaled down to this."""
 COUNTED = 12
 """In so many frames, evenly spread, faces are counted."""
 SHOWN = 8
@@ -69,29 +63,6 @@ class Wish:
     anyway: bool = False
 
 
-class Clip(NamedTuple):
-    """What is known of a driving clip before it is read. frames: about how many the film will have, None: unknown."""
-
-    height: int
-    width: int
-    fps: float
-    frames: int | None
-
-
-def look_at(driving: Path, fps: float | None, duration: float | None) -> Clip:
-    """Raises BadFile, BadValue."""
-    with closing(_opened(driving)) as source:
-        first = source.read()
-        if not isinstance(first, Frame):
-            raise BadFile(driving, "holds no frames")
-        rate = film_rate(fps, source.fps)
-        seconds = None if source.frames is None or not source.fps else source.frames / source.fps
-        if duration is not None:
-            seconds = duration if seconds is None else min(seconds, duration)
-        frames = None if seconds is None else max(1, round(seconds * rate))
-        return Clip(first.image.shape[0], first.image.shape[1], rate, frames)
-
-
 def prepare(wish: Wish, folder: Path, on_frame: Progress = lambda done, total: None) -> Prepared:
     """Read the clip, draw the skeletons, cut out what is needed, and write it all into `folder`.
 
@@ -112,7 +83,7 @@ def prepare(wish: Wish, folder: Path, on_frame: Progress = lambda done, total: N
     total = 2 * (clip.frames or 0)
     seen, places = [], []
     with PeopleReader() as reader:
-        for n, image in enumerate(_images(wish, clip)):
+        for n, image in enumerate(images(wish.driving, clip.fps, wish.duration)):
             person = reader.read(image)
             seen.append(_seen(image, person, counted=n % max(1, (clip.frames or 100) // COUNTED) == 0))
             places.append(None if person is None else crops.person_box(person.outline, person.points()))
@@ -127,7 +98,7 @@ def prepare(wish: Wish, folder: Path, on_frame: Progress = lambda done, total: N
     fitting, notes = _fitting(wish, people, clip, height, width)
     under = fit_into(wish.portrait, width, height) // 3 if wish.mode == "animate" else np.uint8(0)
     boxes = crops.bridged(places, longest=round(clip.fps / 2))
-    for n, image in enumerate(_images(wish, clip)):
+    for n, image in enumerate(images(wish.driving, clip.fps, wish.duration)):
         pose = _pose(people[n], fitting, clip, height, width)
         prepared.write(POSE, n, pose)
         parts = {"driving": _overlaid(image, people[n], boxes[n]), "pose": np.maximum(pose, under)}
@@ -173,7 +144,7 @@ def prepare_frames(wish: Wish, folder: Path, engine: str, on_frame: Progress = l
     prepared, frames = Prepared(folder, about), 0
     scale = min(1.0, height / clip.height, width / clip.width)
     sheet = _Sheet(clip.frames or 1)
-    for frames, image in enumerate(_images(wish, clip), start=1):
+    for frames, image in enumerate(images(wish.driving, clip.fps, wish.duration), start=1):
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         prepared.write(DRIVING, frames - 1, small)
         sheet.add(frames - 1, {"frames": small})
@@ -182,29 +153,6 @@ def prepare_frames(wish: Wish, folder: Path, engine: str, on_frame: Progress = l
     write_picture(folder / SHEET, sheet.picture(finished.about, ()))
     finished.finish()
     return finished
-
-
-def _opened(driving: Path) -> Source:
-    kind, _ = parse_source(str(driving))
-    if kind != "file":
-        raise BadFile(driving, "a film is made of a video file")
-    source = open_source(f"file:{driving}", SourceOptions(paced=False, max_side=MAX_SIDE))
-    source.open()
-    return source
-
-
-def _images(wish: Wish, clip: Clip) -> Iterator[np.ndarray]:
-    """The driving pictures at the film's rate."""
-
-    def frames() -> Iterator[Frame]:
-        while isinstance(item := source.read(), Frame):
-            if wish.duration is not None and item.pts >= wish.duration - 1e-9:
-                return
-            yield item
-
-    with closing(_opened(wish.driving)) as source:
-        for frame in at_rate(frames(), clip.fps):
-            yield frame.image
 
 
 def _seen(image: np.ndarray, person: Person | None, counted: bool) -> Seen:

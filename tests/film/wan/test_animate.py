@@ -178,7 +178,7 @@ def test_too_little_disk_is_said_before_the_clip_is_read(clip, place, monkeypatc
         (("--duration", "-1"), "seconds, above 0"),
         (("--lora", "none.safetensors=0.5"), "no such LoRA file"),
         (("--lora", "me.png=much"), "FILE or FILE=STRENGTH"),
-        (("--engine", "unimotion"), "no way to make films called 'unimotion'"),
+        (("--engine", "puppet"), "no way to make films called 'puppet'"),
         (("--memory", "4"), "needs 6 GB"),
         (("--device", "tpu"), "auto, cpu or cuda"),
     ],

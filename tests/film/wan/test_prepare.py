@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from realtime.errors import BadFile
+from realtime.film.clip import look_at
 from realtime.film.wan.crops import FACE_SIDE
 from realtime.film.wan.judge import FLAT
 from realtime.film.wan.people import PeopleReader
-from realtime.film.wan.prepare import Wish, flatness, look_at, prepare
+from realtime.film.wan.prepare import Wish, flatness, prepare
 from realtime.film.wan.prepared import Prepared
 from realtime.media.pictures import read_picture
 from tests.support.driving import astronaut, moved, write_clip

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from realtime.errors import BadValue
-from realtime.film.wan.sizes import at_rate, film_rate, film_size
+from realtime.film.clip import at_rate, film_rate
+from realtime.film.wan.sizes import film_size
 from realtime.types import Frame
 
 
