@@ -10,7 +10,7 @@ import numpy as np
 SYNTHETIC = -1
 """Index of a code, or picture, that no driving frame gave: idle motion while nothing drives."""
 
-Group = Literal["head", "eyes", "gaze", "brows", "mouth", "cheeks", "other"]
+Group = Literal["head", "eyes", "gaze", "brows", "mouth", "cheeks", "body", "other"]
 
 
 @dataclass(frozen=True, slots=True)

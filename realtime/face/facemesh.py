@@ -12,18 +12,16 @@ Where there was none, MediaPipe's detector says where one is.
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 from realtime.face.face_model import LANDMARKS, LEFT_EYE_CORNERS, LEFT_IRIS, RIGHT_EYE_CORNERS, RIGHT_IRIS, SKIN
+from realtime.face.litert import Runner, model_of, part_of
 from realtime.flow.jit import compiled
 
 SIDE = 192
@@ -36,11 +34,6 @@ PRESENT = 0.0
 """How sure the trunk must be that it sees a face: the logarithm of the odds, here even ones."""
 LIDS = 16
 """So many landmarks, the first ones of an eye's region, are its lids, from which the iris takes its depth."""
-
-
-def available() -> bool:
-    """LiteRT is installed; there is no wheel of it for Macs with Intel processors."""
-    return find_spec("ai_edge_litert") is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +156,9 @@ class Parts:
 @lru_cache(maxsize=1)
 def parts() -> Parts:
     """The model in the mediapipe wheel, taken apart: a fifth of a second, once in a process."""
-    from ai_edge_litert import schema_py_generated as schema
     from flatbuffers import flexbuffers
 
-    spec = find_spec("mediapipe")
-    assert spec is not None
-    assert spec.origin is not None
-    path = Path(spec.origin).parent / "modules/face_landmark/face_landmark_with_attention.tflite"
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    model = model_of("face_landmark/face_landmark_with_attention.tflite")
     graph = model.subgraphs[0]
     named = {tensor.name.decode(): index for index, tensor in enumerate(graph.tensors)}
     made = {int(output): op for op in graph.operators for output in op.outputs}
@@ -197,66 +185,11 @@ def parts() -> Parts:
     features = int(cuts[matrices[0]].inputs[0])
     trunk = [named["output_mesh_identity"], named["conv_faceflag"], features]
     return Parts(
-        _part(schema, model, [int(graph.inputs[0])], trunk),
-        _part(schema, model, pieces, answers),
+        part_of(model, [int(graph.inputs[0])], trunk),
+        part_of(model, pieces, answers),
         tuple(regions),
         tuple(refined),
     )
-
-
-def _part(schema: Any, model: Any, inputs: list[int], outputs: list[int]) -> bytes:
-    """The model file of what lies between these tensors."""
-    import flatbuffers
-
-    whole = model.subgraphs[0]
-    made = {int(output): op for op in whole.operators for output in op.outputs}
-    wanted, seen, kept = list(outputs), set(), set()
-    while wanted:
-        tensor = wanted.pop()
-        if tensor in seen or tensor < 0:
-            continue
-        seen.add(tensor)
-        if tensor in made and tensor not in inputs:
-            kept.add(id(made[tensor]))
-            wanted += [int(one) for one in made[tensor].inputs]
-    number = {tensor: new for new, tensor in enumerate(sorted(seen))}
-    part = schema.ModelT()
-    part.version, part.operatorCodes, part.buffers = model.version, model.operatorCodes, [schema.BufferT()]
-    graph = schema.SubGraphT()
-    graph.tensors, graph.operators = [], []
-    graph.inputs, graph.outputs = [number[t] for t in inputs], [number[t] for t in outputs]
-    for tensor in map(copy.copy, (whole.tensors[t] for t in sorted(seen))):
-        held = model.buffers[tensor.buffer]
-        tensor.buffer = 0 if held.data is None else len(part.buffers)
-        part.buffers += [held] if tensor.buffer else []
-        graph.tensors.append(tensor)
-    for op in (copy.copy(op) for op in whole.operators if id(op) in kept):
-        op.inputs = [number.get(int(t), -1) for t in op.inputs]
-        op.outputs = [number[int(t)] for t in op.outputs]
-        graph.operators.append(op)
-    part.subgraphs = [graph]
-    builder = flatbuffers.Builder(1 << 21)
-    builder.Finish(part.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-class Runner:
-    """One part, run by LiteRT on one thread, without Python's lock."""
-
-    def __init__(self, model: bytes) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        self._runtime = Interpreter(model_content=model, num_threads=1)
-        self._runtime.allocate_tensors()
-        self._inputs = [said["index"] for said in self._runtime.get_input_details()]
-        self._outputs = [said["index"] for said in self._runtime.get_output_details()]
-
-    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
-        """Copies of the outputs."""
-        for index, value in zip(self._inputs, inputs, strict=True):
-            self._runtime.set_tensor(index, value)
-        self._runtime.invoke()
-        return [self._runtime.get_tensor(index) for index in self._outputs]
 
 
 class FaceMesh:

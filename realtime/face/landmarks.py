@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from realtime.face.face_model import CHIN, FOREHEAD, LANDMARKS, SKIN
-from realtime.face.facemesh import FaceMesh, available
+from realtime.face.facemesh import FaceMesh
+from realtime.face.litert import available
 
 FULL_SIZE_FACE = 200
 """Face height in pixels that FaceMesh can make use of; a frame is halved while its face stays above this."""

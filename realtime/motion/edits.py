@@ -21,6 +21,7 @@ AMPLITUDE_GROUPS = {
     "mouth": ("mouth", "cheeks"),
     "eyes": ("eyes", "gaze"),
     "brows": ("brows",),
+    "body": ("body",),
 }
 """What can be given an amplitude, and which groups of directions each part covers."""
 AMPLITUDE_RANGE = (0.0, 3.0)

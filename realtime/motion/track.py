@@ -18,7 +18,8 @@ Layout of a file, all numbers little-endian::
               codes, float32 (count, length); a frame without a face is NaN throughout
     uint32    CRC-32 of everything before it
 
-Nothing in it is ever executed; sizes are checked before memory is taken.
+A track of an earlier release, whose codes have fewer entries, is read as one of today: the entries that came later
+are 0. Nothing in it is ever executed; sizes are checked before memory is taken.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from typing import Any
 import numpy as np
 
 from realtime.errors import BadFile, BadValue
+from realtime.motion.vocabulary import of_today
 from realtime.outputs import write_whole
 from realtime.types import Direction, MotionCode
 
@@ -202,10 +204,13 @@ class MotionTrack:
         reference = np.frombuffer(body, "<f4", length) if has_reference else None
         times = np.frombuffer(body, "<f8", count, at)
         values = np.frombuffer(body, "<f4", count * length, at + 8 * count).reshape(count, length)
+        kind, names = header["kind"], tuple(header["names"])
+        if len(names) == length:
+            values = of_today(kind, values)
+            reference = of_today(kind, reference) if reference is not None else None
+            names += ("",) * (values.shape[1] - length)
         try:
-            return cls(
-                header["kind"], header["fps"], tuple(header["names"]), times, values, reference, header["creator"]
-            )
+            return cls(kind, header["fps"], names, times, values, reference, header["creator"])
         except BadValue as error:
             raise BadFile(path, f"is not a sound motion track: {error.expected}") from error
 

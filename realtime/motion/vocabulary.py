@@ -132,11 +132,14 @@ class Speech:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """length: entries of a code. mirror: from the values (length,) of a code those of the flipped driving picture.
+    """length: entries of a code. earlier: lengths of the codes of earlier releases: their entries are the first ones
+    of today's, and the later ones are 0, unmoved. mirror: from the values (length,) of a code those of the flipped
+    driving picture.
     shapes: from a code's values and the driver's neutral ones the blend shapes; of_shapes: a code's values from them.
     """
 
     length: int = 0
+    earlier: tuple[int, ...] = ()
     mirror: Callable[[np.ndarray], np.ndarray] | None = None
     neutral: Neutral = Neutral()
     gaze: Gaze | None = None
@@ -153,6 +156,17 @@ def vocabulary_of(kind: str) -> Vocabulary:
     """That of codes of this kind; `UNKNOWN` where its family has none."""
     family = FAMILIES.get(kind)
     return target(family.vocabulary) if family is not None and family.vocabulary else UNKNOWN
+
+
+def of_today(kind: str, values: np.ndarray) -> np.ndarray:
+    """Codes (..., length) of an earlier release with the entries that came later, 0; others as they are."""
+    known = vocabulary_of(kind)
+    length = values.shape[-1]
+    if length not in known.earlier:
+        return values
+    later = np.zeros((*values.shape[:-1], known.length - length), values.dtype)
+    later[np.isnan(values[..., :1]).repeat(later.shape[-1], axis=-1)] = np.nan  # a frame without a face
+    return np.concatenate([values, later], axis=-1)
 
 
 def can_mirror(kind: str) -> bool:

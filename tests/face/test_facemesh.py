@@ -5,8 +5,9 @@ import pytest
 
 from realtime.face import landmarks
 from realtime.face.face_model import CHIN, FOREHEAD
-from realtime.face.facemesh import GRID, PIECE, FaceMesh, around_face, available, cut_piece
+from realtime.face.facemesh import GRID, PIECE, FaceMesh, around_face, cut_piece
 from realtime.face.landmarks import FaceTracker, silenced
+from realtime.face.litert import available
 from tests.support import frames_of, made_up_frames, test_data
 
 pytestmark = pytest.mark.skipif(not available(), reason="LiteRT has no wheel for this machine")

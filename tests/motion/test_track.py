@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,6 +207,18 @@ def test_an_engine_says_whether_it_can_play_a_track():
         track.check("mesh", [Direction("b", 0, 0, 1)])
     with pytest.raises(BadValue, match="another motion dictionary"):
         track.check("mesh", [Direction("c", 2, 0, 1)])
+
+
+def test_a_track_of_an_earlier_release_is_read_as_one_of_today():
+    track = MotionTrack.load(Path(__file__).parents[1] / "data" / "mesh" / "of-87-entries.motion")
+    track.check(KIND, DIRECTIONS)
+    assert track.values.shape == (5, LENGTH)
+    assert track.reference.shape == (LENGTH,)
+    assert track.code(2) is None
+    assert np.abs(track.values[3, :87]).max() > 0
+    np.testing.assert_array_equal(np.delete(track.values, 2, axis=0)[:, 87:], 0)
+    again = MotionTrack.from_bytes(track.to_bytes())
+    np.testing.assert_array_equal(again.values, track.values)
 
 
 def test_built_in_performance():

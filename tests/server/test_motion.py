@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import httpx
@@ -19,9 +20,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.clients.motion_client import MotionClient, motion_url, send_codes
+from realtime.engines.mesh.motion.code import LENGTH
 from realtime.errors import BadValue, ConnectionLost
 from realtime.motion.track import MotionTrack
-from realtime.motion.wire import BadPacket, Packet, pack
+from realtime.motion.wire import BadPacket, Packet, pack, unpack
 from realtime.server.common.limits import Limits
 from realtime.server.http.security import Policy
 from realtime.server.places.here import StudioSettings
@@ -199,6 +201,14 @@ def test_intake_takes_the_newest_alone():
     with pytest.raises(BadPacket, match="takes 3"):
         intake.take(pack(Packet("mesh", 7, 1.1, np.zeros(4))), now=100.3)
     assert intake.take(pack(Packet("mesh", 8, 1.2, None)), now=100.4).seen is False
+
+
+def test_packets_of_an_earlier_release_drive_a_body_that_goes_along_with_the_head():
+    data = (Path(__file__).parents[1] / "data" / "mesh" / "of-87-entries.packet").read_bytes()
+    driven = MotionIntake("mesh", LENGTH, rate=100.0).take(data, now=100.0)
+    assert len(unpack(data).values) == 87
+    np.testing.assert_array_equal(driven.code.values[:87], unpack(data).values)
+    np.testing.assert_array_equal(driven.code.values[87:], np.zeros(LENGTH - 87))
 
 
 @pytest.mark.hostile

@@ -17,8 +17,13 @@ HEAD_RADIUS = 0.62
 """Radius of a head with its hair, in face heights."""
 FALL = 0.6
 """Shoulders and hair that a side of the picture cuts off go on outwards, falling by so much for each pixel."""
+SHOULDERS, WIDENS = 0.95, 1.5
+"""Half the width of a person's shoulders in face heights; up to it a body that is cut off below widens, by so much for
+each pixel."""
 REACH = 0.25
 """How far the grain goes on, in face heights (see `fill_textured`)."""
+CLOTHES = 0.15
+"""What goes on below has the colours of this much above the picture's bottom edge, face heights."""
 SURELY, SURELY_NOT = 0.9, 0.05
 """Colours of the person and of the background are taken from where the mask is above, and below."""
 APART = 0.04
@@ -35,7 +40,7 @@ def continue_beyond(framed: FramedPortrait, mask: np.ndarray) -> tuple[np.ndarra
     if (x0, y0, x1, y1) == (0, 0, width, height):
         return mask, framed.canvas
     fh = framed.pose.scale
-    whole = _outline_beyond(mask, framed.real, (width, height))
+    whole = _outline_beyond(mask, framed.real, (width, height), fh)
     if y0 > 0:
         whole[:y0] = np.maximum(whole[:y0], _crown(whole[y0 : y0 + 2].min(axis=0), y0, fh))
     inside = np.zeros((height, width), bool)
@@ -43,7 +48,10 @@ def continue_beyond(framed: FramedPortrait, mask: np.ndarray) -> tuple[np.ndarra
     reach = 2 * max(1, round(APART * fh)) + 1
     near = cv2.dilate((whole > SURELY_NOT).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
     image = framed.canvas.astype(np.float32)
-    kinds = [(inside & (whole > SURELY), whole), (inside & ~near, 1.0 - whole)]
+    under = (np.arange(height) >= y1)[:, None]  # what goes on there is clothes, whatever the face's colour
+    clothes = (np.arange(height) >= y1 - CLOTHES * fh)[:, None]
+    person = inside & (whole > SURELY)
+    kinds = [(person & clothes, whole * under), (person, whole * ~under), (inside & ~near, 1.0 - whole)]
     kinds = [(known, share) for known, share in kinds if known.any()] or [(inside, np.ones_like(whole))]
     total = np.sum([share for _, share in kinds], axis=0) + 1e-6
     filled = sum(fill_textured(image, known, REACH * fh) * (share / total)[..., None] for known, share in kinds)
@@ -51,13 +59,21 @@ def continue_beyond(framed: FramedPortrait, mask: np.ndarray) -> tuple[np.ndarra
     return whole, np.ascontiguousarray(canvas)
 
 
-def _outline_beyond(mask: np.ndarray, real: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+def _outline_beyond(
+    mask: np.ndarray, real: tuple[int, int, int, int], size: tuple[int, int], fh: float
+) -> np.ndarray:
     """`mask` of the part `real` of a canvas of `size` (width, height), continued to the sides and below.
 
-    At the sides it falls as shoulders do, below it goes straight on, above there is nothing.
+    At the sides it falls as shoulders do, below it goes straight on, or widens where the picture ends above the
+    shoulders; above there is nothing. fh: height of the face in pixels.
     """
-    x0, y0, _, _ = real
+    x0, y0, _, y1 = real
     y, x = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
+    ends = np.flatnonzero(mask[-1] > 0.5)
+    if len(ends):
+        middle, half = x0 + (ends[0] + ends[-1]) / 2, max((ends[-1] - ends[0]) / 2, 1.0)
+        wider = np.clip(half + WIDENS * (y - y1 + 1), half, max(half, SHOULDERS * fh))
+        x = (middle + (x - middle) * (half / wider)).astype(np.float32)
     at_x = np.clip(x - x0, 0, mask.shape[1] - 1)
     at_y = np.minimum(y - y0 - FALL * np.abs(x - x0 - at_x), mask.shape[0] - 1)
     return cv2.remap(mask, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)

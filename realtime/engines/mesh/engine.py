@@ -34,6 +34,8 @@ class MeshEngine(TakesCodes):
     "cuda:N" the mesh is warped by the kernels on a GPU (raises NoDevice where there is none), landmarks, eyes and
     mouth stay on the CPU.
     smooth: whether the driver's landmarks are filtered against trembling.
+    body: whether the driver's shoulders are read, and move the portrait's; it costs about a millisecond of processor
+    time a frame. Without it, or where they are not seen, the body goes along with the head as far as bodies do.
     live: show a portrait within half a second and let its fine layers take the place of quick ones when they are
     ready. Without it to prepare a portrait takes a second or two, and the same codes at the same times always give
     the same pictures (hair lags by the times).
@@ -49,6 +51,7 @@ class MeshEngine(TakesCodes):
         device: str = "auto",
         weights: str | Path | None = None,
         smooth: bool = True,
+        body: bool = True,
         live: bool = False,
     ) -> None:
         if weights is not None:
@@ -58,7 +61,7 @@ class MeshEngine(TakesCodes):
         self.device = warp.device
         self.size = self.height
         self.directions: Sequence[Direction] = DIRECTIONS
-        self._encoder = MeshEncoder(smooth=smooth)
+        self._encoder = MeshEncoder(smooth=smooth, body=body)
         self._encoding = threading.Lock()
         self._renderer = MeshRenderer(warp)
         self._live = live
@@ -166,8 +169,8 @@ class MeshEngine(TakesCodes):
             pose = within_reach(pose, portrait.pose, *(views.poses if views is not None else ()))
         hair = self._hair.follow(pose, portrait.pose, code.captured)
         if views is not None:
-            return views.render(self._renderer, portrait, target.face, pose, hair, code.captured)
-        return self._renderer.render(portrait, target.face, pose, hair)
+            return views.render(self._renderer, portrait, target.face, pose, hair, code.captured, target.body)
+        return self._renderer.render(portrait, target.face, pose, hair, body=target.body)
 
     def reset(self) -> None:
         """Forget the driver. The portrait and the reference stay."""

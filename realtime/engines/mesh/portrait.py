@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from realtime.engines.mesh.beyond import continue_beyond
+from realtime.engines.mesh.body import BodyLayer, build_body
 from realtime.engines.mesh.creases import Creases, prepare_creases
 from realtime.engines.mesh.curves import opening
 from realtime.engines.mesh.eyes import EYE_RINGS, ZOOM, Eye, coverage, magnify, prepare_eyes
@@ -17,10 +18,11 @@ from realtime.engines.mesh.framing import FramedPortrait
 from realtime.engines.mesh.inpaint import fill_smooth
 from realtime.engines.mesh.layers import split_layers
 from realtime.engines.mesh.mouth import Mouth, prepare_mouth
-from realtime.engines.mesh.outer import OuterMesh, Outline, Shoulders, build_outer_mesh
+from realtime.engines.mesh.outer import OuterMesh, Outline, Shoulders, build_outer_mesh, face_coordinates
 from realtime.engines.mesh.shade import Shade
 from realtime.engines.mesh.throat import Throat
 from realtime.engines.mesh.topology import face_triangles, smoothstep
+from realtime.face.body import find_shoulders
 from realtime.face.face_model import LIPS_INNER, OVAL
 from realtime.face.pose import HeadPose
 from realtime.flow.threads import aside
@@ -58,6 +60,7 @@ class PreparedPortrait:
     triangles: np.ndarray
     background: np.ndarray
     outer: OuterMesh
+    body: BodyLayer
     eyes: tuple[Eye, ...]
     mouth: Mouth
     shade: Shade
@@ -124,6 +127,11 @@ def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPor
     outline = Outline.find(layers.matte, landmarks[list(OVAL), :2], pose, margin)
     outer = build_outer_mesh(landmarks, pose, (width, height), margin, shoulders, outline).flattened(pose, relief)
     landmarks[:, 2] = pose.translation[2] + relief * (landmarks[:, 2] - pose.translation[2])
+    oval = landmarks[list(OVAL), :2]
+    u, v = face_coordinates(outer.points, oval, pose)
+    below = v if shoulders is None else shoulders.lifted(u, v)
+    joints = find_shoulders(picture, landmarks)
+    body = build_body(outer.points, below, joints, (oval.mean(axis=0), pose.scale), (width, height), margin)
     shape = pose.to_face(landmarks)
     throat = Throat.of(picture, landmarks, outer, pose.scale)
     outer = outer.with_throat(throat.skin)
@@ -140,6 +148,7 @@ def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPor
         triangles=np.concatenate([face_triangles(), _shown(outer.triangles, uv, texture[..., 3])]),
         background=np.ascontiguousarray(np.clip(layers.background[inner] + 0.5, 0, 255).astype(np.uint8)),
         outer=outer,
+        body=body,
         eyes=tuple(prepare_eyes(picture, landmarks, pose)),
         mouth=prepare_mouth(picture, landmarks, pose),
         shade=Shade.of(shape, pose, throat),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from realtime.engines.mesh.framing import FramedPortrait
+from realtime.engines.mesh.motion.body import BodyMotion
 from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
 from realtime.engines.mesh.renderer import MeshRenderer
 from realtime.engines.mesh.warp import warp_on
@@ -93,6 +94,7 @@ class Views:
         pose: HeadPose,
         hair: HeadPose | None,
         now: float,
+        body: BodyMotion | None = None,
     ) -> np.ndarray:
         """As `MeshRenderer.render` of `main`, with the head of the view that comes nearest at the time `now`."""
         if main is not self._before:
@@ -100,13 +102,13 @@ class Views:
             self._views = [replace(v, portrait=replace(v.portrait, background=main.background)) for v in self._views]
         portraits = [main, *(view.portrait for view in self._views)]
         shares = self._choice.shares(np.array([distance(p, shape, pose) for p in portraits]), now)
-        out = renderer.render(main, shape, pose, hair, face=bool(shares[0] > 0.0))
+        out = renderer.render(main, shape, pose, hair, face=bool(shares[0] > 0.0), body=body)
         shown = shares[0]
         for view, share in zip(self._views, shares[1:], strict=True):
             if share <= 0.0:
                 continue
             shown += share
-            head = view.renderer.render(view.portrait, shape, pose, hair)
+            head = view.renderer.render(view.portrait, shape, pose, hair, body=body)
             _lay_over(head, *_down_the_face(pose, shape), share / shown, out)
         return out
 

@@ -10,6 +10,7 @@ from realtime.engines import Engine
 from realtime.errors import BadValue, UsageError
 from realtime.media.backgrounds import Behind, Chosen
 from realtime.motion.edits import Edits
+from realtime.motion.vocabulary import of_today
 from realtime.server.common import messages
 from realtime.server.hosting.gallery import Gallery, GalleryPortrait, PortraitChoice
 from realtime.settings import Live
@@ -141,9 +142,12 @@ def _behind(handle: Handle, background: Chosen, strength: float) -> Behind:
 def neutral_code(engine: Engine, neutral: list[float] | None) -> MotionCode | None:
     """The neutral code that a client brings, None where he brings none. Raises BadValue."""
     rest = engine.portrait_code
-    if neutral is not None and len(neutral) != rest.values.size:
+    if neutral is None:
+        return None
+    values = of_today(rest.kind, np.array(neutral, np.float64))
+    if values.size != rest.values.size:
         raise BadValue("neutral", f"{len(neutral)} numbers", f"a code of this engine has {rest.values.size}")
-    return None if neutral is None else rest.with_values(np.array(neutral))
+    return rest.with_values(values)
 
 
 def neutral_told(code: MotionCode | None) -> list[float] | None:

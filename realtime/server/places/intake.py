@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 from realtime.motion.landmark_wire import LandmarkReader, read_head
+from realtime.motion.vocabulary import of_today
 from realtime.motion.wire import BadPacket, ClockOffset, Newest, unpack
 from realtime.server.common.limits import Bucket
 from realtime.server.hosting.frames import Driven
@@ -46,8 +48,11 @@ class MotionIntake(Intake):
         packet = unpack(data)
         if packet.kind != self.kind:
             raise BadPacket(f"codes of kind {packet.kind}; this avatar takes {self.kind}")
-        if packet.values is not None and packet.values.size != self.size:
-            raise BadPacket(f"{packet.values.size} values; this avatar takes {self.size}")
+        if packet.values is not None:
+            values = of_today(packet.kind, packet.values)
+            if values.size != self.size:
+                raise BadPacket(f"{values.size} values; this avatar takes {self.size}")
+            packet = replace(packet, values=values)
         if not self.newest.admit(packet.sequence):
             return None
         captured = self.clock.map(packet.captured, now)

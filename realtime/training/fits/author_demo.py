@@ -25,6 +25,8 @@ from realtime.motion.track import MotionTrack, names_of
 
 FPS = 30
 SECONDS = 26.0
+BREATHS = 6
+"""So often the performer breathes."""
 NEUTRAL_EYES = 0.215
 NEUTRAL_GAZE = (0.0, -0.065)
 
@@ -253,6 +255,7 @@ def perform() -> MotionTrack:
     # Upper lids follow the eyes down and up.
     opening = tables.opening(amounts)
     values[:, mc.EYE_OPEN] *= opening * (1 - 1.1 * look[:, 1:])
+    values[:, mc.BREATH] = 0.5 - 0.5 * np.cos(2 * np.pi * BREATHS * times / times[-1])
     values[[0, -1]] = neutral
     # What half a float can tell is more than an eye can see, and packs to half the size.
     values = values.astype(np.float16).astype(np.float32)

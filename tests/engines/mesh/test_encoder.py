@@ -15,7 +15,7 @@ MEAN = load_face_model().mean
 
 def test_layout_covers_the_code_without_gaps_or_overlaps():
     taken = np.zeros(mc.LENGTH, int)
-    for entry in (*range(mc.GAZE_SKEW + 1), mc.EYE_OPEN, mc.LIP_GAP, mc.EXPRESSION, mc.COMPOSITE):
+    for entry in (*range(mc.GAZE_SKEW + 1), mc.EYE_OPEN, mc.LIP_GAP, mc.EXPRESSION, mc.COMPOSITE, mc.BODY):
         taken[entry] += 1
     assert (taken == 1).all()
 

@@ -339,7 +339,10 @@ def test_expressions_are_limited():
     assert np.isfinite(face).all()
 
 
-@pytest.mark.parametrize("direction", mc.DIRECTIONS, ids=lambda d: d.name)
+OF_THE_FACE = [d for d in mc.DIRECTIONS if d.group != "body"]
+
+
+@pytest.mark.parametrize("direction", OF_THE_FACE, ids=lambda d: d.name)
 def test_every_direction_does_something_when_added_to(direction):
     own = portrait(person(8))
     retargeter = Retargeter(own)

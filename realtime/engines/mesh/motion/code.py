@@ -12,6 +12,13 @@ EYE_OPEN (2)              mean gap of the lids over the eye's width, right eye a
 LIP_GAP (3)               gap of the inner lips right, middle and left; hundredths of the face height
 EXPRESSION (58)           the expression dictionary's values: the face against the mean face, hundredths of fh
 COMPOSITE (14)            what people expect as sliders ("smile"); a driving frame leaves them at 0
+BODY_SEEN                 how surely the driver's shoulders are seen, 0 to 1; where they are not, the body goes along
+                          with the head, as far as bodies do
+BODY_X, BODY_Y            where the middle of the shoulders is, face heights from where it was first seen
+BODY_ZOOM                 logarithm of how much larger they are than then
+LEAN, CHEST_TURN          how the trunk leans (clockwise in the picture) and turns, degrees, since then
+SHOULDER_RIGHT, _LEFT     how far each shoulder is raised beyond that, face heights
+SHRUG, BREATH             both shoulders raised, face heights, and a breath (1: full); a frame leaves them at 0
 ========================  =====================================================================================
 
 An edit is an addition: ``values[direction.index] += amount``. Values survive float16: angles to 0.016 degrees, the
@@ -38,8 +45,14 @@ EYE_OPEN = slice(10, 12)
 LIP_GAP = slice(12, 15)
 EXPRESSION = slice(15, 15 + len(MEASUREMENTS))
 COMPOSITE = slice(EXPRESSION.stop, EXPRESSION.stop + len(COMPOSITES))
-LENGTH = COMPOSITE.stop
+BODY = slice(COMPOSITE.stop, COMPOSITE.stop + 10)
+BODY_SEEN, BODY_X, BODY_Y, BODY_ZOOM, LEAN, CHEST_TURN, SHOULDER_RIGHT, SHOULDER_LEFT, SHRUG, BREATH = range(
+    BODY.start, BODY.stop
+)
+LENGTH = BODY.stop
 """Number of entries of a code."""
+EARLIER = (COMPOSITE.stop,)
+"""Numbers of entries of the codes of earlier releases: these are the first ones, and the others are 0."""
 
 LIP_PAIRS = (2, 4, 6)
 """Which of the nine pairs of inner-lip landmarks LIP_GAP measures."""
@@ -115,6 +128,26 @@ def _directions() -> tuple[Direction, ...]:
             "eye_open_left", EYE_OPEN.start + 1, -0.3, 0.15, "the person's left eye opens, in eye widths", "eyes"
         ),
     ]
+    listed += [
+        Direction("lean", LEAN, -20, 20, "the trunk leans clockwise in the picture", "body", "deg"),
+        Direction("chest_turn", CHEST_TURN, -30, 30, "the chest turns to the right of the picture", "body", "deg"),
+        Direction(
+            "shoulder_right",
+            SHOULDER_RIGHT,
+            -0.15,
+            0.25,
+            "the person's right shoulder rises, in face heights",
+            "body",
+        ),
+        Direction(
+            "shoulder_left", SHOULDER_LEFT, -0.15, 0.25, "the person's left shoulder rises, in face heights", "body"
+        ),
+        Direction("shrug", SHRUG, -0.1, 0.25, "both shoulders rise, in face heights", "body"),
+        Direction("body_x", BODY_X, -0.2, 0.2, "the body moves to the right of the picture, in face heights", "body"),
+        Direction("body_y", BODY_Y, -0.2, 0.2, "the body moves down, in face heights", "body"),
+        Direction("body_zoom", BODY_ZOOM, -0.2, 0.2, "the body comes nearer; 0.1 is about a tenth larger", "body"),
+        Direction("breath", BREATH, -0.5, 2, "the chest fills with air; 1 is a full breath", "body"),
+    ]
     for k, m in enumerate(MEASUREMENTS):
         if m.name.startswith(_SHOWN_AS_EYE_OPEN):  # The lids' gap follows eye_open; these only carry its shape.
             continue
@@ -125,4 +158,4 @@ def _directions() -> tuple[Direction, ...]:
 
 
 DIRECTIONS = _directions()
-"""The motion dictionary as sliders: composites, head, gaze and eyes first, then the single measurements."""
+"""The motion dictionary as sliders: composites, head, gaze, eyes and body first, then the single measurements."""

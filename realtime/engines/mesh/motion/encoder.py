@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from realtime.engines.mesh.motion.code import KIND, YAW, code_values
+from realtime.engines.mesh.motion.body import BodyReader
+from realtime.engines.mesh.motion.code import BODY, KIND, YAW, code_values
 from realtime.engines.mesh.motion.hidden import HeldMouth, LowerFace
 from realtime.face.face_model import CHIN, FOREHEAD, load_face_model
 from realtime.face.landmarks import FaceTracker, plausible
+from realtime.face.litert import available
 from realtime.face.pose import HeadPose, angles, fit_pose
 from realtime.motion.filters import OneEuro
 from realtime.types import Frame, Landmarks, MotionCode
@@ -47,12 +49,15 @@ class OwnShape:
 class MeshEncoder:
     """Reads the motion code off each driving frame: absolute, against the mean face.
 
+    smooth: whether landmarks are filtered. body: whether the shoulders are read, where there is a picture and LiteRT
+    to read them with.
     Not thread-safe; one per driver. Landmarks pass a one-euro filter that goes by the frames' capture times. A mouth
     that something hides is held, where there is a picture that tells.
     """
 
-    def __init__(self, smooth: bool = True) -> None:
+    def __init__(self, smooth: bool = True, body: bool = True) -> None:
         self._tracker = FaceTracker()
+        self._body = BodyReader() if body and available() else None
         self._filter = OneEuro(cutoff=1.0, beta=4.0, speed_cutoff=3.0, rest=1.5) if smooth else None
         self.reset()
 
@@ -63,6 +68,8 @@ class MeshEncoder:
             self._filter.reset()
         self._own = OwnShape()
         self._lower_face, self._mouth = LowerFace(), HeldMouth()
+        if self._body is not None:
+            self._body.reset()
         self._pose: HeadPose | None = None
         self._size: tuple[int, int] | None = None
         self._untimed = 0
@@ -108,6 +115,8 @@ class MeshEncoder:
             hidden = self._lower_face.hidden(image, landmarks, float(values[YAW]))
             if self._mouth.update(values, hidden, found.captured):
                 self._lower_face.reset()
+            if self._body is not None:
+                values[BODY] = self._body.read(image, landmarks, found.captured)
         return MotionCode(KIND, values, found.captured, found.pts, found.index)
 
     def _values(self, landmarks: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -126,6 +135,8 @@ class MeshEncoder:
         self.landmarks = None
         if self._filter is not None:
             self._filter.reset()
+        if self._body is not None:
+            self._body.lose()
 
     def close(self) -> None:
         """Free the models. Safe to call twice."""

@@ -10,14 +10,19 @@ from functools import lru_cache
 import numpy as np
 
 from realtime.engines.mesh.motion.code import (
+    BODY_X,
+    CHEST_TURN,
     COMPOSITE,
     EXPRESSION,
     EYE_OPEN,
     GAZE_SKEW,
     GAZE_X,
+    LEAN,
     LENGTH,
     LIP_GAP,
     ROLL,
+    SHOULDER_LEFT,
+    SHOULDER_RIGHT,
     YAW,
     X,
 )
@@ -38,9 +43,10 @@ def mirror(values: np.ndarray) -> np.ndarray:
 def _table() -> tuple[np.ndarray, np.ndarray]:
     """For each entry of a code, which entry its mirror image takes, and with which sign."""
     taken_from, sign = np.arange(LENGTH), np.ones(LENGTH, np.float32)
-    sign[[YAW, ROLL, X, GAZE_X, GAZE_SKEW]] = -1.0
+    sign[[YAW, ROLL, X, GAZE_X, GAZE_SKEW, BODY_X, LEAN, CHEST_TURN]] = -1.0
     taken_from[EYE_OPEN] = taken_from[EYE_OPEN][::-1]
     taken_from[LIP_GAP] = taken_from[LIP_GAP][::-1]
+    taken_from[[SHOULDER_RIGHT, SHOULDER_LEFT]] = SHOULDER_LEFT, SHOULDER_RIGHT
     sideways = {m.name for m in MEASUREMENTS if {axis for _, axis, _ in m.terms} == {"x"}} | _ACROSS
     for part, names in (
         (EXPRESSION, [m.name for m in MEASUREMENTS]),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtime.engines.mesh.motion import code as mc
+from realtime.engines.mesh.motion.body import BodyMotion, body_motion
 from realtime.engines.mesh.motion.composites import SIDES, composite_tables
 from realtime.engines.mesh.motion.dictionary import HUNDREDTHS, INDEX, load_dictionary
 from realtime.face import face_model as fm
@@ -118,10 +119,12 @@ class PortraitGeometry:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the portrait's face shall be: `face` (478, 3) in the face frame, and its pose in the portrait, pixels."""
+    """Where the portrait's face shall be: `face` (478, 3) in the face frame, and its pose in the portrait, pixels;
+    and what its body does beside going with the head."""
 
     face: np.ndarray
     pose: HeadPose
+    body: BodyMotion | None = None
 
     def vertices(self) -> np.ndarray:
         """(478, 3) in pixels of the portrait."""
@@ -176,7 +179,8 @@ class Retargeter:
             self._keep_lips(face)
         self._set_lids(face, values[mc.EYE_OPEN], base, self._composites.opening(composites))
         self._set_gaze(face, values, base)
-        return Target(face, self._pose(values, moved, base))
+        body = body_motion(values, base.reference, base.absolute)
+        return Target(face, self._pose(values, moved, base, body), body)
 
     def _prepare(self, reference: np.ndarray) -> _Base:
         known = self._base
@@ -302,7 +306,7 @@ class Retargeter:
         iris[:, :, :2] += (center - iris[:, 0, :2])[:, None]
         face[_IRISES] = iris
 
-    def _pose(self, values: np.ndarray, moved: np.ndarray, base: _Base) -> HeadPose:
+    def _pose(self, values: np.ndarray, moved: np.ndarray, base: _Base, body: BodyMotion) -> HeadPose:
         portrait, reference = self.portrait.pose, base.reference
         rotation = rotation_matrix(*values[mc.YAW : mc.ROLL + 1]) @ base.rotation
         yaw, pitch, roll = angles(rotation)
@@ -319,7 +323,9 @@ class Retargeter:
             shift = soft_limit(shift, *ABSOLUTE_SHIFT_LIMITS)
         else:
             growth = float(soft_limit(growth, *ZOOM_LIMITS))
+            with_body = body.shift + soft_limit(shift - body.wanted, *SHIFT_LIMITS)  # as far as the neck reaches
             shift = soft_limit(shift, *SHIFT_LIMITS)
+            shift = shift + body.share * (with_body - shift)
         translation = portrait.translation.copy()
         translation[:2] += portrait.scale * shift
         return HeadPose(portrait.scale * float(np.exp(growth)), rotation, translation)

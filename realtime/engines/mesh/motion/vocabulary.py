@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from realtime.engines.mesh.motion.arkit import code_of, shapes
-from realtime.engines.mesh.motion.code import EXPRESSION, EYE_OPEN, GAZE_Y, LENGTH, LIP_GAP
+from realtime.engines.mesh.motion.code import EARLIER, EXPRESSION, EYE_OPEN, GAZE_Y, LENGTH, LIP_GAP
 from realtime.engines.mesh.motion.composites import COMPOSITES, both_sides, composite_tables
 from realtime.engines.mesh.motion.dictionary import INDEX, MEASUREMENTS, load_dictionary
 from realtime.engines.mesh.motion.mirror import mirror
@@ -70,6 +70,7 @@ _RESTFUL = ("brows", "eyes")
 
 VOCABULARY = Vocabulary(
     length=LENGTH,
+    earlier=EARLIER,
     mirror=mirror,
     neutral=Neutral(
         straight={"yaw": 20.0, "pitch": 25.0, "roll": 25.0},
@@ -93,7 +94,7 @@ VOCABULARY = Vocabulary(
         x="gaze_x", y="gaze_y", camera=CAMERA, yaw="yaw", pitch="pitch", per_degree=0.006, farthest=0.25
     ),  # eye widths
     idle=Idle(
-        breath={"pitch": 0.5, "move_y": -0.004, "zoom": 0.002},
+        breath={"pitch": 0.5, "move_y": -0.004, "zoom": 0.002, "breath": 1.0},
         sway={"yaw": (0.9, 9.1), "roll": (0.5, 7.3), "gaze_x": (0.012, 5.7)},
         blink="blink",
     ),

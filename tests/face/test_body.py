@@ -1,0 +1,118 @@
+"""The shoulders below a face: read in pieces, followed by flow, and not led astray by a hand."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from realtime.face.body import PIECES, SHOULDERS, SIDE, BodyTracker, parts
+from realtime.face.landmarks import find_faces
+from realtime.face.litert import Runner, available, model_of, part_of
+from tests.support.driving import astronaut
+
+pytestmark = pytest.mark.skipif(not available(), reason="LiteRT has no wheel for this machine")
+
+RATE = 30.0
+
+
+@pytest.fixture(scope="module")
+def person() -> tuple[np.ndarray, np.ndarray, float]:
+    """A picture of somebody's head and shoulders, the face's landmarks in it, and the face's height."""
+    picture = astronaut()
+    face = find_faces(picture)[0]
+    return picture, face, float(np.linalg.norm(face[10, :2] - face[152, :2]))
+
+
+def shifted(picture: np.ndarray, face: np.ndarray, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
+    matrix = np.array([[1.0, 0.0, x], [0.0, 1.0, y]])
+    size = (picture.shape[1], picture.shape[0])
+    moved = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return moved, face + np.array([x, y, 0.0], np.float32)
+
+
+def test_the_network_in_pieces_is_the_network():
+    model = model_of("pose_landmark/pose_landmark_full.tflite")
+    graph = model.subgraphs[0]
+    outputs = [int(graph.outputs[k]) for k in (0, 1, 4)]
+    seen = np.random.default_rng(1).random((1, SIDE, SIDE, 3), np.float32)
+    whole = Runner(part_of(model, [int(t) for t in graph.inputs], outputs))(seen)
+    values = [seen]
+    for piece in parts():
+        values = Runner(piece)(*values)
+    assert len(parts()) == PIECES
+    for ours, theirs in zip(values, whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_shoulders_are_where_they_are_and_go_where_the_picture_goes(person):
+    picture, face, tall = person
+    tracker = BodyTracker()
+    for k in range(40):
+        x, y = 0.25 * tall * np.sin(k / 12), 0.1 * tall * (np.cos(k / 9) - 1)
+        seen = tracker.follow(*shifted(picture, face, x, y), k / RATE)
+        moved = (seen.points - seen.start) / tall
+        np.testing.assert_allclose(moved, np.array([[x, y], [x, y]]) / tall, atol=0.04)
+    assert seen.sure == 1.0
+    right, left = seen.start
+    assert right[0] < face[:, 0].mean() < left[0]
+    assert 1.0 < (left[0] - right[0]) / tall < 2.2
+    assert 0.2 < ((right + left)[1] / 2 - face[152, 1]) / tall < 1.0
+
+
+def test_who_stands_still_stands_still(person):
+    picture, face, tall = person
+    noise, tracker = np.random.default_rng(0), BodyTracker()
+    for k in range(30):
+        grainy = np.clip(picture + noise.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
+        seen = tracker.follow(grainy, face, k / RATE)
+    assert np.abs(seen.points - seen.start).max() < 0.03 * tall
+
+
+def test_a_hand_before_the_chest_does_not_carry_the_shoulders_away(person):
+    picture, face, tall = person
+    rng, tracker = np.random.default_rng(0), BodyTracker()
+    side = int(0.7 * tall)
+    hand = cv2.GaussianBlur(rng.integers(60, 255, (side, side, 3)).astype(np.uint8), (0, 0), 3.0)
+    for k in range(45):
+        frame = picture.copy()
+        top = int(picture.shape[0] - 1 - (k - 10) * 0.06 * tall)
+        if k > 10:
+            x0 = int(face[152, 0] + 0.1 * tall)
+            y0 = max(top, int(face[152, 1] - 0.3 * tall))
+            frame[y0 : y0 + side, x0 : x0 + side] = hand[: max(0, frame.shape[0] - y0), : frame.shape[1] - x0]
+        seen = tracker.follow(frame, face, k / RATE)
+        assert np.abs(seen.points - seen.start).max() < 0.15 * tall
+
+
+def test_shoulders_out_of_the_picture_are_not_believed(person):
+    picture, face, _ = person
+    bottom = int(face[152, 1]) + 6
+    seen = BodyTracker().follow(np.ascontiguousarray(picture[:bottom]), face, 0.0)
+    assert seen is None or seen.sure < 0.2
+
+
+def test_the_same_frames_give_the_same_shoulders(person):
+    picture, face, _ = person
+    tracker, first = BodyTracker(), []
+    for again in range(2):
+        tracker.reset()
+        for k in range(12):
+            seen = tracker.follow(*shifted(picture, face, 2.0 * k, 0.5 * k), k / RATE)
+            if again:
+                np.testing.assert_array_equal(seen.points, first[k])
+            else:
+                first.append(seen.points)
+
+
+def test_a_lost_face_ends_what_was_followed(person):
+    picture, face, tall = person
+    tracker = BodyTracker()
+    tracker.follow(picture, face, 0.0)
+    tracker.pause()
+    seen = tracker.follow(*shifted(picture, face, 0.3 * tall, 0.0), 2.0)  # nothing was seen of the way there
+    np.testing.assert_allclose(seen.points, seen.start, atol=1e-6)
+
+
+def test_landmarks_of_the_shoulders():
+    assert SHOULDERS == (12, 11)  # the person's right one first
