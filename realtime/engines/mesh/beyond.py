@@ -18,8 +18,8 @@ HEAD_RADIUS = 0.62
 FALL = 0.6
 """Shoulders and hair that a side of the picture cuts off go on outwards, falling by so much for each pixel."""
 SHOULDERS, WIDENS = 0.95, 1.5
-"""Half the width of a person's shoulders in face heights; up to it a body that is cut off below widens, by so much for
-each pixel."""
+"""Half the width of a person's shoulders in face heights; up to it a body that is cut off below widens, by so much
+for each pixel."""
 REACH = 0.25
 """How far the grain goes on, in face heights (see `fill_textured`)."""
 CLOTHES = 0.15

@@ -17,12 +17,12 @@ from realtime.engines.mesh.eyes import EYE_RINGS, ZOOM, Eye, coverage, magnify, 
 from realtime.engines.mesh.framing import FramedPortrait
 from realtime.engines.mesh.inpaint import fill_smooth
 from realtime.engines.mesh.layers import split_layers
+from realtime.engines.mesh.motion.shoulders import find_shoulders
 from realtime.engines.mesh.mouth import Mouth, prepare_mouth
 from realtime.engines.mesh.outer import OuterMesh, Outline, Shoulders, build_outer_mesh, face_coordinates
 from realtime.engines.mesh.shade import Shade
 from realtime.engines.mesh.throat import Throat
 from realtime.engines.mesh.topology import face_triangles, smoothstep
-from realtime.face.body import find_shoulders
 from realtime.face.face_model import LIPS_INNER, OVAL
 from realtime.face.pose import HeadPose
 from realtime.flow.threads import aside

@@ -9,7 +9,7 @@ import pytest
 
 from realtime.engines.mesh.motion import code as mc
 from realtime.engines.mesh.motion.body import HIPS, BodyReader, body_motion, measured
-from realtime.face.body import Shoulders
+from realtime.engines.mesh.motion.shoulders import Shoulders
 
 START = np.array([[-80.0, 0.0], [80.0, 0.0]])
 UNIT = 100.0

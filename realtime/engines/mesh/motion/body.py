@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtime.engines.mesh.motion import code as mc
-from realtime.face.body import BodyTracker, Shoulders
+from realtime.engines.mesh.motion.shoulders import BodyTracker, Shoulders
 from realtime.motion.filters import OneEuro, smoothing, soft_limit
 
 HIPS = 2.2
@@ -65,7 +65,7 @@ class BodyReader:
         self._time = None
 
     def read(self, image: np.ndarray, landmarks: np.ndarray, now: float) -> np.ndarray:
-        """The entries BODY of the next frame, uint8 (H, W, 3), whose face has these landmarks (478, 3). now: seconds."""
+        """The entries BODY of the next frame, uint8 (H, W, 3), with its face's landmarks (478, 3). now: seconds."""
         seen = self._tracker.follow(image, landmarks, now)
         sure = 0.0 if seen is None else seen.sure
         first = self._time is None

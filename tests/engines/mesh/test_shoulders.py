@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from realtime.face.body import PIECES, SHOULDERS, SIDE, BodyTracker, parts
+from realtime.engines.mesh.motion.shoulders import PIECES, SHOULDERS, SIDE, BodyTracker, parts
 from realtime.face.landmarks import find_faces
 from realtime.face.litert import Runner, available, model_of, part_of
 from tests.support.driving import astronaut

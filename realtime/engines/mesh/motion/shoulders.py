@@ -3,8 +3,8 @@
 MediaPipe's BlazePose (Bazarevsky et al. 2020, "BlazePose: On-device Real-time Body Pose tracking"), whose model lies
 in the mediapipe wheel, says where the shoulders are. It takes as long as a frame's face and picture do, so it is run
 in pieces, one in every other frame, and its answer is of a frame that has gone by. What moved meanwhile is told by
-optical flow of points on the chest (Lucas and Kanade), which are at hand in each frame and do not tremble. Flow drifts
-and the network trembles: each answer corrects a part of what the flow says.
+optical flow of points on the chest (Lucas and Kanade), which are at hand in each frame and do not tremble. Flow
+drifts and the network trembles: each answer corrects a part of what the flow says.
 
 Where the network looks is known from the face; no detector is run. As the part that finds silhouettes is left out,
 the network takes two thirds of its time.
