@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.terminal import progress, say
 from realtime.engines.choose import engine_settings, make_engine
-from realtime.errors import BadValue
+from realtime.errors import BadValue, MissingExtra
 from realtime.families import builtin
 from realtime.media.pictures import check_folder_of, check_picture_target, write_picture
 from realtime.outputs import write_whole
@@ -34,7 +35,13 @@ def command(
         Path | None, typer.Option(help="A training run: measure it on the frames that it held out.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The run's cropped frames, if not in its folder.")] = None,
-    frames: Annotated[int, typer.Option(min=0, help="Frames compared per clip, spread evenly; 0: all.")] = 0,
+    frames: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Frames compared per clip, spread evenly, or scenes of drawn characters; 0: all, or 128.",
+        ),
+    ] = 0,
     size: o.Size = "256",
     device: o.Device = "auto",
     still: Annotated[bool, typer.Option("--still/--no-still", help="Beside it, a portrait that never moves.")] = True,
@@ -52,6 +59,9 @@ def command(
     (--portrait): a clip drives somebody else, relative to its first frame;
     there is no true picture, so head turn, mouth, eyes and identity are
     compared.
+
+    A run of unimotion (--run) is measured on characters that it was not trained
+    on, driven by others: keypoints, hands, face, and whose picture it is.
 
     [b]Examples[/b]
 
@@ -73,15 +83,20 @@ def command(
     from realtime.measures.faces import FaceReader
 
     shown: list[list[Any]] = []
-    with FaceReader() as reader, progress(quiet) as bar:
+    drawn = _drawn(run)
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(progress(quiet))
         task = bar.add_task("measuring", total=None, speed="")
 
         def tick() -> None:
             bar.advance(task)
 
-        if run is not None:
-            tables = _of_run(run, data, frames, reader, tick, shown)
+        if drawn is not None:
+            tables = _of_drawn(drawn, frames, tick, shown)
+        elif run is not None:
+            tables = _of_run(run, data, frames, stack.enter_context(FaceReader()), tick, shown)
         else:
+            reader = stack.enter_context(FaceReader())
             settings = engine_settings(engine, size, weights, device)
             names = ["still"] if still else []
             tables = _of_engine(clips or [], portrait or [], settings, names, frames, reader, tick, shown)
@@ -94,9 +109,30 @@ def command(
         write_picture(sheet, page(shown, 160))
 
 
-def _of_run(run: Path, data: Path | None, frames: int, reader: Any, tick: Any, shown: list[list[Any]]) -> list[Table]:
-    from realtime.errors import MissingExtra
+def _drawn(run: Path | None) -> Path | None:
+    """The folder, where the run's system draws what it is trained on. Raises BadFile, BadValue, MissingExtra."""
+    if run is None:
+        return None
+    try:
+        from realtime.training.config import DRAWN, TrainConfig
+        from realtime.training.run_folder import RunFolder
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtra("a training run", "torch", "train") from error
+    folder = RunFolder(run)
+    return folder.path if TrainConfig.read(folder.config).system in DRAWN else None
 
+
+def _of_drawn(run: Path, scenes: int, tick: Any, shown: list[list[Any]]) -> list[Table]:
+    from realtime.training.evaluate_scenes import measure_run
+
+    tables, rows = measure_run(run, scenes, tick)
+    shown += rows
+    return tables
+
+
+def _of_run(run: Path, data: Path | None, frames: int, reader: Any, tick: Any, shown: list[list[Any]]) -> list[Table]:
     try:
         from realtime.training import evaluate
 

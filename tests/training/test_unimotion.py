@@ -14,8 +14,11 @@ from realtime.cli import run as avatar  # noqa: E402
 from realtime.engines.unimotion.weights import load_unimotion  # noqa: E402
 from realtime.errors import BadValue  # noqa: E402
 from realtime.training.config import TrainConfig, preset  # noqa: E402
-from realtime.training.data.scenes import SceneSet  # noqa: E402
+from realtime.training.data.puppets import render  # noqa: E402
+from realtime.training.data.scenes import SceneSet, picture_tensor  # noqa: E402
+from realtime.training.evaluate_scenes import _apart, _mean_pose, _retrieval  # noqa: E402
 from realtime.training.run import Run  # noqa: E402
+from realtime.training.scene_watch import unseen_scenes  # noqa: E402
 from realtime.training.systems import make_system  # noqa: E402
 from realtime.training.trainer import Trainer  # noqa: E402
 from tests.support.training import CPU, micro_tokens, one_thread  # noqa: E402, F401 (fixtures)
@@ -125,3 +128,50 @@ def test_presets_can_be_built(name):
         network = make_system(config, torch.nn.Identity()).network
     millions = sum(p.numel() for p in network.parameters()) / 1e6
     assert {"tiny": 2, "small": 10, "paper": 500}[name] < millions < {"tiny": 5, "small": 100, "paper": 2000}[name]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of two steps."""
+    Run(micro_tokens(steps=2), tmp_path / "run", None, CPU, say=silent).go()
+    return tmp_path / "run"
+
+
+def test_a_run_is_measured_on_unseen_characters(run, tmp_path, capsys):
+    page, file = tmp_path / "sheet.png", tmp_path / "tables.json"
+    line = ["evaluate", "--run", str(run), "--frames", "4", "--json", str(file), "--sheet", str(page), "-q"]
+    assert avatar(line) == 0
+    body, details, whose = json.loads(file.read_text())
+    rows = {row["name"]: row for row in body["rows"]}
+    assert {"self", "cross", "cross, crops found", "still reference", "the true pictures"} < set(rows)
+    assert rows["the true pictures"]["l1"] == 0
+    assert rows["the true pictures"]["keypoints"] > 0  # the reader's own error
+    assert rows["the mean pose"]["l1"] is None
+    assert 0 < rows["copying the driver's joints"]["keypoints"] < 10
+    assert rows["cross"]["d_joints"] > 0
+    assert len(details["rows"]) == 2 * 5 + 6
+    assert page.is_file()
+    assert 0 <= whose["rows"][0]["reference"] <= 1
+
+
+def test_the_measure_finds_the_reference_in_a_perfect_picture_and_the_driver_in_a_leaking_one():
+    config = micro_tokens()
+    casts = SceneSet(replace(config.puppets, cross=1.0), 32, 16, config.seed, unseen=True)
+    scene = unseen_scenes(config, 5, cross=True)
+    figures = _retrieval(scene.target, casts, lambda: None).figures("cross")
+    assert (figures["reference"], figures["driver"]) == (1.0, 0.0)
+    leaking = [render(c.driver, c.pose, c.place, 32).picture for c in map(casts.cast, range(5))]
+    figures = _retrieval(torch.stack([picture_tensor(p) for p in leaking]), casts, lambda: None).figures("cross")
+    assert (figures["reference"], figures["driver"]) == (0.0, 1.0)
+
+
+def test_baselines_are_what_they_say():
+    config = micro_tokens()
+    casts = SceneSet(replace(config.puppets, cross=1.0), 64, 16, 0, unseen=True)
+    scene = unseen_scenes(replace(config, size=64), 60, cross=True)
+    copying = _apart(scene.driver_joints, scene.joints, 64)
+    mean = _apart(_mean_pose(casts, 60), scene.joints, 64)
+    assert 3.5 < copying < 5.5  # a driver of another build, at another place
+    assert copying < mean < 8
+    own = unseen_scenes(replace(config, size=64), 4, cross=False)
+    assert _apart(own.driver_joints, own.joints, 64) == 0
