@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,11 +15,12 @@ from realtime.commands.terminal import say, stop_on_signals
 from realtime.engines.choose import make_engine
 from realtime.errors import BadValue
 from realtime.motion.vocabulary import can_mirror
-from realtime.session.sender import codes_of
+from realtime.session.sender import codes_of, landmarks_of
 from realtime.settings import EngineSettings
 from realtime.sources import SourceOptions, open_source
 
 if TYPE_CHECKING:
+    from realtime.clients.motion_client import MotionClient
     from realtime.engines import Engine
     from realtime.sources import Source
 
@@ -33,12 +35,16 @@ def command(
     portrait: Annotated[str | None, typer.Option(help="Portrait of the server's gallery, by its id.")] = None,
     fps: Annotated[float, typer.Option(help="Frames a second asked of the camera.")] = 30.0,
     mirror: o.Mirror = False,
+    landmarks: Annotated[
+        bool,
+        typer.Option("--landmarks", help="Send the points of your face: no engine runs here. For the mesh engine."),
+    ] = False,
     loop: Annotated[bool, typer.Option("--loop", help="Start a clip or motion track again when it ends.")] = False,
     duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Accept the server's own certificate.")] = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Drive an avatar on another machine: motion codes leave this one, never the camera's picture.
+    """Drive an avatar on another machine: motion codes, or landmarks, leave this one, never the camera's picture.
 
     [b]Examples[/b]
 
@@ -47,6 +53,8 @@ def command(
       avatar send --to http://127.0.0.1:8000 --source clip.mp4 --loop
 
       avatar send --to http://127.0.0.1:8000 --source motion:builtin --duration 20
+
+      avatar send --to http://192.168.1.7:8000/?token=... --landmarks
     """
     need_serve_extra()
     from realtime.clients.motion_client import MotionClient, motion_url
@@ -55,8 +63,13 @@ def command(
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
     if mirror and driving.kind is not None and not can_mirror(driving.kind):
         raise BadValue("--mirror", "on", "the codes of this motion track do not tell left from right")
-    encoder = make_engine(EngineSettings(engine, 512))
+    if landmarks and driving.kind is not None:
+        raise BadValue("--landmarks", "on", "a motion track has no faces to look for; leave it out")
     client = MotionClient(url, insecure=insecure, heard=lambda message: _heard(message, quiet))
+    if landmarks:
+        asyncio.run(_send(client, driving, None, mirror, duration, to, quiet))
+        return
+    encoder = make_engine(EngineSettings(engine, 512))
     try:
         asyncio.run(_send(client, driving, encoder, mirror, duration, to, quiet))
     finally:
@@ -69,24 +82,39 @@ def _heard(message: dict[str, object], quiet: bool) -> None:
 
 
 async def _send(
-    client: object, driving: Source, encoder: Engine, mirror: bool, duration: float | None, to: str, quiet: bool
+    client: MotionClient,
+    driving: Source,
+    encoder: Engine | None,
+    mirror: bool,
+    duration: float | None,
+    to: str,
+    quiet: bool,
 ) -> None:
-    from realtime.clients.motion_client import MotionClient, send_codes
+    """encoder: None to send landmarks. Raises BadValue where the server's engine reads none."""
+    from realtime.clients.motion_client import send_codes
 
-    assert isinstance(client, MotionClient)
     async with client:
+        if encoder is None and not client.hello.get("landmarks"):
+            reads = "needs the picture, or codes of its own: leave it out"
+            raise BadValue("--landmarks", "on", f"the engine there ({client.hello['engine']}) {reads}")
         if not quiet:
             base = to.partition("?")[0].rstrip("/")
             say(f"{driving.name} drives {client.hello['engine']}; seen at {base}{client.view}; Ctrl-C ends it")
-        codes = codes_of(driving, encoder, mirror)
+        seen: AsyncGenerator[Any] = (
+            landmarks_of(driving, mirror) if encoder is None else codes_of(driving, encoder, mirror)
+        )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(duration) as limit:
                 stop_on_signals(asyncio.get_running_loop(), lambda: _end_now(limit))
-                await send_codes(client, codes)
-        await codes.aclose()
+                if encoder is not None:
+                    await send_codes(client, seen)
+                else:
+                    async for found in seen:
+                        await client.send_landmarks(found)
+        await seen.aclose()
         if not quiet:
-            sent = client.sent
-            say(f"{sent.packets} codes sent, {sent.kilobits_per_s:.0f} kbit/s with all headers")
+            sent, what = client.sent, "codes" if encoder is not None else "faces"
+            say(f"{sent.packets} {what} sent, {sent.kilobits_per_s:.0f} kbit/s with all headers")
 
 
 def _end_now(limit: asyncio.Timeout) -> None:

@@ -1,29 +1,64 @@
-"""The driver's half of a session, where another machine renders: codes of the newest frames, never a picture."""
+"""The driver's half of a session, where another machine renders: what its newest frames show, never a picture."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from typing import TypeVar
+
+import numpy as np
 
 from realtime.engines import Engine
 from realtime.errors import as_avatar_error
+from realtime.face.landmarks import FaceTracker
 from realtime.flow.mailbox import Closed, Mailbox
 from realtime.session.core import Encoding
 from realtime.sources import Item, Source
-from realtime.types import MotionCode
+from realtime.types import Frame, Landmarks, MotionCode
+
+Seen = TypeVar("Seen")
 
 
 async def codes_of(
     source: Source, engine: Engine, mirror: bool = False
 ) -> AsyncGenerator[tuple[MotionCode | None, float]]:
-    """(code, or None where no face is seen; capture time) of the source's frames, the newest only: reading and
-    encoding have threads of their own. Raises AvatarError where the source or the encoder fails."""
-    frames: Mailbox[Item] = Mailbox()
-    codes: Mailbox[tuple[MotionCode | None, float]] = Mailbox()
-    failures: list[Exception] = []
+    """(code, or None where no face is seen; capture time) of the source's frames, the newest only. Raises AvatarError
+    where the source or the encoder fails."""
     encoding = Encoding(engine, strict=True)
+
+    def see(item: Item, now: float) -> tuple[MotionCode | None, float]:
+        return encoding.see(item, mirror, now), item.captured or now
+
+    async for seen in _seen(source, see):
+        yield seen
+
+
+async def landmarks_of(source: Source, mirror: bool = False) -> AsyncGenerator[Landmarks]:
+    """The landmarks of the source's frames, the newest only; for a source of pictures. Raises AvatarError where the
+    source fails."""
+    tracker = FaceTracker()
+
+    def see(item: Item, now: float) -> Landmarks:
+        image = item.image if isinstance(item, Frame) else np.zeros((16, 16, 3), np.uint8)
+        height, width = image.shape[:2]
+        # told as flipped, they are flipped back there: a picture that was not is then seen as in a mirror
+        return Landmarks(tracker.track(image), width, height, mirror, item.captured or now)
+
+    try:
+        async for seen in _seen(source, see):
+            yield seen
+    finally:
+        tracker.close()
+
+
+async def _seen(source: Source, see: Callable[[Item, float], Seen]) -> AsyncGenerator[Seen]:
+    """What `see` gives of the newest items, each with the moment when its turn came: reading and seeing have threads
+    of their own."""
+    frames: Mailbox[Item] = Mailbox()
+    found: Mailbox[Seen] = Mailbox()
+    failures: list[Exception] = []
     over = threading.Event()
 
     def read() -> None:
@@ -37,27 +72,26 @@ async def codes_of(
             frames.close()
             source.close()
 
-    def encode() -> None:
+    def look() -> None:
         try:
             while True:
                 item = frames.get()
                 if item is not None:
-                    now = time.monotonic()
-                    codes.put((encoding.see(item, mirror, now), item.captured or now))
+                    found.put(see(item, time.monotonic()))
         except Closed:
             pass
         except Exception as error:
             failures.append(error)
         finally:
-            codes.close()
+            found.close()
 
     source.stopping = over.is_set
-    threads = [threading.Thread(target=work, daemon=True) for work in (read, encode)]
+    threads = [threading.Thread(target=work, daemon=True) for work in (read, look)]
     for thread in threads:
         thread.start()
     try:
         while True:
-            item = await codes.aget()
+            item = await found.aget()
             if item is not None:
                 yield item
     except Closed:
@@ -66,6 +100,6 @@ async def codes_of(
     finally:
         over.set()
         frames.close()
-        codes.close()
+        found.close()
         for thread in threads:
             await asyncio.to_thread(thread.join, 3.0)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import signal
+import threading
 import time
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from realtime.cli import run
 from realtime.clients.motion_client import MotionClient, motion_url
 from realtime.engines import ReadsLandmarks
 from realtime.errors import ConnectionLost
 from realtime.face.face_model import load_face_model
+from realtime.media.portraits import builtin_portrait
 from realtime.motion import landmark_wire
 from realtime.server.common.limits import Limits
 from realtime.server.places.here import StudioSettings
@@ -208,3 +215,38 @@ def test_intake_takes_the_newest_and_not_too_many():
     assert intake.news() is None
     assert intake.take(packets[0], now=100.01) is None  # it came late
     assert sum(intake.take(data, now=100.02) is not None for data in packets[2:]) < 110
+
+
+@pytest.fixture
+def picture(tmp_path) -> str:
+    """A face in the camera's place."""
+    Image.fromarray(builtin_portrait("astronaut")).save(tmp_path / "face.png")
+    return f"still:{tmp_path / 'face.png'}"
+
+
+def test_avatar_send_finds_the_face_and_runs_no_engine(server, picture, capsys):
+    """The command as it is."""
+    seen: set[tuple[str, str]] = set()
+
+    def interrupt() -> None:
+        end = time.monotonic() + 100
+        while ("landmarks", "tracking") not in seen and time.monotonic() < end:
+            seen.update((s.performer.source, s.performer.face) for s in list(server.studio.sessions.values()))
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    waiting = threading.Thread(target=interrupt)
+    waiting.start()
+    assert run(["send", "--to", server.url, "--source", picture, "--landmarks", "--duration", "120"]) == 0
+    waiting.join()
+    assert ("landmarks", "tracking") in seen
+    assert re.search(r"\d+ faces sent", capsys.readouterr().err)
+
+
+def test_avatar_send_says_where_landmarks_are_of_no_use(picture, capsys):
+    with running(make_studio()) as server:
+        to = ["send", "--to", server.url, "--landmarks"]
+        assert run([*to, "--source", picture]) == 2
+        assert "--landmarks cannot be 'on': the engine there (mesh) needs the picture" in capsys.readouterr().err
+        assert run([*to, "--source", "motion:builtin"]) == 2
+        assert "has no faces to look for" in capsys.readouterr().err
