@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, str] = {
     "gpu": "benchmarks.device.gpu",
     "quality": "benchmarks.quality",
     "lips": "benchmarks.lips",
+    "body": "benchmarks.body",
     "preparation": "benchmarks.preparation",
     "lia-cpu": "benchmarks.device.lia_cpu",
     "liveportrait-cpu": "benchmarks.device.liveportrait_cpu",

@@ -20,8 +20,8 @@ Version 2, for codes of up to 1024 values, differs where it counts them::
     18      2 K   float16  the values
 
 Both versions are read; what fits into version 1 is sent as version 1, which older servers read as well. A packet has
-16 + 2 K or 18 + 2 K bytes and at most `MAX_PACKET`. At 30 packets a second with 87 values that is 46 kbit/s, or
-60 kbit/s with WebSocket, TCP and IPv4 headers. Half precision keeps 11 bits: a value of 1 is kept to 0.0005, an angle
+16 + 2 K or 18 + 2 K bytes and at most `MAX_PACKET`. At 30 packets a second with 97 values that is 51 kbit/s, or
+65 kbit/s with WebSocket, TCP and IPv4 headers. Half precision keeps 11 bits: a value of 1 is kept to 0.0005, an angle
 of 40 degrees to 0.016.
 
 Packets may come late or in disorder. `Newest` lets through only those newer than all before (serial number

@@ -28,6 +28,9 @@ FACE_SHARE = 0.40
 """Height of the face over the height of the frame, where there is room to choose."""
 LEAST_SHARE_KEPT = 0.16
 """A picture of the right proportions whose face has at least this share is taken whole."""
+HALF_BODY_KEPT = 0.12
+"""The same where these are not square: such a size is chosen for what it shows beside the face, as of a person down
+to the waist."""
 TIGHTEST_SHARE = 0.50
 """How tight the frame may become before the picture is continued beyond its edges."""
 FACE_HEIGHT_IN_FRAME = 0.46
@@ -208,7 +211,8 @@ def choose_frame(landmarks: np.ndarray, picture: tuple[int, int], aspect: float)
     fh = _face_height(landmarks)
     x, y = landmarks[list(OVAL), :2].mean(axis=0)
     near_aspect = abs(width / height / aspect - 1.0) < 0.02
-    if near_aspect and fh / height >= LEAST_SHARE_KEPT:
+    square = abs(aspect - 1.0) < 0.02
+    if near_aspect and fh / height >= (LEAST_SHARE_KEPT if square else HALF_BODY_KEPT):
         return 0.0, 0.0, float(width), float(height)
     tall = fh / FACE_SHARE
     # first tighten until the frame fits, but no further than a head needs; a wide output may go on being wide

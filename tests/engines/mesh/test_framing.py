@@ -105,6 +105,14 @@ def test_a_picture_framed_as_a_portrait_is_taken_whole():
     assert choose_frame(face_at(256, 300, 420), (512, 512), 1.0) == (0, 0, 512, 512)
 
 
+@pytest.mark.parametrize(("width", "height", "face"), [(900, 1200, 160), (1920, 1080, 140)])
+def test_a_half_body_in_its_own_shape_is_taken_whole(width, height, face):
+    whole = choose_frame(face_at(width / 2, 0.25 * height, face), (width, height), width / height)
+    assert whole == (0, 0, width, height)
+    closer = choose_frame(face_at(width / 2, 0.25 * height, 0.8 * face), (width, height), width / height)
+    assert closer[2] - closer[0] < 0.5 * width
+
+
 @pytest.mark.parametrize("aspect", [1.0, 16 / 9, 0.75])
 def test_a_small_face_in_a_large_picture_is_cropped_inside_it(aspect):
     x0, y0, x1, y1 = choose_frame(face_at(2000, 700, 250), (4000, 3000), aspect)
