@@ -17,7 +17,7 @@ import typer
 from realtime.commands import options as o
 from realtime.commands.native import quiet_native_libraries
 from realtime.commands.terminal import say
-from realtime.engines.choose import choose_engine, engine_settings, make_engine, read_portrait
+from realtime.engines.choose import check_views, choose_engine, engine_settings, make_engine, read_portrait
 from realtime.errors import BadValue, MissingExtra
 from realtime.families import builtin
 from realtime.flow.memory import few_arenas, settle
@@ -81,6 +81,7 @@ class StudioSetup:
     session_s: float
     mark: bool
     threads: int | None = None
+    views: tuple[str, ...] = ()
 
     def engine(self) -> Engine:
         """One to try out."""
@@ -99,7 +100,7 @@ class StudioSetup:
         settings = StudioSettings(limits, rtc, mark=self.mark, round=self.settings.round)
         if self.threads is not None:
             settings = replace(settings, threads=self.threads)
-        return open_studio(self.settings, read_gallery(self.portraits), settings)
+        return open_studio(self.settings, read_gallery(self.portraits, self.views), settings)
 
 
 def need_serve_extra() -> None:
@@ -137,6 +138,7 @@ def command(
     ] = None,
     engine: o.EngineName = "auto",
     portrait: Portraits = None,
+    view: o.Views = None,
     size: o.Size = "512",
     weights: o.Weights = None,
     device: o.Device = "auto",
@@ -168,6 +170,8 @@ def command(
 
       avatar serve --portrait me.jpg --max-sessions 2
 
+      avatar serve --portrait front.jpg --view left.jpg --view smiling.jpg
+
       avatar serve --size 9:16
 
       avatar serve --host 0.0.0.0 --tls-self-signed
@@ -193,11 +197,15 @@ def command(
     sessions = max_sessions or suitable_sessions(cores())
     limits = replace(Limits(), sessions=sessions, session_s=60.0 * session_minutes)
     wanted = engine_settings(engine, size, weights, device)
+    check_views(choose_engine(wanted), view or ())
+    if view and len(portrait or ()) != 1:
+        raise BadValue("--view", view[0], "views are of the one person in --portrait; give one --portrait")
     alone = is_loopback(host) and not behind_proxy
     count = workers_for(wanted, sessions, 1 if workers is None and alone else workers)
     setup = StudioSetup(
-        wanted, tuple(portrait or ()), tuple(ice_server or ()), media_host or host, limits.session_s, mark
-    )
+        wanted, tuple(portrait or ()), tuple(ice_server or ()), media_host or host, limits.session_s, mark,
+        views=tuple(view or ()),
+    )  # fmt: skip
     with contextlib.ExitStack() as stack:
         if tls_self_signed:
             tls = stack.enter_context(self_signed(host))
@@ -205,10 +213,10 @@ def command(
         if count == 1:
             rtc = RtcSettings(setup.ice_servers, setup.media_host)
             settings = StudioSettings(limits, rtc, mark=mark, round=wanted.round)
-            studio = stack.enter_context(open_studio(wanted, read_gallery(setup.portraits), settings))
+            studio = stack.enter_context(open_studio(wanted, read_gallery(setup.portraits, setup.views), settings))
             serve(studio, *where, proxies=behind_proxy or (), quiet=quiet)
         else:
-            read_gallery(setup.portraits)  # what is wrong with them is said here
+            read_gallery(setup.portraits, setup.views)  # what is wrong with them is said here
             setup = replace(setup, threads=max(2, cores() // count))
             turn = setup.ice_servers
             serve_with(setup, count, limits, *where, ice_servers=turn, proxies=behind_proxy or (), quiet=quiet)
@@ -308,12 +316,15 @@ def builtin_gallery() -> list[GalleryPortrait]:
     return [GalleryPortrait(name, name.capitalize(), builtin_portrait(name)) for name in builtin_portraits()]
 
 
-def read_gallery(specs: Iterable[str]) -> list[GalleryPortrait]:
-    """The portraits that `--portrait` names. Raises BadFile."""
+def read_gallery(specs: Iterable[str], views: Sequence[str] = ()) -> list[GalleryPortrait]:
+    """The portraits that `--portrait` names. views: more pictures of the person, for each of them. Raises BadFile."""
     from realtime.server.hosting.gallery import GalleryPortrait
 
-    files = map(read_portrait, specs)
-    return [GalleryPortrait(f"given-{i}", Path(file.name).stem[:40], file.image) for i, file in enumerate(files)]
+    files, more = map(read_portrait, specs), [read_portrait(view).image for view in views]
+    return [
+        GalleryPortrait(f"given-{i}", Path(file.name).stem[:40], file.image, views=more)
+        for i, file in enumerate(files)
+    ]
 
 
 def serve(

@@ -57,9 +57,7 @@ def make_engine(
     pictures of the portrait's person.
     """
     name = choose_engine(settings)
-    if views and not FAMILIES[name].views:
-        able = ", ".join(n for n, family in FAMILIES.items() if family.views)
-        raise BadValue("--view", views[0].name, f"the {name} engine takes one picture; engines with views: {able}")
+    check_views(name, [view.name for view in views])
     options: dict[str, object] = {"size": settings.size, "device": settings.device}
     if live and FAMILIES[name].live:
         options["live"] = True
@@ -77,6 +75,13 @@ def make_engine(
         engine.close()
         raise
     return engine
+
+
+def check_views(engine: str, views: Sequence[str]) -> None:
+    """Raises BadValue where the engine of this name takes no views, and some are given, by their names."""
+    if views and not FAMILIES[engine].views:
+        able = ", ".join(n for n, family in FAMILIES.items() if family.views)
+        raise BadValue("--view", views[0], f"the {engine} engine takes one picture; engines with views: {able}")
 
 
 def _give_views(engine: Any, views: Sequence[PortraitFile]) -> None:

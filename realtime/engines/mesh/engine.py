@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from realtime.engines.mesh.motion.limits import within_reach
 from realtime.engines.mesh.motion.retarget import PortraitGeometry, Retargeter
 from realtime.engines.mesh.portrait import ImprovingPortrait, PreparedPortrait, prepare_portrait
 from realtime.engines.mesh.renderer import MeshRenderer
-from realtime.engines.mesh.views import Views, prepare_view
+from realtime.engines.mesh.views import ViewedPortrait, Views, prepare_view
 from realtime.engines.mesh.warp import warp_on
 from realtime.errors import BadPortrait, BadValue, EngineError
 from realtime.media.pictures import check_frame
@@ -25,6 +26,9 @@ from realtime.types import Direction, Frame, Landmarks, MotionCode
 
 FARTHEST = 1e4
 """No entry of a code means anything beyond: what is farther comes from a broken sender."""
+
+Ready = PreparedPortrait | ImprovingPortrait | ViewedPortrait
+"""What `MeshEngine.prepare` makes."""
 
 
 class MeshEngine(TakesCodes):
@@ -68,17 +72,19 @@ class MeshEngine(TakesCodes):
         self._hair = HangingHair()
         self._on = device
         self._views: Views | None = None
-        self._viewed: PreparedPortrait | ImprovingPortrait | None = None
-        self._portrait: PreparedPortrait | ImprovingPortrait | None = None
+        self._viewed: Ready | None = None
+        self._brought: WeakKeyDictionary[ViewedPortrait, Views] = WeakKeyDictionary()
+        self._portrait: Ready | None = None
         self._retargeter: Retargeter | None = None
 
     def prepare(
-        self, image: np.ndarray | str | Path, size: tuple[int, int] | None = None
-    ) -> PreparedPortrait | ImprovingPortrait:
+        self, image: np.ndarray | str | Path, size: tuple[int, int] | None = None, views: Sequence[np.ndarray] = ()
+    ) -> Ready:
         """Make a portrait ready for `set_portrait`, from any thread: a second or two, some tenths where `live`.
 
         image: uint8 (H, W, 3) RGB of any size, or the path of a picture file. The face is found, cropped and framed.
         size: (width, height) of its pictures, where that is not the engine's own.
+        views: more pictures of its person, which it then brings along; a second or two each.
         Raises BadPortrait, BadValue (a size that cannot be) and, for a path, BadFile.
         """
         size = (self.width, self.height) if size is None else size
@@ -89,17 +95,30 @@ class MeshEngine(TakesCodes):
                 raise BadPortrait(error.reason, image) from None
         else:
             framed = frame_portrait(image, size)
-        return ImprovingPortrait(framed) if self._live else prepare_portrait(framed)
+        main = ImprovingPortrait(framed) if self._live else prepare_portrait(framed)
+        if not views:
+            return main
+        own, ready = main.now, []
+        for number, view in enumerate(views, 1):
+            try:
+                ready.append(prepare_view(frame_view(view, size, own.pose), own))
+            except BadPortrait as error:
+                raise BadPortrait(error.reason, f"view {number}") from error
+        return ViewedPortrait(main, tuple(ready))
 
-    def set_portrait(self, image: np.ndarray | str | Path | PreparedPortrait | ImprovingPortrait) -> None:
+    def set_portrait(self, image: np.ndarray | str | Path | Ready) -> None:
         """Show another portrait from the next `render` on, in the size that it was prepared for. One that `prepare`
         made takes no time."""
         self.check_open()
-        prepared = image if isinstance(image, PreparedPortrait | ImprovingPortrait) else self.prepare(image)
+        prepared = image if isinstance(image, Ready) else self.prepare(image)
         portrait = prepared.now
         was_absolute = self._retargeter is not None and self._is_own(self.reference)
         self._retargeter = Retargeter(PortraitGeometry(portrait.shape, portrait.pose, portrait.values))
         self._portrait = prepared
+        if isinstance(prepared, ViewedPortrait):
+            if prepared not in self._brought:
+                self._brought[prepared] = Views(prepared.views, self._on)
+            self._views, self._viewed = self._brought[prepared], prepared
         if was_absolute:
             self.reference = self.portrait_code
 
@@ -109,7 +128,7 @@ class MeshEngine(TakesCodes):
         main = self.portrait
         if main is None:
             raise EngineError(self.name, "no portrait is set")
-        return prepare_view(frame_view(image, (self.width, self.height), main.pose), main)
+        return prepare_view(frame_view(image, (main.width, main.height), main.pose), main)
 
     def set_views(self, views: Sequence[PreparedPortrait]) -> None:
         """Show the head from the view that comes nearest to each motion, see `views`. They go with the portrait shown

@@ -15,7 +15,7 @@ import numpy as np
 
 from realtime.engines.mesh.framing import FramedPortrait
 from realtime.engines.mesh.motion.body import BodyMotion
-from realtime.engines.mesh.portrait import PreparedPortrait, prepare_portrait
+from realtime.engines.mesh.portrait import ImprovingPortrait, PreparedPortrait, prepare_portrait
 from realtime.engines.mesh.renderer import MeshRenderer
 from realtime.engines.mesh.warp import warp_on
 from realtime.face.face_model import LIPS_OUTER, OVAL
@@ -73,6 +73,19 @@ class ViewChoice:
 class _View:
     portrait: PreparedPortrait
     renderer: MeshRenderer
+
+
+@dataclass(frozen=True, eq=False)
+class ViewedPortrait:
+    """A prepared portrait that brings its views, from `prepare_view`."""
+
+    main: PreparedPortrait | ImprovingPortrait
+    views: tuple[PreparedPortrait, ...]
+
+    @property
+    def now(self) -> PreparedPortrait:
+        """The portrait itself, as good as it is by now."""
+        return self.main.now
 
 
 class Views:

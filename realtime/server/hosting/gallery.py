@@ -33,10 +33,18 @@ READY = 6
 
 class GalleryPortrait:
     """One portrait. image: uint8 (H, W, 3) RGB. small: its JPEG picture for the gallery. consent: when its bringer
-    said that the face may be used; None for the built-in ones, which need none."""
+    said that the face may be used; None for the built-in ones, which need none. views: more pictures of its person,
+    for an engine that takes them."""
 
-    def __init__(self, id: str, title: str, image: np.ndarray, consent: datetime | None = None) -> None:
-        self.id, self.title, self.image, self.consent = id, title, image, consent
+    def __init__(
+        self,
+        id: str,
+        title: str,
+        image: np.ndarray,
+        consent: datetime | None = None,
+        views: Sequence[np.ndarray] = (),
+    ) -> None:
+        self.id, self.title, self.image, self.consent, self.views = id, title, image, consent, views
         self.small = encode_jpeg(image, SMALL)
         self._ready: OrderedDict[tuple[str, int, Behind, str], Any] = OrderedDict()
         self._lock = threading.Lock()
@@ -61,7 +69,8 @@ class GalleryPortrait:
         shown = behind.of(self.image)
         data = unkeyed(shown)
         if (prepare := getattr(engine, "prepare", None)) is not None:
-            data = prepare(data, sides_of(shape, shorter_side(engine))) if shape else prepare(data)
+            more: dict[str, Any] = {"views": self.views} if self.views else {}
+            data = prepare(data, sides_of(shape, shorter_side(engine)), **more) if shape else prepare(data, **more)
         return replace(shown, data=data) if isinstance(shown, Keyed) else data
 
 

@@ -9,7 +9,9 @@ from realtime.engines.choose import PortraitFile, make_engine
 from realtime.engines.mesh.engine import MeshEngine
 from realtime.engines.mesh.views import FADE, HYSTERESIS, ViewChoice
 from realtime.errors import BadPortrait, BadValue, EngineError
+from realtime.media.backgrounds import Behind
 from realtime.media.portraits import builtin_portrait
+from realtime.server.hosting.gallery import GalleryPortrait
 from realtime.settings import EngineSettings
 from realtime.types import MotionCode
 
@@ -114,6 +116,21 @@ def test_views_go_with_their_portrait(engine, turned):
     engine.set_portrait(own)
     np.testing.assert_array_equal(moved(engine, yaw=25.0), with_views)
     engine.set_views([])
+
+
+def test_a_portrait_can_bring_its_views_along(engine, turned):
+    engine.set_portrait(builtin_portrait())
+    engine.set_views([engine.prepare_view(turned)])
+    wanted = moved(engine, yaw=25.0)
+    engine.set_views([])
+    gallery = GalleryPortrait("a", "A", builtin_portrait(), views=[turned])
+    ready = gallery.ready_for(engine, Behind())
+    engine.set_portrait(ready)
+    np.testing.assert_array_equal(moved(engine, yaw=25.0), wanted)
+    engine.set_portrait(builtin_portrait())
+    assert blue(moved(engine, yaw=25.0)) < blue(wanted)
+    with pytest.raises(BadPortrait, match="view 2"):
+        engine.prepare(builtin_portrait(), views=[turned, np.full((200, 200, 3), 90, np.uint8)])
 
 
 def test_a_view_from_the_front_lets_a_turned_portrait_turn_on(engine, turned):
