@@ -1,6 +1,7 @@
 // The user's camera: turned on and off, chosen, and shown to him alone.
 // @ts-check
 import { listCameras, openCamera } from "./camera.js";
+import { listDevices } from "./devices.js";
 import { get } from "./elements.js";
 import { FaceWay } from "./face-way.js";
 import { say } from "./notices.js";
@@ -57,7 +58,7 @@ export class CameraPanel extends EventTarget {
       this.#show();
       say("");
       await this.way.start(stream);
-      await this.#list(track);
+      listDevices(device, await listCameras(), track, "Camera");
     } catch (error) {
       say(cameraSentence(error));
     } finally {
@@ -82,16 +83,6 @@ export class CameraPanel extends EventTarget {
     view.srcObject = null;
     this.#show();
     await this.way.stop();
-  }
-
-  /** @param {MediaStreamTrack | null} track */
-  async #list(track) {
-    const used = track?.getSettings().deviceId;
-    device.replaceChildren(...(await listCameras()).map((camera, index) => {
-      const option = new Option(camera.label || `Camera ${index + 1}`, camera.deviceId);
-      option.selected = camera.deviceId === used;
-      return option;
-    }));
   }
 
   #show() {

@@ -17,6 +17,7 @@ import { Portraits } from "./portraits.js";
 import { Presets } from "./presets.js";
 import { Recorder } from "./recorder.js";
 import { serverSentence } from "./sentences.js";
+import { showSits } from "./sits.js";
 import { Sliders } from "./sliders.js";
 import { rove } from "./toolbar.js";
 import { profile, wireView } from "./view-link.js";
@@ -132,6 +133,7 @@ class Page {
     const { connection } = this;
     this.camera.addEventListener("change", () => {
       this.#note.restart(performance.now());
+      if (!this.camera.on) showSits(null, false);
       if (!this.camera.on) this.#learnt = null; // the next camera may see someone else
       else void this.voice.stop();
       this.#enable();
@@ -252,6 +254,7 @@ class Page {
       case "stats":
         this.#stats = event;
         if (this.#state) Object.assign(this.#state, { face: event.face, calibration: event.calibration });
+        showSits(event, this.camera.on || this.#panel);
         this.#showFace();
         break;
       case "portraits": this.portraits.listed(event.portraits); break;

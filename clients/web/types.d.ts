@@ -23,7 +23,7 @@ export interface Stats {
   type: "stats"; fps: number; received: number; rendered: number; dropped: number; no_face: number;
   encode_ms: number | null; render_ms: number | null; server_ms: number | null; sent_ms: number | null; engine: string; device: string;
   codec: string | null; bitrate: number | null; sessions: number; face: Face;
-  calibration: number;
+  calibration: number; fit: number | null; off: "" | "head" | "face";
   held_to: number | null;
 }
 export type Event =

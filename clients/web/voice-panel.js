@@ -1,5 +1,6 @@
 // The user's microphone in the camera's place: turned on and off, chosen, and its loudness shown.
 // @ts-check
+import { listDevices } from "./devices.js";
 import { get } from "./elements.js";
 import { say } from "./notices.js";
 import { microphoneSentence } from "./sentences.js";
@@ -58,7 +59,8 @@ export class VoicePanel extends EventTarget {
       this.#watch(stream);
       this.#show();
       await this.connection.useVoice(track);
-      await this.#list(track);
+      const found = (await navigator.mediaDevices.enumerateDevices()).filter((one) => one.kind === "audioinput" && one.deviceId);
+      listDevices(device, found, track, "Microphone");
       say("");
     } catch (error) {
       say(microphoneSentence(error));
@@ -97,17 +99,6 @@ export class VoicePanel extends EventTarget {
       setTimeout(look, 80);
     };
     look();
-  }
-
-  /** @param {MediaStreamTrack | null} track */
-  async #list(track) {
-    const used = track?.getSettings().deviceId;
-    const found = (await navigator.mediaDevices.enumerateDevices()).filter((one) => one.kind === "audioinput" && one.deviceId);
-    device.replaceChildren(...found.map((one, index) => {
-      const option = new Option(one.label || `Microphone ${index + 1}`, one.deviceId);
-      option.selected = one.deviceId === used;
-      return option;
-    }));
   }
 
   #show() {

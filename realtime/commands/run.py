@@ -60,6 +60,13 @@ def command(
     hold_gaze: o.HoldGaze = False,
     smoothing: o.Smoothing = 0.0,
     background: o.BackgroundOf = "",
+    sound: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mic[:NAME]",
+            help="What a file sink hears: the microphone, in time with the pictures. Else nothing.",
+        ),
+    ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Start a clip or motion track again when it ends.")] = False,
     duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
     stats: o.StatsPath = None,
@@ -123,7 +130,7 @@ def command(
 
       avatar run --source mic --portrait me.jpg   (no camera: lips follow your voice)
 
-      avatar run --source camera:1 --sink vcam --sink file:call.mp4
+      avatar run --source camera:1 --sink vcam --sink file:call.mp4 --sound mic
 
       avatar run --source clip.mp4 --loop --set smile=0.3 --hold-gaze
 
@@ -141,7 +148,8 @@ def command(
     pictures = [read_portrait(item) for item in portrait or ()]  # first: what the user named, then devices
     pictures = pictures or [portrait_of(worn)]
     views = [read_portrait(item) for item in view or ()]
-    sinks = [open_sink(item, SinkOptions(fps=fps, mark=mark, round=wanted.round)) for item in sink or ["vcam"]]
+    given = SinkOptions(fps=fps, microphone=_microphone(sound, files), mark=mark, round=wanted.round)
+    sinks = [open_sink(item, given) for item in sink or ["vcam"]]
     driving = open_source(source, SourceOptions(fps=fps, loop=loop))
     behind = parse_behind(background) if background else behind_of(worn)
     shown = [behind.of(picture.image) for picture in pictures]
@@ -185,6 +193,18 @@ def command(
     for file in sinks if not quiet else ():
         if file.made:
             print(file.made)
+
+
+def _microphone(sound: str | None, files: list[str]) -> str | None:
+    """The microphone that `--sound` names, as `SinkOptions` takes it. Raises BadValue."""
+    if sound is None:
+        return None
+    kind, _, name = sound.partition(":")
+    if kind != "mic":
+        raise BadValue("--sound", sound, "mic, or mic:NAME; a film with its clip's sound is made by avatar render")
+    if not files:
+        raise BadValue("--sound", sound, "sound goes into files: add --sink file:call.mp4")
+    return name
 
 
 def open_control_panel(

@@ -16,6 +16,7 @@ from realtime.flow.mailbox import Mailbox
 from realtime.flow.metrics import Window
 from realtime.media.backdrop import Backdrop
 from realtime.media.backgrounds import Background, Behind
+from realtime.motion.fit import Fit
 from realtime.presets.folder import PresetFolder
 from realtime.server.common import messages
 from realtime.server.common.limits import Limits
@@ -124,6 +125,11 @@ class PanelPlayer:
     def calibration(self) -> float:
         """How well it is known, 0 to 1."""
         return self.control.calibration if self.control else 0.0
+
+    @property
+    def fit(self) -> Fit | None:
+        """How well it still sits."""
+        return self.control.fit if self.control else None
 
     @property
     def neutral(self) -> list[float] | None:

@@ -20,6 +20,7 @@ from realtime.flow.metrics import RunStats
 from realtime.media.backdrop import Keyed
 from realtime.motion.edits import Edits
 from realtime.motion.expressions import HOLD, board_of, played
+from realtime.motion.fit import Fit
 from realtime.session.shelf import ReadyPortrait, Shelf
 from realtime.settings import Live
 from realtime.types import Direction, MotionCode
@@ -78,6 +79,8 @@ class Control:
         """What the driver's face does: see `motion.presence.Presence.state`."""
         self.calibration = 0.0
         """How far the calibration of the neutral face has come, 0 to 1."""
+        self.fit: Fit | None = None
+        """How well the neutral face still sits; None before anything is driven."""
         self.neutral: MotionCode | None = None
         """The driver's neutral code, once it is known after `recalibrate`; as it is used now (see `Live.mirror`)."""
         self._check(live)
@@ -180,6 +183,7 @@ class Control:
             "phase": "paused" if live.paused and self.phase == "running" else self.phase,
             "face": self.face,
             "calibration": round(self.calibration, 2),
+            "fit": None if self.fit is None or (sits := self.fit.quality) is None else round(sits, 2),
             "portrait": self._portrait_name,
             "portraits": sorted(self._shelf.names),
             "edits": dict(live.edits),

@@ -26,6 +26,7 @@ from realtime.errors import AvatarError, EngineError, as_avatar_error
 from realtime.media.backdrop import Keyed, Player
 from realtime.media.backgrounds import unkeyed
 from realtime.motion.calibration import LONGEST
+from realtime.motion.fit import Fit
 from realtime.motion.vocabulary import mirrored
 from realtime.session.driver import Drive, Driver
 from realtime.session.health import Fallback, SignalMonitor
@@ -204,6 +205,11 @@ class Driving:
     def calibration(self) -> float:
         """How well the driver's neutral face is known, 0 to 1."""
         return self._driver.calibration
+
+    @property
+    def fit(self) -> Fit:
+        """How well the driver's neutral face still sits."""
+        return self._driver.fit
 
     def recalibrate(self, neutral: MotionCode | None = None, mirror: bool = False) -> None:
         """Take the driver's next steady frames as neutral; or this code, as it was `learnt` in an earlier session.

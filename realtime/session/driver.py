@@ -10,6 +10,7 @@ from realtime.motion.calibration import Calibration
 from realtime.motion.edits import Edits
 from realtime.motion.expressions import worn
 from realtime.motion.filters import Smoother
+from realtime.motion.fit import Fit
 from realtime.motion.presence import Presence
 from realtime.motion.vocabulary import mirrored
 from realtime.settings import Live
@@ -40,6 +41,7 @@ class Driver:
         self._engine = engine
         self._known = reference
         self._calibration = Calibration(engine.directions)
+        self._fit = Fit(engine.directions)
         self._presence = Presence(engine.directions)
         self._edited_for: Live | None = None
         self._edits = Edits(())
@@ -66,6 +68,11 @@ class Driver:
         """How well the driver's neutral face is known, 0 to 1."""
         return 1.0 if self._known is not None else self._calibration.progress
 
+    @property
+    def fit(self) -> Fit:
+        """How well the neutral face still sits."""
+        return self._fit
+
     def update(self, code: MotionCode | None, live: Live, now: float) -> Drive:
         """`code`: what the encoder saw, None where there is no face."""
         rest = self._engine.portrait_code
@@ -73,6 +80,8 @@ class Driver:
         reference = known or self._calibration.reference
         if code is not None and self._known is None:
             reference = self._calibration.update(code, now)
+        if code is not None and reference is not None and self.calibration >= 1.0:
+            self._fit.update(code, reference, now)
         if live.absolute or reference is None:
             reference = rest
         if live is not self._edited_for:
@@ -88,6 +97,7 @@ class Driver:
         """Take the driver's next steady frames as neutral."""
         self._known = None
         self._calibration.restart(told=True)
+        self._fit.restart()
 
     # Looking ahead, where the whole clip is at hand
 

@@ -220,6 +220,7 @@ class Pipeline:
                     self._drop(drive.code)
                     continue
             self.control.face, self.control.calibration = self._driving.face, self._driving.calibration
+            self.control.fit = self._driving.fit
             self.control.neutral = self._driving.learnt(self.control.live.mirror)
             if drive.code.index != SYNTHETIC:
                 drive.stamps["encode"] = now

@@ -40,6 +40,8 @@ class SinkOptions:
     """Pictures come as they happen; otherwise they come as fast as they can be made, and none is skipped."""
     audio: Path | None = None
     """A clip whose sound goes into the file as it is."""
+    microphone: str | None = None
+    """Whose sound goes into the file as it is heard: a number, a part of its name, "" the system's own."""
     mark: bool = True
     """Put the invisible mark into what leaves this program (see `realtime.media.watermark`)."""
     round: bool = False

@@ -22,6 +22,7 @@ from realtime.media.pictures import check_folder_of, fit_into
 from realtime.outputs import Draft
 from realtime.sinks import SinkBase, SinkOptions
 from realtime.sinks.sound import Encoded, must_encode
+from realtime.sinks.voice import Voice
 from realtime.types import Picture
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -43,7 +44,9 @@ class FileSink(SinkBase):
         self._draft: Draft | None = None
         self._container: Any = None
         self._sound: _Sound | None = None
+        self._voice = Voice(options.microphone) if options.microphone is not None else None
         self._failed = False
+        self._first_captured = 0.0
         self._first_pts: float | None = None
         self._last_tick = -1
         self.written = 0
@@ -55,6 +58,8 @@ class FileSink(SinkBase):
         if self.path.suffix.lower() not in CONTAINERS:
             raise BadFile(self.path, f"the name must end in {', '.join(CONTAINERS)}")
         check_folder_of(self.path)
+        if self._voice is not None:
+            self._voice.check()
 
     def open(self, width: int, height: int, fps: float) -> None:
         import av
@@ -87,6 +92,8 @@ class FileSink(SinkBase):
         context.thread_count = 2
         if self.options.audio is not None:
             self._sound = _Sound.of(self.options.audio, self._container)
+        if self._voice is not None:
+            self._voice.open(self._container)
         self._reformatter, self._embed = VideoReformatter(), embed
 
     def write(self, picture: Picture) -> None:
@@ -106,13 +113,15 @@ class FileSink(SinkBase):
         frame.color_primaries = frame.color_trc = _BT709
         frame.time_base = TIME_BASE
         if self._first_pts is None:
-            self._first_pts = picture.pts
+            self._first_pts, self._first_captured = picture.pts, picture.captured
         tick = max(round((picture.pts - self._first_pts) / TIME_BASE), self._last_tick + 1)
         frame.pts = tick
         try:
             self._mux(self._stream.encode(frame))
             if self._sound is not None:
                 self._sound.copy_until(float(tick * TIME_BASE))
+            if self._voice is not None:
+                self._voice.write(self._first_captured)
         except av.FFmpegError as error:
             raise self._broken(error) from error
         self._last_tick = tick
@@ -126,12 +135,16 @@ class FileSink(SinkBase):
 
         assert self._draft is not None
         failed_before = self._failed
+        if self._voice is not None:
+            self._voice.stop()
         try:
             with contextlib.closing(container), self._sound or contextlib.nullcontext():
                 if self.written:
                     self._mux(self._stream.encode(None), container)
                     if self._sound is not None:
                         self._sound.copy_until(float(self._last_tick * TIME_BASE) + self._period)
+                    if self._voice is not None:
+                        self._voice.finish()
         except av.FFmpegError as error:
             if not failed_before:  # else it is said already
                 raise self._broken(error) from error

@@ -197,7 +197,7 @@ async def test_the_decoder_goes_on_after_damage_and_hands_the_end_on():
     encoder = SteadyVp8()
     image = portrait_picture(128)
     coded = [encoder._bytes(to_video_frame(to_yuv(np.roll(image, n, axis=1)), STEP * n), False) for n in range(4)]
-    one, later = CodedPicture(coded[0], 0), CodedPicture(coded[1], STEP)
+    one, later = CodedPicture(coded[0], 0, came=7.5), CodedPicture(coded[1], STEP)
     one.later.append(later)
     todo: queue.Queue = queue.Queue()
     vp8 = SimpleNamespace(name="VP8", mimeType="video/VP8")
@@ -212,6 +212,7 @@ async def test_the_decoder_goes_on_after_damage_and_hands_the_end_on():
     came = [frames.get_nowait() for _ in range(frames.qsize())]
     assert came.pop() is None
     assert [frame.pts for frame in came] == [0, STEP, 2 * STEP, 3 * STEP]
+    assert [frame.opaque for frame in came[:2]] == [7.5, 0.0], "when the first packet came, not when it was decoded"
     assert np.abs(to_rgb(came[0]).astype(int) - image).mean() < 8
     assert failed.is_set()
 

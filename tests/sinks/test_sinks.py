@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -398,3 +399,81 @@ def test_the_preview_shows_its_keys_for_a_while_and_again_when_asked(size) -> No
     assert (shown_at(101.0 + HINT_SECONDS) == 150).all()
     assert (shown_at(120.0, ord("h")) != 150).any()
     assert (picture.image == 150).all()
+
+
+# The microphone beside a film
+
+
+class FakeAudio:
+    """A microphone that the test speaks into, and PortAudio's names."""
+
+    PortAudioError = RuntimeError
+    default = SimpleNamespace(device=(0, 0))
+
+    def query_devices(self) -> list:
+        return [{"name": "USB microphone", "max_input_channels": 1}]
+
+    def InputStream(self, callback, **options):
+        self.options, self.callback = options, callback
+        return SimpleNamespace(start=lambda: None, close=lambda: None)
+
+
+def test_a_films_sound_is_where_its_pictures_are_though_they_come_late(tmp_path, monkeypatch) -> None:
+    """Pictures come 400 ms after their capture, sound 20 ms after it: flash and beep are together in the file."""
+    import av
+
+    from realtime.sinks import voice
+
+    now, audio = [50.0], FakeAudio()
+    monkeypatch.setattr(voice.time, "monotonic", lambda: now[0])
+    sink = FileSink(str(tmp_path / "call.mp4"), SinkOptions(microphone="usb"))
+    sink._voice = voice.Voice("usb", audio)
+    sink.check()
+    sink.open(64, 64, 25.0)
+    timing = SimpleNamespace(currentTime=9.0, inputBufferAdcTime=8.98)
+    for n in range(150):  # a block of 20 ms each, three seconds
+        now[0] = 50.02 + n / 50
+        t = n / 50 + np.arange(voice.BLOCK) / voice.RATE
+        tone = 0.5 * np.sin(2 * np.pi * 1000 * t) * ((t % 1.0) < 0.1) * (t >= 1.0)
+        audio.callback(tone.astype(np.float32)[:, None], voice.BLOCK, timing, None)
+        captured = 50.0 + n / 50 - 0.4
+        if n % 2 == 0 and captured >= 50.0:
+            at = captured - 50.0
+            flash = 230 if (at % 1.0) < 0.1 and at >= 1.0 else 20
+            sink.write(Picture(np.full((64, 64, 3), flash, np.uint8), captured, at, n))
+    sink.close()
+    with av.open(str(tmp_path / "call.mp4")) as film:
+        flashes = [float(f.time) for f in film.decode(video=0) if f.to_ndarray(format="gray").mean() > 120]
+    with av.open(str(tmp_path / "call.mp4")) as film:
+        parts = [(float(f.time), f.to_ndarray().reshape(-1)) for f in film.decode(audio=0)]
+    loud = [t + n / voice.RATE for t, part in parts for n in np.flatnonzero(np.abs(part) > 0.2)[:1]]
+    assert flashes[0] == pytest.approx(1.0, abs=0.04)
+    assert loud[0] == pytest.approx(1.0, abs=0.045)
+    second = next(at for at in loud if at > 1.5)
+    assert second == pytest.approx(2.0, abs=0.045)
+
+
+def test_gaps_in_the_sound_are_silence_and_what_is_double_is_left_out() -> None:
+    from realtime.sinks.voice import RATE, Placing
+
+    block = np.ones(960, np.float32)
+    placing = Placing(10.0)
+    assert len(placing.place(block, 9.9)) == 0, "before the first picture"
+    assert len(placing.place(block, 9.99)) == 480
+    assert len(placing.place(block, 10.012)) == 960, "two clocks are never alike"
+    out = placing.place(block, 10.5)
+    assert placing.given == round(0.52 * RATE)
+    assert out[-960:].all()
+    assert not out[:-960].any()
+    assert len(placing.place(block, 10.3)) == 0, "a clock that was set back"
+
+
+def test_sound_without_a_file_or_of_another_kind_is_refused(capsys) -> None:
+    from realtime.cli import run
+
+    for words, said in (
+        (["--sound", "mic", "--sink", "null"], "sound goes into files: add --sink file:call.mp4"),
+        (["--sound", "clip", "--sink", "file:a.mp4"], "is made by avatar render"),
+    ):
+        assert run(["run", "--source", "motion:builtin", *words]) == 2
+        assert said in capsys.readouterr().err

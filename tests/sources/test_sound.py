@@ -11,9 +11,10 @@ import pytest
 
 from realtime.engines import load_engine
 from realtime.errors import BadFile, BadValue, DeviceError, NoDevice
+from realtime.media.microphones import choose_microphone
 from realtime.sources import SourceOptions, open_source, parse_source
 from realtime.sources import sound as sounds
-from realtime.sources.sound import MicrophoneSource, SoundSource, choose_microphone
+from realtime.sources.sound import MicrophoneSource, SoundSource
 from realtime.types import MotionCode
 from realtime.voice.hearing import RATE
 from tests.voice.test_voice import tone, write_wav

@@ -96,3 +96,32 @@ def test_figures_are_said_in_words(page):
     page.click("#figures")
     wait_js(page, "document.querySelector('#live-figures').textContent.includes('In words')", 10000)
     live(page)
+
+
+def test_how_the_neutral_face_sits_is_said_and_shown(page, server):
+    assert page.locator("#sits").is_hidden()
+    page.click("#camera")
+    wait_js(page, "!document.querySelector('#sits').hidden", 40000)
+    wait_js(page, "document.querySelector('#sits-word').textContent.startsWith('Your neutral face')", 10000)
+    page.click("#camera-off")
+    wait_js(page, "document.querySelector('#sits').hidden", 10000)
+    said = page.evaluate(
+        """async () => { const { judge, showSits } = await import('/app/sits.js');
+        const tell = (fit, off) => showSits({ calibration: 1, fit, off }, true);
+        const wanted = () => document.querySelector('#calibrate').classList.contains('wanted');
+        const all = [[null, ""], [0.9, ""], [0.5, "head"], [0.1, "head"], [0.1, "face"]];
+        const out = all.map(([fit, off]) => judge(fit, off).text);
+        for (let n = 0; n < 3; n += 1) tell(0.1, "head");
+        out.push(wanted());
+        tell(0.1, "head");
+        out.push(wanted(), document.querySelector('#sits-meter').value);
+        tell(0.9, "");
+        out.push(wanted());
+        showSits(null, false);
+        return out; }"""
+    )
+    assert "too little" in said[0]
+    assert [line.split(" sits ")[1] for line in said[1:3]] == ["well", "fairly"]
+    assert "the camera has moved: calibrate again" in said[3]
+    assert "somebody else" in said[4]
+    assert said[5:] == [False, True, 0.1, False]

@@ -287,6 +287,11 @@ class Stats(BaseModel):
     held_to: float | None = None
     """Pictures a second that all sessions are held to, because the machine is full; None where they are not."""
 
+    fit: float | None = None
+    """How well that neutral face still sits: 1 wholly, 0 not at all; None before enough of a calm driver was seen."""
+    off: Literal["", "head", "face"] = ""
+    """What of him sits worse, where anything does: how he holds his head, or how his face looks at rest."""
+
 
 class Error(BaseModel):
     """A message could not be followed; `error` says why in one sentence."""

@@ -24,6 +24,7 @@ from realtime.flow.threads import one_core_per_stage
 from realtime.media.backdrop import Backdrop
 from realtime.media.backgrounds import Background, unkeyed
 from realtime.motion.expressions import played
+from realtime.motion.fit import Fit
 from realtime.server.common import messages
 from realtime.server.hosting.follow import FACES, OneShape, follow, neutral_code, neutral_told, state_of
 from realtime.server.hosting.frames import Driven, Shown
@@ -211,6 +212,11 @@ class Performer:
     def calibration(self) -> float:
         """How well the driver's neutral face is known, 0 to 1."""
         return self._driving.calibration
+
+    @property
+    def fit(self) -> Fit | None:
+        """How well it still sits; None where what plays is no driver."""
+        return None if self.source in PLAYING else self._driving.fit
 
     @property
     def neutral(self) -> list[float] | None:

@@ -17,6 +17,7 @@ from realtime.server.hosting.pace import Asked
 
 if TYPE_CHECKING:
     from realtime.engines import Engine
+    from realtime.motion.fit import Fit
 
 
 class Player(Counts, Protocol):
@@ -61,6 +62,10 @@ class Player(Counts, Protocol):
     @property
     def calibration(self) -> float:
         """How well the driver's neutral face is known, 0 to 1."""
+
+    @property
+    def fit(self) -> Fit | None:
+        """How well it still sits; None before anything drives."""
 
     def command(self, command: messages.Command) -> None:
         """Follow a command. Raises UsageError."""

@@ -177,6 +177,8 @@ class Session:
             sessions=sessions,
             face=performer.face,
             calibration=round(performer.calibration, 3),
+            fit=None if (fit := performer.fit) is None or (sits := fit.quality) is None else round(sits, 2),
+            off="" if fit is None else fit.off,
             held_to=held_to,
         )
 

@@ -45,11 +45,13 @@ KEY_PATIENCE_S = 1.0
 class CodedPicture(JitterFrame):
     """One coded picture, and those `later` ones that became complete with it, when a packet that was missing came.
 
-    timestamp: of the picture, in ticks of 1/90000 s; the receiver replaces it by one that counts from zero.
+    timestamp: of the picture, in ticks of 1/90000 s; the receiver replaces it by one that counts from zero. came:
+    when its first packet did, monotonic seconds; the decoded frame has it as `opaque`.
     """
 
-    def __init__(self, data: bytes, timestamp: int) -> None:
+    def __init__(self, data: bytes, timestamp: int, came: float = 0.0) -> None:
         super().__init__(data, timestamp)
+        self.came = came
         self.later: list[CodedPicture] = []
         self._sent = timestamp
 
@@ -135,7 +137,7 @@ class PromptBuffer(JitterBuffer):
                 packets.append(packet)
             if over or packet.marker or not self._is_video:
                 self.remove(len(packets))
-                return CodedPicture(b"".join(p._data for p in packets), packets[0].timestamp)
+                return CodedPicture(b"".join(p._data for p in packets), packets[0].timestamp, packets[0].came_at)
         return None
 
     def _skip(self, now: float) -> bool:
@@ -215,6 +217,8 @@ def decode(
                 failed.set()
                 continue
             for frame in decoded:
+                if isinstance(one, CodedPicture) and isinstance(frame, av.VideoFrame):
+                    frame.opaque = one.came
                 _hand_over(loop, frames, frame)
     _hand_over(loop, frames, None)
 

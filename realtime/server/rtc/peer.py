@@ -286,7 +286,9 @@ class Peer:
             while True:
                 frame: Any = await track.recv()
                 media = None if frame.pts is None else float(frame.pts * frame.time_base)
-                self.performer.offer(Driven(time.monotonic(), media, frame=frame, index=index))
+                now = time.monotonic()
+                came = frame.opaque if isinstance(frame.opaque, float) else now
+                self.performer.offer(Driven(min(came, now), media, frame=frame, index=index))
                 index += 1
         except MediaStreamError:
             return
