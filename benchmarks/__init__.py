@@ -39,6 +39,7 @@ BENCHMARKS: dict[str, str] = {
     "lips": "benchmarks.lips",
     "body": "benchmarks.body",
     "preparation": "benchmarks.preparation",
+    "tokens": "benchmarks.tokens",
     "lia-cpu": "benchmarks.device.lia_cpu",
     "liveportrait-cpu": "benchmarks.device.liveportrait_cpu",
     "report": "benchmarks.report.report",

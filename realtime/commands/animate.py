@@ -101,6 +101,9 @@ def command(
     made in segments. Each finished one is kept: after a stop the same command goes on, and the film comes out as it
     would have without. The clip's sound is kept.
 
+    --engine unimotion draws small characters, not people, on any CPU, with weights of avatar train unimotion: the
+    clip's motion becomes tokens (work/tokens.motion), which can stand in its place for another character.
+
     [b]Examples[/b]
 
       avatar animate me.jpg --driving dance.mp4 --plan
@@ -114,6 +117,9 @@ def command(
       avatar animate me.jpg --driving dance.mp4 --lora distilled.safetensors --steps 6 -o quick.mp4
 
       avatar animate me.jpg --driving dance.mp4 --engine wan-2 -o out.mp4      (Wan-Animate-2: the clip itself drives)
+
+      avatar animate body/example/character.png --driving body/example/driver.mp4 --engine unimotion
+      --weights body/weights.safetensors -o out.mp4
     """
     maker = open_maker(engine)
     if mode not in maker.modes:

@@ -83,6 +83,8 @@ def command(
 
       tensorboard/         the same for TensorBoard
 
+      example/             unimotion: an unseen character and a driver's clip
+
     [b]Examples[/b]
 
       avatar train clips/ -o runs/try --preset tiny
@@ -108,6 +110,12 @@ def command(
     [b]Losses[/b]  Weights are the fields of `losses`: perceptual (equation 9),
     equivariance (10), background (11 and 12, for clips whose background moves;
     add animator.background=true), pixels and adversarial (LIA).
+
+    [b]unimotion[/b]  Motion tokens of whole bodies, in X-UniMotion's way: no videos,
+    it draws the characters that it is trained on. "tiny": an hour of one CPU
+    core; "small": half an hour of one GPU; "paper": a real run, on paper.
+
+      avatar train unimotion -o runs/body --preset tiny --threads 1
 
     [b]LIA-X[/b]  "paper" is the published size (512 pixels, 0.91 B parameters: about
     18 GB before activations); "small" and "tiny" leave its finest levels away

@@ -22,7 +22,7 @@ from realtime.training.data.pairs import PairSet, StepSampler, StreamedPairs
 from realtime.training.data.scenes import SceneSet
 from realtime.training.features import HRNET_REPOSITORIES, cached, make_features
 from realtime.training.run_folder import RunFolder
-from realtime.training.scene_watch import UnseenScenes
+from realtime.training.scene_watch import UnseenScenes, write_example
 from realtime.training.systems import PartSystem, TrainedSystem, make_system
 from realtime.training.trainer import Batch, Clock, Place, StepReport, Trainer
 
@@ -97,6 +97,9 @@ class Run:
             self._resume()
         elif place.first:
             self.folder.create(config)
+            if data is None:
+                self.folder.example.mkdir(exist_ok=True)
+                write_example(self.folder.example, config.seed)
         self.held = self._held_out()
         self.board = self._board()
 

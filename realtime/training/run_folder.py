@@ -35,6 +35,7 @@ class RunFolder:
         self.weights = self.path / "weights.safetensors"
         self.samples = self.path / "samples"
         self.data = self.path / "data"
+        self.example = self.path / "example"
 
     def create(self, config: TrainConfig) -> None:
         """Make the folder for a new run. Raises BadFile where it holds one already."""

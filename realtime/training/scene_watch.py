@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,9 +12,14 @@ from torch.utils.data import default_collate
 
 from realtime.engines.unimotion.joint_head import joints_of
 from realtime.engines.unimotion.network import UniMotion
+from realtime.media.pictures import write_picture
+from realtime.sinks import SinkOptions, open_sink
 from realtime.training.config import TrainConfig
-from realtime.training.data.scenes import Scene, SceneSet
+from realtime.training.data.pairs import draw
+from realtime.training.data.puppets import draw_place, draw_pose, moving, render
+from realtime.training.data.scenes import UNSEEN, Scene, SceneSet, character
 from realtime.training.watch import SHOWN, sheet, to_uint8
+from realtime.types import Picture
 
 
 def unseen_scenes(config: TrainConfig, count: int, cross: bool) -> Scene:
@@ -68,3 +74,26 @@ def dotted(picture: np.ndarray, joints: np.ndarray) -> np.ndarray:
     at = np.clip((joints * len(picture)).astype(int), 0, len(picture) - 1)
     shown[at[:, 1], at[:, 0]] = (255, 0, 0)
     return shown
+
+
+EXAMPLE = ("character.png", "driver.mp4")
+"""What `write_example` writes."""
+EXAMPLE_SIDE, EXAMPLE_FRAMES, EXAMPLE_FPS = 256, 36, 12.0
+
+
+def write_example(folder: Path, seed: int) -> None:
+    """Something to try the weights with (`avatar animate`): the picture of an unseen character, and a clip of three
+    seconds of another one. Raises BadFile, NotWritten."""
+    rng = draw(seed, UNSEEN)
+    who, driver = (character(seed, UNSEEN + n) for n in (1, 2))
+    picture, clip = (folder / name for name in EXAMPLE)
+    write_picture(picture, render(who, draw_pose(rng), draw_place(rng), EXAMPLE_SIDE).picture)
+    place = draw_place(rng)
+    sink = open_sink(f"file:{clip}", SinkOptions(fps=EXAMPLE_FPS, live=False, mark=False))
+    sink.open(EXAMPLE_SIDE, EXAMPLE_SIDE, EXAMPLE_FPS)
+    try:
+        for n, pose in enumerate(moving(rng, EXAMPLE_FRAMES)):
+            at = n / EXAMPLE_FPS
+            sink.write(Picture(render(driver, pose, place, EXAMPLE_SIDE).picture, captured=at, pts=at, index=n))
+    finally:
+        sink.close()

@@ -18,7 +18,7 @@ from realtime.training.data.puppets import render  # noqa: E402
 from realtime.training.data.scenes import SceneSet, picture_tensor  # noqa: E402
 from realtime.training.evaluate_scenes import _apart, _mean_pose, _retrieval  # noqa: E402
 from realtime.training.run import Run  # noqa: E402
-from realtime.training.scene_watch import unseen_scenes  # noqa: E402
+from realtime.training.scene_watch import EXAMPLE, unseen_scenes  # noqa: E402
 from realtime.training.systems import make_system  # noqa: E402
 from realtime.training.trainer import Trainer  # noqa: E402
 from tests.support.training import CPU, micro_tokens, one_thread  # noqa: E402, F401 (fixtures)
@@ -175,3 +175,12 @@ def test_baselines_are_what_they_say():
     assert copying < mean < 8
     own = unseen_scenes(replace(config, size=64), 4, cross=False)
     assert _apart(own.driver_joints, own.joints, 64) == 0
+
+
+def test_a_run_brings_an_example_that_can_be_animated(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AVATAR_HOME", str(tmp_path / "home"))
+    character, driver = (run / "example" / name for name in EXAMPLE)
+    how = ["--engine", "unimotion", "--weights", str(run / "weights.safetensors"), "--size", "64x64", "--steps", "1"]
+    film = ["--device", "cpu", "-o", str(tmp_path / "out.mp4")]
+    assert avatar(["animate", str(character), "--driving", str(driver), *how, *film]) == 0
+    assert "36 frames, 12 a second" in capsys.readouterr().out
