@@ -197,6 +197,18 @@ def _compare(result: Result, clip: Clip, wanted: list[int], courses: dict[str, C
         _add(result, clip, way, "frame_mean", ms, "ms", "the same, mean: the network's pieces are not in every frame")
     if len(seen) >= LEAST:
         _add(result, clip, "driver", "moved", moved, "fh", "how far the driver's shoulders went", "")
+        after = [(truths[k], pose.read(clip.frames[min(wanted[k] + 1, len(clip.frames) - 1)])) for k in seen]
+        noise = [np.linalg.norm(b - a, axis=1).mean() / tall for a, b in after if a is not None and b is not None]
+        _add(
+            result,
+            clip,
+            "driver",
+            "noise",
+            noise,
+            "fh",
+            "the same from a frame to the next: what pose itself adds",
+            "",
+        )
 
 
 def _add(

@@ -2,7 +2,7 @@
 // @ts-check
 /** @typedef {import("./types.js").Direction} Direction */
 
-const GROUPS = { head: "Head", eyes: "Eyes", gaze: "Gaze", brows: "Brows", mouth: "Mouth", cheeks: "Cheeks", other: "More" };
+const GROUPS = { head: "Head", eyes: "Eyes", gaze: "Gaze", brows: "Brows", mouth: "Mouth", cheeks: "Cheeks", body: "Body", other: "More" };
 const FIRST = 8;
 /** The server's word on a slider waits so long after the user moved it: it may speak of a place before. */
 const HELD_MS = 700;
