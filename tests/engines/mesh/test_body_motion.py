@@ -111,7 +111,7 @@ def test_a_portrait_does_not_go_farther_than_it_can():
     values[mc.BODY] = (5.0, 9.0, -9.0, 9.0, 90.0, -90.0, 9.0, 9.0, 9.0, 9.0)
     motion = body_motion(values, np.zeros(mc.LENGTH), False)
     assert motion.share == 1.0
-    assert np.abs(motion.shift).max() <= 0.6
+    assert (np.abs(motion.shift) <= (0.45, 0.22)).all()
     assert abs(motion.lean) <= 22
     assert abs(motion.turn) <= 30
     assert max(motion.raise_left, motion.raise_right) <= 0.22
@@ -125,3 +125,27 @@ def test_mirrored_shoulders_are_the_mirrored_codes():
     code, other = np.zeros(mc.LENGTH), np.zeros(mc.LENGTH)
     code[mc.BODY_X : mc.SHRUG], other[mc.BODY_X : mc.SHRUG] = entries(points, 8.0), entries(flipped, -8.0)
     np.testing.assert_allclose(mirror(code), other, atol=1e-12)
+
+
+def test_the_head_goes_along_with_a_body_that_is_seen_as_far_as_its_neck_reaches():
+    from realtime.engines.mesh.motion.retarget import SHIFT_LIMITS, Retargeter
+    from tests.engines.mesh.test_retarget import driver, person, portrait
+
+    own, reference = portrait(person(1)), driver(person(2)).astype(np.float64)
+    retargeter = Retargeter(own)
+
+    def head(**moved: float) -> tuple[float, float]:
+        """How far the head goes, and how far before the body: face heights."""
+        values = reference.copy()
+        for name, amount in moved.items():
+            values[getattr(mc, name)] += amount
+        target = retargeter.target(values, reference)
+        x = float((target.pose.translation - own.pose.translation)[0]) / own.pose.scale
+        return x, x - float(target.body.shift[0])
+
+    alone, _ = head(X=0.4)
+    together, apart = head(X=0.4, BODY_X=0.4, BODY_SEEN=1.0)
+    assert alone < together < 0.45
+    assert apart == pytest.approx(0, abs=1e-9)
+    assert head(X=0.9, BODY_SEEN=1.0)[1] < SHIFT_LIMITS[1][0]
+    assert head(X=0.1)[0] == pytest.approx(0.1, abs=0.01)

@@ -20,9 +20,10 @@ HIPS = 2.2
 """From the shoulders down to the hips, about which a trunk leans, face heights."""
 APPEAR, VANISH = 0.6, 0.8
 """Hz: how fast a body that is seen takes over from one that goes along with the head, and gives way to it again."""
-SHIFT, ZOOM, TILT, TURN, RAISE = (0.3, 0.6), (0.2, 0.45), (12.0, 22.0), (18.0, 30.0), (0.12, 0.22)
+SHIFT_X, SHIFT_Y, RAISE = (0.2, 0.45), (0.1, 0.22), (0.12, 0.22)
+ZOOM, TILT, TURN = (0.2, 0.45), (12.0, 22.0), (18.0, 30.0)
 """Relative motion is carried over one to one up to the first, and never passes the second: face heights, logarithm,
-degrees, degrees, face heights."""
+degrees. The head goes along with the body, and has to stay in the picture."""
 ABSOLUTE = 4.0
 """In absolute motion so many times as much."""
 
@@ -113,7 +114,7 @@ def body_motion(values: np.ndarray, reference: np.ndarray, absolute: bool) -> Bo
 
     return BodyMotion(
         share=float(np.clip(values[mc.BODY_SEEN], 0.0, 1.0)),
-        shift=np.array([within(x, SHIFT), within(y, SHIFT)]),
+        shift=np.array([within(x, SHIFT_X), within(y, SHIFT_Y)]),
         wanted=np.array([x, y]),
         grow=math.exp(within(zoom, ZOOM)),
         lean=within(lean, TILT),
