@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +100,7 @@ def run(options: argparse.Namespace) -> Result:
                 more = ["--workers", str(case.workers)] if case.workers > 1 else []
                 root = options.before.resolve() if case.before else ROOT
                 with served(options.size, case.count, more, root=root) as (address, process):
+                    _wait_for_all(address)
 
                     def exchange(offer: dict[str, str], address: str = address) -> dict[str, str]:
                         return glass.post(f"{address}/api/sessions", offer)
@@ -114,6 +117,15 @@ def run(options: argparse.Namespace) -> Result:
         name = f"{kind}.most served" if kind else "most served"
         result.add(name, float(most), "sessions", better="higher", about=about)
     return result
+
+
+def _wait_for_all(address: str, patience: float = 600.0) -> None:
+    """Until no process of the server is being made ready any more. Raises ConnectionLost."""
+    until = time.monotonic() + patience
+    while json.loads(urllib.request.urlopen(f"{address}/api/health", timeout=60).read()).get("starting"):
+        if time.monotonic() > until:
+            raise ConnectionLost(address, "not all of its processes became ready")
+        time.sleep(0.2)
 
 
 def _landmarks(frames: Sequence[np.ndarray]) -> list[Landmarks]:

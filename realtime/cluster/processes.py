@@ -171,6 +171,7 @@ class Processes(Front):
         return Health(
             status="stuck" if stuck else "ok",
             stuck=tuple(stuck),
+            starting=tuple(f"worker {worker.name}" for worker in self._workers if not worker.ready),
             version=realtime.__version__,
             sessions=sum(each.sessions for each in found if each),
             max_sessions=self._terms.limits.sessions,

@@ -67,7 +67,7 @@ async def test_sessions_are_spread_and_one_too_many_is_refused(place):
     with pytest.raises(ServerFull, match="All 4 places are taken"):
         await place.begin(Wish())
     health = await place.health()
-    assert (health.status, health.sessions, health.max_sessions) == ("ok", 4, 4)
+    assert (health.status, health.starting, health.sessions, health.max_sessions) == ("ok", (), 4, 4)
     page = (await place.metrics()).decode().splitlines()
     assert "avatar_sessions 4.0" in page
     assert "avatar_sessions_max 4.0" in page
@@ -112,7 +112,7 @@ async def test_a_worker_that_dies_takes_its_own_sessions_and_is_started_again(pl
         with pytest.raises(Busy, match="has ended"):
             await line.take('{"type": "ping", "t": 1}')
     health = await place.health()
-    assert (health.status, health.stuck) == ("stuck", (f"worker {name}",))
+    assert (health.status, health.stuck, health.starting) == ("stuck", (f"worker {name}",), (f"worker {name}",))
     assert len(place._half_open) == 0
     for keys in opened:
         if keys.id in mine:

@@ -124,6 +124,7 @@ def test_costly_pictures_leave_the_sessions_threads_alone():
         assert httpx.get(f"{server.url}/api/health").json() == {
             "status": "ok",
             "stuck": [],
+            "starting": [],
             "version": httpx.get(f"{server.url}/api/health").json()["version"],
             "sessions": 1,
             "max_sessions": 4,

@@ -52,13 +52,17 @@ class Driven:
         return self.code
 
 
+class Stream:
+    """Stands for pictures that follow each other: who sees one of them, sees all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One picture on its way out.
 
     image: uint8 (H, W, 3) RGB. yuv: uint8 (H * 3 / 2, W), planar 4:2:0. pts: ticks of 1/90000 s of the avatar's
     clock. captured: when its driving frame arrived, monotonic seconds. made: when it was handed over.
-    index: of the driving frame."""
+    index: of the driving frame. stream: what it belongs to, where several may see it."""
 
     image: np.ndarray
     yuv: np.ndarray
@@ -66,6 +70,7 @@ class Shown:
     captured: float
     made: float
     index: int = 0
+    stream: Stream | None = None
 
 
 def to_yuv(image: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from realtime.media.marks import draw_mark
 from realtime.media.round import PLAIN, on_colour
 from realtime.media.watermark import embed
 from realtime.server.hosting.clock import AvatarClock
-from realtime.server.hosting.frames import Shown, to_yuv
+from realtime.server.hosting.frames import Shown, Stream, to_yuv
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Viewers:
         self._lock = threading.Lock()
         self._viewers: list[Viewer] = []
         self._newest: Shown | None = None
+        self._streams: defaultdict[Background | None, Stream] = defaultdict(Stream)  # one for each look
         self._closed = False
 
     def __len__(self) -> int:
@@ -112,7 +114,7 @@ class Viewers:
         yuv = to_yuv(image)
         if self._mark:
             embed(yuv[: yuv.shape[0] * 2 // 3])
-        shown = Shown(image, yuv, pts, captured, self._now(), index)
+        shown = Shown(image, yuv, pts, captured, self._now(), index, self._streams[look])
         with self._lock:
             viewers = [viewer for viewer in self._viewers if viewer.look(behind) == look]
         gone = [viewer for viewer in viewers if not viewer.box.put(shown)]

@@ -75,10 +75,12 @@ class Opened(_Plain):
 
 
 class Health(_Plain):
-    """Is the server well? stuck: threads that sessions need do not answer; `stuck` says which."""
+    """Is the server well? stuck: threads that sessions need do not answer; `stuck` says which. starting: processes
+    that are being made ready, while others serve."""
 
     status: Literal["ok", "stuck"]
     stuck: tuple[str, ...] = ()
+    starting: tuple[str, ...] = ()
     version: str
     sessions: int
     max_sessions: int

@@ -25,7 +25,9 @@ from aiortc.mediastreams import VIDEO_TIME_BASE, convert_timebase
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from realtime.server.common.limits import Bucket
+from realtime.server.hosting.frames import Stream
 from realtime.server.rtc.bitrate import Ladder, suitable_rate
+from realtime.server.rtc.together import together
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,8 @@ for sooner comes as soon as it may."""
 
 
 class _Steady(Encoder):
-    """An encoder whose rate stands on a `Ladder`."""
+    """An encoder whose rate stands on a `Ladder`. While that is the rate that suits the picture, it shares its work
+    with the other encoders of the same stream."""
 
     def __init__(self) -> None:
         self.ladder: Ladder | None = None
@@ -58,6 +61,19 @@ class _Steady(Encoder):
 
     def _bytes(self, frame: av.VideoFrame, force_keyframe: bool) -> bytes:
         """The coded picture."""
+        if self.ladder is None:
+            self.ladder = Ladder(suitable_rate(frame.width, frame.height))
+        stream = frame.opaque
+        if isinstance(stream, Stream):
+            shared = together(stream, type(self), lambda: type(self)()._by_itself)
+            if self.ladder.rate != self.ladder.suited:
+                shared.leave(self)
+            elif (data := shared.take(self, frame, force_keyframe)) is not None:
+                self._context = None  # what comes after this by itself begins with a key frame
+                return data
+        return self._by_itself(frame, force_keyframe)
+
+    def _by_itself(self, frame: av.VideoFrame, force_keyframe: bool) -> bytes:
         if self.ladder is None:
             self.ladder = Ladder(suitable_rate(frame.width, frame.height))
         context = self._context

@@ -103,7 +103,9 @@ class AvatarTrack(MediaStreamTrack):
             raise MediaStreamError
         self.sent += 1
         self._captured = shown.captured
-        return to_video_frame(shown.yuv, shown.pts)
+        frame = to_video_frame(shown.yuv, shown.pts)
+        frame.opaque = shown.stream
+        return frame
 
     def stop(self) -> None:
         """No more pictures are wanted."""
