@@ -31,9 +31,10 @@ from realtime.media.matte import fine_matte, quick_matte
 log = logging.getLogger(__name__)
 
 
-EVEN, FLAT = 2, (0.12, 0.25)
-"""Grey levels by which 5 x 5 pixels of one colour differ at most; and the shares of a face that are of one colour
-from which it may be, and is, a drawing: 0.28 and 0.49 of two, 0.08 at most of 13 photographs, paintings, figures."""
+FLAT = (0.05, 0.12)
+"""Shares of a face's pixels that are of one colour with all of their 5 x 5 neighbours, from which it may be, and is,
+a drawing: 0.21 and 0.42 of two; 0.033 at most of 23 photographs, paintings, figures and smooth, dim pictures of cheap
+cameras. A tolerance of two grey levels would take those for drawings."""
 SHALLOW = 0.35
 """Depth of a drawing. Its outlines are what stands at the edge of a face: turned like a real head's they would be
 drawn out to black smears."""
@@ -161,7 +162,7 @@ def relief_of(picture: np.ndarray, landmarks: np.ndarray) -> float:
     """How deep a head is made, 1 being as deep as a real one: drawings of flat colours are shallow."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     around = np.ones((5, 5), np.uint8)
-    even = cv2.subtract(cv2.dilate(grey, around), cv2.erode(grey, around)) <= EVEN
+    even = cv2.subtract(cv2.dilate(grey, around), cv2.erode(grey, around)) == 0
     face = np.zeros(grey.shape, np.uint8)
     cv2.fillPoly(face, [landmarks[list(OVAL), :2].round().astype(np.int32)], (1.0,))
     share = float(even[face > 0].mean()) if face.any() else 0.0

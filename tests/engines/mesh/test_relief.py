@@ -22,6 +22,8 @@ def test_flat_colours_are_a_drawing_and_skin_is_none():
     assert relief_of(skin, FACE) == SHALLOW
     grain = rng.normal(0, 2, skin.shape)
     assert relief_of((skin + grain).clip(0, 255).astype(np.uint8), FACE) == 1.0
+    lit = skin + np.linspace(-55.0, 55.0, skin.shape[1])[:, None]  # as smooth as a webcam's
+    assert relief_of(lit.round().astype(np.uint8), FACE) == 1.0
 
 
 def test_a_shallow_head_shifts_less_as_it_turns_and_is_the_same_at_rest():
