@@ -2,7 +2,7 @@
 
 MediaPipe's BlazePose (Bazarevsky et al. 2020, "BlazePose: On-device Real-time Body Pose tracking"), whose model lies
 in the mediapipe wheel, says where the shoulders are. It takes as long as a frame's face and picture do, so it is run
-in pieces, one in every other frame or fewer, and its answer is of a frame that has gone by. What moved meanwhile is
+in pieces, one in every other frame, and its answer is of a frame that has gone by. What moved meanwhile is
 told by optical flow of points on the chest (Lucas and Kanade), which are at hand in each frame and do not tremble.
 Flow drifts and the network trembles: each answer corrects a part of what the flow says.
 
@@ -28,9 +28,8 @@ SIDE = 256
 BELOW, ACROSS = 2.2, 8.5
 """Where it looks: so far below the face's middle, so much to a side, face heights. MediaPipe's own way comes to that
 for people of whom head and shoulders are seen (six clips; shoulders as there to 0.1 face heights)."""
-PIECES, AT_FIRST, LATER = 14, 15.0, 7.5
-"""The network is run in so many pieces, and so many of them a second, at first and once the first reading is
-settled."""
+PIECES, PER_SECOND = 14, 15.0
+"""The network is run in so many pieces, and so many of them a second."""
 SHOULDERS = (12, 11)
 """Landmarks: the person's right shoulder and his left one."""
 LANDMARKS, NUMBERS = 39, 5
@@ -43,7 +42,7 @@ REACH = (0.9, 0.1, 1.8)
 """What flow looks at: so far to either side of the chin, and from below it to farther below, face heights."""
 POINTS, LEAST_POINTS = 40, 8
 """So many points are followed, and so few are not believed."""
-RENEWED = 15
+RENEWED = 8
 """Frames for which the same points are followed."""
 FLOW_STEP = 0.3
 """A body does not move farther from frame to frame, face heights."""
@@ -148,7 +147,7 @@ class BodyTracker:
             self._network.begin(image, middle, ACROSS * self._scale)
             self._asked = np.zeros((2, 2)) if self._points is None else self._points.copy()
             self._due = 0.0
-        self._due += step * (AT_FIRST if self._readings < SETTLING else LATER)
+        self._due += step * PER_SECOND
         pieces = PIECES if self._points is None else int(min(self._due + 0.5, PIECES))
         self._due = max(0.0, self._due - pieces)
         reading = self._network.go_on(pieces)
