@@ -86,14 +86,14 @@ def test_a_reload_keeps_portrait_sliders_and_background(page, server, own):
     page.focus("#direction-smile")
     page.keyboard.press("End")
     page.select_option("#background", "green")
-    until(lambda: only_session(server).performer.background == "green")
+    until(lambda: only_session(server).performer.state().background == "green")
     until(lambda: not only_session(server).performer.state().preparing)
     old = only_session(server).id
     page.reload()
     live(page)
     until(lambda: old not in server.studio.sessions)
     until(lambda: only_session(server).performer.portrait.title == "me", 20, "the portrait is the built-in one")
-    until(lambda: only_session(server).performer.background == "green")
+    until(lambda: only_session(server).performer.state().background == "green")
     until(lambda: only_session(server).performer.live.edits.get("smile", 0) > 0.9)
     wait_js(page, "document.querySelector('#veil').hidden")
     assert chosen(page) == "me"
@@ -135,7 +135,7 @@ def test_a_new_session_gets_all_that_was_set(chrome, own):
         live(page)
         until(lambda: only_session(second).performer.portrait.title == "me", 20, "the portrait is the built-in one")
         performer = only_session(second).performer
-        until(lambda: performer.background == "blur" and performer.live.mirror)
+        until(lambda: performer.state().background == "blur" and performer.live.mirror)
         until(lambda: performer.live.edits.get("pout", 0) > 0.9)
         until(lambda: performer.source == "camera" and performer.face == "tracking", 15)
         assert not page.is_visible("#camera"), "“Use my camera”, while it is on"
@@ -173,7 +173,7 @@ def test_a_background_that_is_prepared_says_so(page, server):
     page.select_option("#background", "blur")
     wait_js(page, "window.seen.at(-1) === ''")
     assert page.evaluate("seen") == ["Preparing", ""]
-    assert only_session(server).performer.background == "blur"
+    assert only_session(server).performer.state().background == "blur"
 
 
 def test_the_focus_goes_to_what_took_the_buttons_place(page):

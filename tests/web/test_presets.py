@@ -50,7 +50,7 @@ def set_all(page, server) -> None:
     page.click("#camera")
     page.check("#mirror")
     performer = only_session(server).performer
-    until(lambda: performer.portrait.id == builtin_portraits()[1] and performer.background == "green", 30)
+    until(lambda: performer.portrait.id == builtin_portraits()[1] and performer.state().background == "green", 30)
     until(lambda: performer.live.mirror and performer.live.edits.get("smile") == 1.0)
     until(lambda: not performer.state().preparing)
 
@@ -63,13 +63,13 @@ def unset_all(page, server) -> None:
     page.keyboard.press("ArrowLeft")
     performer = only_session(server).performer
     until(lambda: performer.portrait.id == builtin_portraits()[0] and not performer.live.edits)
-    until(lambda: not performer.live.mirror and performer.background == "original")
+    until(lambda: not performer.live.mirror and performer.state().background == "original")
 
 
 def is_set(server) -> None:
     performer = only_session(server).performer
     until(lambda: performer.portrait.id == builtin_portraits()[1], 15, "the portrait")
-    until(lambda: performer.background == "green" and performer.live.mirror, what="background and mirror")
+    until(lambda: performer.state().background == "green" and performer.live.mirror, what="background and mirror")
     until(lambda: performer.live.edits == {"smile": 1.0}, what="the sliders")
 
 

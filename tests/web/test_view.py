@@ -147,7 +147,7 @@ def test_a_views_background_is_its_own(page, server, view):
     moves(plain)
     until(lambda: alpha(keyed, 0.05, 0.05) < 20, 15, "the background is not transparent")
     assert alpha(keyed, 0.5, 0.5) > 240, "the face is"
-    assert only_session(server).performer.background == "original"
+    assert only_session(server).performer.state().background == "original"
     green = view("?background=green")
     until(lambda: frames(green) > 3, 15)
     corner = (slice(4, 14), slice(4, 14))
