@@ -14,7 +14,7 @@ from realtime.server.hosting.gallery import READY, GalleryPortrait
 from realtime.server.places.here import StudioSettings
 from tests.media.test_backdrop import clip
 from tests.support.page import studio, until
-from tests.support.server import make_studio, offer, running
+from tests.support.server import make_studio, running
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 PICTURE = encode_jpeg(np.full((90, 160, 3), RED, np.uint8), None, 92)
@@ -22,7 +22,7 @@ PICTURE = encode_jpeg(np.full((90, 160, 3), RED, np.uint8), None, 92)
 
 @pytest.fixture(scope="module")
 def server():
-    with running(make_studio(StudioSettings(Limits(requests_per_s=1000)))) as server:
+    with running(make_studio(StudioSettings(Limits(requests_per_s=1000, idle_s=300.0)))) as server:
         yield server
 
 
@@ -34,7 +34,7 @@ def http(server):
 
 @pytest.fixture
 def at(http):
-    id = http.post("/api/sessions", json={"sdp": offer()}).json()["id"]
+    id = http.post("/api/sessions", json={}).json()["id"]
     yield f"/api/sessions/{id}"
     http.delete(f"/api/sessions/{id}")
 
@@ -96,10 +96,10 @@ def test_an_engine_of_one_shape_says_so(http, at):
 
 def test_shapes_are_chosen_while_it_runs():
     with (
-        running(studio(lambda: load_engine("mesh", size=128, live=True))) as server,
-        httpx.Client(base_url=server.url, timeout=30) as http,
+        running(studio(lambda: load_engine("mesh", size=128, live=True), idle_s=300.0)) as server,
+        httpx.Client(base_url=server.url, timeout=60) as http,
     ):
-        id = http.post("/api/sessions", json={"sdp": offer()}).json()["id"]
+        id = http.post("/api/sessions", json={}).json()["id"]
         hello = http.get(f"/api/sessions/{id}").json()
         assert hello["shapes"] == ["1:1", "16:9", "9:16", "4:3", "3:4"]
         performer = server.studio.sessions[id].performer
@@ -107,7 +107,7 @@ def test_shapes_are_chosen_while_it_runs():
         for shape, size in (("16:9", (128, 228)), ("9:16", (228, 128)), ("", (128, 128))):
             said = http.post(f"/api/sessions/{id}/control", json={"type": "shape", "shape": shape}).json()
             assert said["shape"] == shape
-            until(lambda size=size: box.get(5.0).image.shape[:2] == size, 20, f"no picture of {shape}")
+            until(lambda size=size: box.get(5.0).image.shape[:2] == size, 60, f"no picture of {shape}")
         box.close()
 
 
