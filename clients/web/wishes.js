@@ -7,7 +7,7 @@
 
 const PLACE = "avatar.wishes";
 /** Of the face, of which the driver's motion can be more or less. */
-export const PARTS = ["head", "mouth", "eyes", "brows"];
+export const PARTS = ["head", "mouth", "eyes", "brows", "body"];
 const BACKGROUNDS = ["original", "green", "blur", "own"];
 const SHAPES = ["1:1", "16:9", "9:16", "4:3", "3:4"];
 

@@ -26,7 +26,7 @@ def command(
         typer.Option("-o", "--output", help="Draw a contact sheet into this picture, or a sweep into this video."),
     ] = None,
     only: Annotated[
-        str | None, typer.Option(help="A part of the face (head, eyes, gaze, brows, mouth, cheeks) or a direction.")
+        str | None, typer.Option(help="A part (head, eyes, gaze, brows, mouth, cheeks, body) or a direction.")
     ] = None,
     flow: Annotated[
         bool, typer.Option("--flow", help="With -o: heat maps of what each direction moves, and how much of it.")

@@ -56,7 +56,7 @@ Amplitudes = Annotated[
     typer.Option(
         "--amplitude",
         metavar="PART=FACTOR",
-        help="More or less motion of head, mouth, eyes or brows: head=0.8. Repeats.",
+        help="More or less motion of head, mouth, eyes, brows or body: head=0.8. Repeats.",
     ),
 ]
 Absolute = Annotated[

@@ -98,8 +98,8 @@ def parse_settings(texts: Iterable[str], directions: Sequence[Direction]) -> dic
 class Edits:
     """All edits of one session, resolved once against an engine's directions. Immutable; make a new one to change.
 
-    amounts: by direction name or number. amplitude: factor by part ("head", "mouth", "eyes", "brows"; or one group
-    of directions), 1 where absent. hold_gaze: the eyes stay on the camera whatever the head does.
+    amounts: by direction name or number. amplitude: factor by part (`AMPLITUDE_GROUPS`; or one group of directions), 1
+    where absent. hold_gaze: the eyes stay on the camera whatever the head does.
     Raises BadValue, UnknownName.
     """
 
@@ -164,7 +164,7 @@ def _group_factors(amplitude: Mapping[str, float]) -> dict[str, float]:
     factors: dict[str, float] = {}
     for part, factor in sorted(amplitude.items(), key=lambda item: item[0] not in AMPLITUDE_GROUPS):
         if part not in AMPLITUDE_GROUPS and part not in groups:
-            raise UnknownName("part of the face", part, AMPLITUDE_GROUPS)
+            raise UnknownName("part", part, AMPLITUDE_GROUPS)
         low, high = AMPLITUDE_RANGE
         if not low <= factor <= high:
             raise BadValue(f"amplitude {part}", factor, f"a factor from {low:g} to {high:g}")

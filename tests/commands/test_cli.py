@@ -331,7 +331,7 @@ MISTAKES = [
     (["run"], "--set smile", "NAME=VALUE"),
     (["run"], "--set smile=wide", "a number"),
     (["run"], "--amplitude head", "PART=FACTOR"),
-    (["run"], "--amplitude nose=1", "part of the face"),
+    (["run"], "--amplitude nose=1", "no part called"),
     (["run"], "--amplitude head=9", "a factor from 0 to 3"),
     (["run"], "--stats no/such/folder/s.json", "there is no folder"),
     (["render"], "clip.mp4", "Missing option '-o'"),

@@ -118,7 +118,7 @@ def test_amplitude_of_a_group_outranks_the_part_that_holds_it():
 def test_sentences_about_bad_amplitudes():
     with pytest.raises(BadValue, match=r"amplitude head cannot be 5.0: a factor from 0 to 3"):
         Edits(DIRECTIONS, amplitude={"head": 5.0})
-    with pytest.raises(UnknownName, match=r"no part of the face called 'heads'. Did you mean 'head'?"):
+    with pytest.raises(UnknownName, match=r"no part called 'heads'. Did you mean 'head'?"):
         Edits(DIRECTIONS, amplitude={"heads": 1.0})
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from realtime.motion.edits import AMPLITUDE_GROUPS
 from realtime.server.common import messages
 
 WEB = Path(__file__).resolve().parents[2] / "clients" / "web"
@@ -50,6 +51,12 @@ def test_the_page_knows_every_message_and_its_fields():
     for model in (messages.Hello, messages.State, messages.Stats, messages.DirectionInfo, messages.PortraitInfo):
         for field in model.model_fields:
             assert re.search(rf"\b{field}: ", types), f"{model.__name__}.{field}"
+
+
+def test_the_page_has_a_slider_for_how_far_each_part_moves():
+    said = re.search(r"export const PARTS = (\[.*\]);", (WEB / "wishes.js").read_text())
+    assert said is not None
+    assert json.loads(said[1]) == list(AMPLITUDE_GROUPS)
 
 
 def test_nothing_comes_from_elsewhere():
