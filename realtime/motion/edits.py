@@ -98,8 +98,8 @@ def parse_settings(texts: Iterable[str], directions: Sequence[Direction]) -> dic
 class Edits:
     """All edits of one session, resolved once against an engine's directions. Immutable; make a new one to change.
 
-    amounts: by direction name or number. amplitude: factor by part (`AMPLITUDE_GROUPS`; or one group of directions), 1
-    where absent. hold_gaze: the eyes stay on the camera whatever the head does.
+    amounts: by direction name or number. amplitude: factor by part (`AMPLITUDE_GROUPS`; or one group of directions),
+    1 where absent. hold_gaze: the eyes stay on the camera whatever the head does.
     Raises BadValue, UnknownName.
     """
 

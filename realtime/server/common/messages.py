@@ -92,8 +92,8 @@ class ChooseShape(_Message):
 
 
 class Amplitude(_Message):
-    """More or less of the driver's motion, by part: head, mouth, eyes, brows, body. 1 as driven, 0 still. Parts left out
-    keep theirs."""
+    """More or less of the driver's motion, by part: head, mouth, eyes, brows, body. 1 as driven, 0 still. Parts left
+    out keep theirs."""
 
     type: Literal["amplitude"]
     values: Annotated[dict[Name, Amount], Field(max_length=16)]
