@@ -15,6 +15,7 @@ from realtime.home import user_path
 from realtime.media.backdrop import Backdrop, BadBackdrop, backdrop_of, clip_kind, decode_backdrop
 from realtime.media.backgrounds import STRONGEST, Background, Behind
 from realtime.media.pictures import read_picture
+from realtime.motion.vocabulary import of_today
 from realtime.presets.preset import Preset
 from realtime.types import MotionCode
 
@@ -83,6 +84,7 @@ def portrait_of(preset: Preset) -> PortraitFile:
 def neutral_of(preset: Preset, engine: Engine) -> MotionCode | None:
     """The neutral face that it keeps, None where it has none for this engine."""
     kept, rest = preset.calibration, engine.portrait_code
-    if kept is None or kept.engine != engine.name or len(kept.neutral) != rest.values.size:
+    if kept is None or kept.engine != engine.name:
         return None
-    return rest.with_values(np.array(kept.neutral))
+    values = of_today(rest.kind, np.array(kept.neutral, np.float64))
+    return rest.with_values(values) if values.size == rest.values.size else None

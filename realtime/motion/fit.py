@@ -32,7 +32,7 @@ class Fit:
     """Watches one driver's codes beside his neutral one."""
 
     def __init__(self, directions: Sequence[Direction]) -> None:
-        named = [d for d in directions if d.named and d.group != "gaze"]
+        named = [d for d in directions if d.named and d.group not in ("gaze", "body")]
         self._index = np.array([d.index for d in named], int)
         self._range = np.array([max(d.hi - d.lo, 1e-6) for d in named])
         self._head = np.array([d.group == "head" for d in named], bool)

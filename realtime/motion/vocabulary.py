@@ -135,11 +135,13 @@ class Vocabulary:
     """length: entries of a code. earlier: lengths of the codes of earlier releases: their entries are the first ones
     of today's, and the later ones are 0, unmoved. mirror: from the values (length,) of a code those of the flipped
     driving picture.
+    since_start: entries that say what has moved since this session's start, 0 there.
     shapes: from a code's values and the driver's neutral ones the blend shapes; of_shapes: a code's values from them.
     """
 
     length: int = 0
     earlier: tuple[int, ...] = ()
+    since_start: tuple[int, ...] = ()
     mirror: Callable[[np.ndarray], np.ndarray] | None = None
     neutral: Neutral = Neutral()
     gaze: Gaze | None = None
@@ -167,6 +169,16 @@ def of_today(kind: str, values: np.ndarray) -> np.ndarray:
     later = np.zeros((*values.shape[:-1], known.length - length), values.dtype)
     later[np.isnan(values[..., :1]).repeat(later.shape[-1], axis=-1)] = np.nan  # a frame without a face
     return np.concatenate([values, later], axis=-1)
+
+
+def of_earlier_session(code: MotionCode) -> MotionCode:
+    """A neutral code learnt in an earlier session, as it holds in this one: what it says of that one's start is 0."""
+    known = vocabulary_of(code.kind)
+    if not known.since_start or code.values.shape != (known.length,):
+        return code
+    values = code.values.copy()
+    values[list(known.since_start)] = 0.0
+    return code.with_values(values)
 
 
 def can_mirror(kind: str) -> bool:

@@ -27,7 +27,7 @@ from realtime.media.backdrop import Keyed, Player
 from realtime.media.backgrounds import unkeyed
 from realtime.motion.calibration import LONGEST
 from realtime.motion.fit import Fit
-from realtime.motion.vocabulary import mirrored
+from realtime.motion.vocabulary import mirrored, of_earlier_session
 from realtime.session.driver import Drive, Driver
 from realtime.session.health import Fallback, SignalMonitor
 from realtime.settings import Live
@@ -221,6 +221,7 @@ class Driving:
             if self._mirror not in (None, mirror):
                 self._engine.reset()
             self._mirror = mirror
+            neutral = of_earlier_session(neutral)
             self._driver = Driver(self._engine, mirrored(neutral) if mirror else neutral)
         self.recalibrated = True
 

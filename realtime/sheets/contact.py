@@ -14,6 +14,8 @@ from realtime.types import Direction
 LABEL = 22
 """Height of a line of words, pixels."""
 STEPS = 5
+WHOLE = ("head", "body")
+"""Groups of directions that are shown in the whole picture, not close up."""
 """Values at which a direction is shown."""
 
 
@@ -51,11 +53,11 @@ def direction_sheet(
     `on_row` is called after each direction."""
     rows = []
     whole = (slice(None), slice(None))
-    close = face_box(engine, [d for d in directions if d.group != "head"]) or whole
+    close = face_box(engine, [d for d in directions if d.group not in WHOLE]) or whole
     for direction in directions:
         amounts = amounts_of(direction)
         unit = f" {direction.unit}" if direction.unit else ""
-        part = whole if direction.group == "head" else close
+        part = whole if direction.group in WHOLE else close
         pictures = [edited_portrait(engine, {direction.name: amount})[part] for amount in amounts]
         words = f"{direction.name}  {amounts[0]:.3g} ... {amounts[-1]:.3g}{unit}"
         rows.append(contact_row([fit_into(p, cell, cell) for p in pictures], words))

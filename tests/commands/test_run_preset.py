@@ -11,6 +11,7 @@ import pytest
 
 from realtime.cli import run
 from realtime.commands.wearing import NONE, behind_of, neutral_of, parse_behind, portrait_of
+from realtime.engines import load_engine
 from realtime.errors import BadPortrait, BadValue
 from realtime.families import FAMILIES
 from realtime.media.backdrop import Keyed
@@ -81,6 +82,14 @@ def test_the_neutral_face_of_another_engine_is_left_out():
     assert neutral_of(NONE, engine) is None
     assert neutral_of(Preset("x", calibration=Calibration("mesh", (1.0, 2.0, 3.0))), engine) is None
     assert neutral_of(Preset("x", calibration=Calibration("fake", (1.0,))), engine) is None
+
+
+def test_the_neutral_face_of_an_earlier_release_is_kept():
+    engine = load_engine("mesh", size=128)
+    engine.set_portrait(builtin_portrait("astronaut"))
+    neutral = neutral_of(Preset("x", calibration=Calibration("mesh", tuple(range(87)))), engine)
+    assert neutral is not None
+    np.testing.assert_array_equal(neutral.values, [*range(87), *[0] * (len(neutral.values) - 87)])
 
 
 def test_a_picture_that_is_none_is_refused():

@@ -13,6 +13,7 @@ import pytest
 
 from realtime.engines.mesh.motion import code as mc
 from realtime.errors import BadPortrait, EngineError
+from realtime.media.backdrop import Keyed
 from realtime.motion.calibration import LONGEST
 from realtime.session import core
 from realtime.session.core import QUIET, Driving, Encoding, Rendering, warm_encoder
@@ -91,7 +92,7 @@ def test_nothing_that_is_handed_to_rendering_can_hold_a_driving_picture() -> Non
         if not name.startswith("_"):
             taken |= typing.get_type_hints(method)
     taken.pop("return")
-    assert taken == {"drive": Drive, "now": float, "error": Exception, "portrait": typing.Any}
+    assert taken == {"drive": Drive, "now": float, "error": Exception, "portrait": typing.Any, "keyed": Keyed | None}
 
 
 # --- from an item to a code

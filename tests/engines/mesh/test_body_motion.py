@@ -10,6 +10,8 @@ import pytest
 from realtime.engines.mesh.motion import code as mc
 from realtime.engines.mesh.motion.body import HIPS, BodyReader, body_motion, measured
 from realtime.engines.mesh.motion.shoulders import Shoulders
+from realtime.motion.vocabulary import of_earlier_session
+from realtime.types import MotionCode
 
 START = np.array([[-80.0, 0.0], [80.0, 0.0]])
 UNIT = 100.0
@@ -52,6 +54,19 @@ def test_who_raises_one_shoulder_raises_that_one_alone(raised):
     np.testing.assert_allclose([x, y], 0, atol=2e-3)
 
 
+def test_a_body_that_is_not_seen_is_not_moved_by_what_was_seen_before():
+    reference, values = np.zeros(mc.LENGTH), np.zeros(mc.LENGTH)
+    reference[mc.BODY] = [1.0, 0.3, -0.1, 0.1, 8.0, 5.0, 0.1, 0.0, 0.0, 0.0]
+    assert body_motion(values, reference, False).still
+
+
+def test_a_neutral_code_of_another_session_says_nothing_of_where_the_body_was():
+    values = np.arange(1.0, mc.LENGTH + 1)
+    kept = of_earlier_session(MotionCode(mc.KIND, values, 0.0)).values
+    assert not kept[mc.BODY].any()
+    np.testing.assert_array_equal(kept[: mc.BODY.start], values[: mc.BODY.start])
+
+
 def test_a_chest_that_turns_is_not_farther_away():
     cosine = np.cos(np.radians(30))
     zoom, turn = entries(START * (cosine, 1), 30.0)[[2, 4]]
@@ -71,7 +86,7 @@ class Told(BodyReader):
         return self.read(np.zeros((8, 8, 3), np.uint8), np.zeros((478, 3)), now).copy()
 
 
-def test_a_body_out_of_sight_is_believed_less_and_less_and_keeps_its_place():
+def test_a_body_out_of_sight_is_believed_less_and_less_and_gives_way_with_that():
     reader = Told()
     reader.now = Shoulders(START + np.array([20, 0]), START, 0.0, 1.0, UNIT)
     assert reader.at(0.0)[0] == 1.0
@@ -80,7 +95,7 @@ def test_a_body_out_of_sight_is_believed_less_and_less_and_keeps_its_place():
     assert all(b[0] < a[0] for a, b in itertools.pairwise(seen))
     assert seen[0][0] > 0.8
     assert seen[-1][0] < 0.01
-    np.testing.assert_allclose([values[1] for values in seen], 0.2, atol=1e-9)
+    np.testing.assert_allclose([values[1] for values in seen], [0.2 * values[0] for values in seen], atol=1e-9)
 
 
 def test_a_face_that_was_lost_ends_it():

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from realtime.engines.mesh.motion.shoulders import PIECES, SHOULDERS, SIDE, BodyTracker, parts
+from realtime.engines.mesh.motion.shoulders import PIECES, SHOULDERS, SIDE, BodyTracker, _Network, parts
 from realtime.face.landmarks import find_faces
 from realtime.face.litert import Runner, available, model_of, part_of
 from tests.support.driving import astronaut
@@ -58,6 +58,50 @@ def test_shoulders_are_where_they_are_and_go_where_the_picture_goes(person):
     assert right[0] < face[:, 0].mean() < left[0]
     assert 1.0 < (left[0] - right[0]) / tall < 2.2
     assert 0.2 < ((right + left)[1] / 2 - face[152, 1]) / tall < 1.0
+
+
+def test_frames_of_another_size_move_nobody(person):
+    picture, face, tall = person
+    tracker = BodyTracker()
+    for k in range(20):
+        tracker.follow(picture, face, k / RATE)
+    half = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    for k in range(20, 60):
+        seen = tracker.follow(half, face / 2, k / RATE)
+        assert np.abs(seen.points - seen.start).max() < 0.04 * tall / 2
+        assert seen.scale == pytest.approx(tall / 2, rel=0.02)
+
+
+def test_a_network_that_sees_nobody_is_not_asked_all_the_time(person, monkeypatch):
+    picture, face, _ = person
+    asked: list[int] = []
+    go_on = _Network.go_on
+    monkeypatch.setattr(_Network, "go_on", lambda self, pieces: asked.append(pieces) or go_on(self, pieces))
+    tracker = BodyTracker()
+    for k in range(20):
+        assert tracker.follow(np.zeros_like(picture), face, k / RATE) is None
+    assert sum(asked) < 3.5 * PIECES
+
+
+def test_where_nothing_is_seen_below_the_chin_nothing_is_asked(person, monkeypatch):
+    picture, face, tall = person
+    monkeypatch.setattr(_Network, "begin", lambda *_: pytest.fail("it was asked"))
+    cut = picture[: int(face[152, 1] + 0.1 * tall)]
+    assert BodyTracker().follow(np.ascontiguousarray(cut), face, 0.0) is None
+
+
+def test_after_a_lost_face_shoulders_are_looked_for_anew(person):
+    picture, face, tall = person
+    tracker = BodyTracker()
+    for k in range(20):
+        tracker.follow(picture, face, k / RATE)
+    tracker.pause()
+    moved = shifted(picture, face, 0.3 * tall, 0.0)
+    assert tracker.follow(*moved, 21 / RATE).sure == 0.0
+    for k in range(22, 60):
+        seen = tracker.follow(*moved, k / RATE)
+    assert seen.sure == 1.0
+    np.testing.assert_allclose((seen.points - seen.start)[:, 0] / tall, 0.3, atol=0.05)
 
 
 def test_who_stands_still_stands_still(person):

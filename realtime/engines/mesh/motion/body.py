@@ -56,13 +56,14 @@ class BodyReader:
         self._tracker.reset()
         self._filter.reset()
         self._values = np.zeros(mc.BODY.stop - mc.BODY.start)
+        self._measured = np.zeros(7)
         self._time: float | None = None
 
     def lose(self) -> None:
         """No face was seen in a frame."""
         self._tracker.pause()
         self._filter.reset()
-        self._values[0] = 0.0
+        self._values[:] = 0.0
         self._time = None
 
     def read(self, image: np.ndarray, landmarks: np.ndarray, now: float) -> np.ndarray:
@@ -76,7 +77,8 @@ class BodyReader:
         self._values[0] = sure if first else held + smoothing(APPEAR if sure > held else VANISH, step) * (sure - held)
         if seen is not None and sure > 0.0:
             units = np.array([1.0, 1.0, 1.0, 60.0, 60.0, 1.0, 1.0])
-            self._values[1:8] = self._filter(measured(seen) / units, now) * units
+            self._measured = self._filter(measured(seen) / units, now) * units
+        self._values[1:8] = self._values[0] * self._measured
         return self._values
 
 
@@ -105,7 +107,8 @@ class BodyMotion:
 
 def body_motion(values: np.ndarray, reference: np.ndarray, absolute: bool) -> BodyMotion:
     """From a driver's code to the portrait's body, within what a portrait can bear. values, reference: (LENGTH,)."""
-    moved = values[mc.BODY] - reference[mc.BODY]
+    share = float(np.clip(values[mc.BODY_SEEN], 0.0, 1.0))
+    moved = values[mc.BODY] - share * reference[mc.BODY]  # a body that is not seen is where it was at first: 0
     _, x, y, zoom, lean, turn, right, left, shrug, breath = moved.tolist()
     more = ABSOLUTE if absolute else 1.0
 
@@ -113,7 +116,7 @@ def body_motion(values: np.ndarray, reference: np.ndarray, absolute: bool) -> Bo
         return float(soft_limit(amount, limits[0] * more, limits[1] * more))
 
     return BodyMotion(
-        share=float(np.clip(values[mc.BODY_SEEN], 0.0, 1.0)),
+        share=share,
         shift=np.array([within(x, SHIFT_X), within(y, SHIFT_Y)]),
         wanted=np.array([x, y]),
         grow=math.exp(within(zoom, ZOOM)),

@@ -50,6 +50,10 @@ AT_LEAST, UNSUPPORTED = 0.04, 0.3
 """Share of a correction that is taken, where flow supports what is known, and where there is nothing to follow."""
 ASTRAY = (0.4, 0.8)
 """Corrections (face heights) from which more is taken, and all: the flow followed something else."""
+EAGER = 2
+"""Answers that are looked for in one frame each while no shoulders are known; then there is time."""
+SAME_SHAPE = 0.02
+"""Pictures of another size whose sides' ratio differs by no more show the same."""
 SETTLING = 8
 """Readings over which an error of the first one is told from motion."""
 OUTSIDE = (0.15, 0.4)
@@ -104,17 +108,22 @@ class BodyTracker:
         self._asked = np.zeros((2, 2))
         self._time = 0.0
         self._due = 0.0
+        self._tries = 0
+        self._paused = False
+        self._size: tuple[int, int] | None = None
         self._flow = _Flow()
 
     def pause(self) -> None:
         """The face was lost: nothing is known of what happens until it is found again."""
         self._network.stop()
         self._flow = _Flow()
+        self._visible, self._paused = 0.0, True
 
     def follow(self, image: np.ndarray, face: np.ndarray, now: float) -> Shoulders | None:
         """The shoulders in the next frame; None where they never were seen.
 
         image: uint8 (H, W, 3) RGB. face: landmarks (478, 3), pixels of it. now: seconds."""
+        self._see(image.shape[0], image.shape[1])
         tall = max(float(np.linalg.norm(face[FOREHEAD, :2] - face[CHIN, :2])), 1.0)
         step = min(max(now - self._time, 0.0), 0.5)
         self._time = now
@@ -125,13 +134,29 @@ class BodyTracker:
             supported = moved is not None
             if moved is not None:
                 self._points = self._points @ moved[:, :2].T + moved[:, 2]
-        self._ask(image, face, step, supported)
+        room = (image.shape[0] - float(face[CHIN, 1])) / self._scale
+        if self._network.running or room > BELOW_CHIN[0]:
+            self._ask(image, face, step, supported)
         if self._points is None:
             return None
         self._shown_turn += smoothing(TURN_CUTOFF, step) * (self._turn - self._first_turn - self._shown_turn)
-        room = (image.shape[0] - float(face[CHIN, 1])) / self._scale
         sure = smoothstep(*SURE, self._visible) * smoothstep(*BELOW_CHIN, room) * self._inside(image.shape)
         return Shoulders(self._points.copy(), self._start.copy(), self._shown_turn, sure, self._first_scale)
+
+    def _see(self, height: int, width: int) -> None:
+        """Frames may come in another size from now on: what is known goes along, if their shape stays."""
+        if self._size is None or self._size == (height, width):
+            self._size = height, width
+            return
+        grown = np.array([width / self._size[1], height / self._size[0]])
+        if self._points is None or abs(grown[0] / grown[1] - 1.0) > SAME_SHAPE:
+            self.reset()
+        else:
+            self._points, self._start = self._points * grown, self._start * grown
+            self._scale, self._first_scale = self._scale * grown[1], self._first_scale * grown[1]
+            self._network.stop()
+            self._flow = _Flow()
+        self._size = height, width
 
     def _inside(self, shape: tuple[int, ...]) -> float:
         """1 where both shoulders are in the picture, less beyond its edge."""
@@ -148,7 +173,8 @@ class BodyTracker:
             self._asked = np.zeros((2, 2)) if self._points is None else self._points.copy()
             self._due = 0.0
         self._due += step * PER_SECOND
-        pieces = PIECES if self._points is None else int(min(self._due + 0.5, PIECES))
+        eager = self._points is None and self._tries < EAGER
+        pieces = PIECES if eager else int(min(self._due + 0.5, PIECES))
         self._due = max(0.0, self._due - pieces)
         reading = self._network.go_on(pieces)
         if reading is not None:
@@ -157,6 +183,7 @@ class BodyTracker:
     def _take(self, reading: Reading, supported: bool) -> None:
         """Let an answer, which is of the frame `_asked` is of, correct what is known."""
         self._visible = reading.visible
+        self._tries += 1
         if reading.visible < SURE[0]:
             return
         if self._points is None:
@@ -166,7 +193,9 @@ class BodyTracker:
             return
         off = reading.points - self._asked
         least = max(AT_LEAST if supported else UNSUPPORTED, 1.0 / (self._readings + 1))
-        share = least + (1.0 - least) * smoothstep(*ASTRAY, float(np.abs(off).max()) / self._scale)
+        astray = 1.0 if self._paused else smoothstep(*ASTRAY, float(np.abs(off).max()) / self._scale)
+        share = least + (1.0 - least) * astray
+        self._paused = False
         self._points = self._points + share * off
         turned = TURN_SHARE * (reading.turn - self._turn)
         self._turn += turned

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from realtime.engines.mesh.motion.arkit import code_of, shapes
-from realtime.engines.mesh.motion.code import EARLIER, EXPRESSION, EYE_OPEN, GAZE_Y, LENGTH, LIP_GAP
+from realtime.engines.mesh.motion.code import BODY, EARLIER, EXPRESSION, EYE_OPEN, GAZE_Y, LENGTH, LIP_GAP
 from realtime.engines.mesh.motion.composites import COMPOSITES, both_sides, composite_tables
 from realtime.engines.mesh.motion.dictionary import INDEX, MEASUREMENTS, load_dictionary
 from realtime.engines.mesh.motion.mirror import mirror
@@ -71,6 +71,7 @@ _RESTFUL = ("brows", "eyes")
 VOCABULARY = Vocabulary(
     length=LENGTH,
     earlier=EARLIER,
+    since_start=tuple(range(BODY.start, BODY.stop)),
     mirror=mirror,
     neutral=Neutral(
         straight={"yaw": 20.0, "pitch": 25.0, "roll": 25.0},
