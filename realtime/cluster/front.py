@@ -26,6 +26,8 @@ TRIES = 3
 """Nodes that are tried for one offer."""
 PATIENCE_S = 30.0
 """A call to a node that takes longer is given up. That a node is gone is noticed earlier."""
+SLOW = {"add_background": 100.0, "add_portrait": 50.0}
+"""The patience for what may wait for its turn there, and then takes long."""
 WATCH_S = 0.5
 """How often the directory is asked which nodes there are."""
 KNOWN = 65536
@@ -272,10 +274,11 @@ class Front:
 
     async def _at(self, node: str, run: str, what: str, *args: Any) -> Any:
         """Call a node. Raises NodeLost as soon as the directory has given it up, whatever the call itself says."""
+        patience = SLOW.get(args[1], PATIENCE_S) if what == "call" else PATIENCE_S
         work = asyncio.ensure_future(self._reach(node, run, what, *args))
         lost = self._lost.setdefault((node, run), asyncio.get_running_loop().create_future())
         try:
-            await asyncio.wait({work, lost}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, lost}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 raise NodeLost(node)
             return work.result()

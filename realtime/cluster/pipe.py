@@ -52,6 +52,8 @@ class Pipe:
                 self._take(*pickle.loads(await self._reader.readexactly(length)))
         except (asyncio.IncompleteReadError, OSError):
             log.debug("the other end is gone")
+        except Exception:
+            log.exception("what the other end says cannot be read")
         finally:
             self.close()
 
@@ -74,11 +76,12 @@ class Pipe:
         self._send("tell", next(self._numbers), what, args)
 
     def close(self) -> None:
-        """Whoever waits is told that the other end is gone; it learns of it too. Safe to call twice."""
+        """Whoever waits is told that the other end is gone; it learns of it too. What it has not read yet is dropped:
+        an end that reads no more would keep this one open. Safe to call twice."""
         writer, self._writer = self._writer, None
         if writer is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                writer.close()
+                writer.transport.abort()
         for future in self._asked.values():
             if not future.done():
                 future.set_exception(ConnectionResetError("the other process has ended"))

@@ -27,7 +27,7 @@ from realtime.cluster.desk import Desk
 from realtime.cluster.directory import Directory
 from realtime.cluster.front import Front, FrontSettings
 from realtime.cluster.links import Reply
-from realtime.cluster.pipe import Pipe
+from realtime.cluster.pipe import FarFailure, Pipe
 from realtime.cluster.sums import Sums
 from realtime.errors import AvatarError
 from realtime.flow.pacing import Backoff
@@ -46,6 +46,8 @@ HUNG_S = 30.0
 """A worker that says nothing for so long hangs, and is killed. That one has ended is noticed at once."""
 CLOSE_S = 15.0
 """A worker that takes longer to end its sessions is killed."""
+KILL_S = 5.0
+"""How long is waited for one that was killed."""
 STEADY_S = 60.0
 """One that has run so long is started again without a wait."""
 MOST = 4
@@ -148,7 +150,9 @@ class Processes(Front):
             self._keepers.pop().cancel()
             async with self._changed:
                 self._changed.notify_all()
-            await asyncio.gather(*self._keepers, return_exceptions=True)
+            _, late = await asyncio.wait(self._keepers, timeout=CLOSE_S + KILL_S)
+            for keeper in late:
+                keeper.cancel()
             self._keepers = []
 
     def kill(self) -> None:
@@ -178,7 +182,7 @@ class Processes(Front):
         )
 
     async def _health(self, worker: _Worker) -> Health | None:
-        with contextlib.suppress(AvatarError, TimeoutError):
+        with contextlib.suppress(AvatarError, FarFailure, TimeoutError):
             if worker.ready:
                 async with asyncio.timeout(1.0):
                     return await self._call_worker(worker.name, worker.run, "health")
@@ -188,12 +192,13 @@ class Processes(Front):
         """Prometheus text of all workers together, as one process gives it."""
         pages: dict[str, bytes] = {}
 
-        async def page(worker: _Worker) -> None:
-            with contextlib.suppress(AvatarError, TimeoutError):
+        async def page(name: str, run: str) -> None:
+            with contextlib.suppress(AvatarError, FarFailure, TimeoutError):
                 async with asyncio.timeout(2.0):
-                    pages[worker.run] = await self._call_worker(worker.name, worker.run, "metrics")
+                    pages[run] = await self._call_worker(name, run, "metrics")
 
-        await asyncio.gather(*(page(worker) for worker in self._workers if worker.ready))
+        await asyncio.gather(*(page(worker.name, worker.run) for worker in self._workers if worker.ready))
+        pages = {run: text for run, text in pages.items() if run in self._ready()}  # what has ended is summed up
         sessions = float(self._terms.limits.sessions)
         fixed = {"avatar_sessions_max": sessions, "avatar_sessions_refused_total": float(self._refused)}
         return self._sums.text(pages, fixed)
@@ -293,19 +298,25 @@ class Processes(Front):
                 await self._changed.wait_for(lambda: self._workers[0].ready or self._closing)
         while not self._closing and self.failure is None:
             began = time.monotonic()
-            how = await self._run(worker)
+            try:
+                how = await self._run(worker)
+            except Exception as error:
+                log.exception("worker %s could not be run", worker.name)
+                how = f"{type(error).__name__}: {error}"
             if self._closing:
                 return
             if not worker.lost and not self.failure:  # it never got so far
                 self._fail(worker, WorkerFailed(how))
             if time.monotonic() - began > STEADY_S:
                 backoff.reset()
-            await asyncio.sleep(backoff.next())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(backoff.next()), self._changed:
+                    await self._changed.wait_for(lambda: self._closing)
 
     async def _run(self, worker: _Worker) -> str:
         """One run of a worker, from its start to its end; how it ended."""
         ours, theirs = socket.socketpair()
-        worker.run, worker.pace = secrets.token_urlsafe(8), float("inf")
+        worker.run, worker.pace, worker.process = secrets.token_urlsafe(8), float("inf"), None
         pipe = worker.pipe = Pipe(partial(self._answer, worker))
         card = Card(worker.name, worker.run, "", realtime.__version__, "", worker.slots)
         await pipe.open(ours)
@@ -377,4 +388,8 @@ def end(process: BaseProcess, patience: float) -> str:
         process.kill()
         process.join()
     code = process.exitcode or 0
-    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):  # those for real time have no names
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"

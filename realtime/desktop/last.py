@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from realtime.errors import AvatarError
@@ -9,7 +10,7 @@ from realtime.home import home
 from realtime.media.backgrounds import Behind
 from realtime.outputs import not_written, write_whole
 from realtime.presets.folder import read
-from realtime.presets.preset import MOST_OWN, Calibration, Preset, PresetPortrait, dump
+from realtime.presets.preset import MOST_OWN, Calibration, Preset, PresetPortrait, dump, fits
 from realtime.session.control import Control
 
 NAME = "last"
@@ -50,7 +51,12 @@ def as_preset(control: Control, engine: str, portrait: PresetPortrait, behind: B
 
 
 def keep(preset: Preset) -> None:
-    """Wear it next time. Raises BadFile, NotWritten."""
+    """Wear it next time; what is too large for a preset is left out, the background first. Raises BadFile,
+    NotWritten."""
+    if not fits(dump(preset)):
+        preset = replace(preset, own_background=b"")
+    if not fits(dump(preset)):
+        preset = replace(preset, portrait=None)
     path = place()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -28,6 +28,8 @@ SIDE = 960
 """Pixels: longer sides of a clip are scaled down."""
 PIXELS = 4096 * 2304
 """Larger clips are refused before a picture of them is decoded."""
+KEPT = 48 * 2**20
+"""Bytes of a clip's JPEGs: a clip that has more is cut there."""
 QUALITY = 84
 """Of the JPEGs that a clip is kept as."""
 KEYS = {1: (0, 177, 64), 2: (0, 64, 177)}
@@ -106,22 +108,34 @@ def _decode_clip(data: bytes, kind: str, seconds: float) -> tuple[list[bytes], f
             if not container.streams.video:
                 raise BadBackdrop("the clip holds no pictures")
             stream = container.streams.video[0]
-            if stream.codec_context.width * stream.codec_context.height > PIXELS:
-                raise BadBackdrop(f"the clip is larger than {PIXELS // 1_000_000} million pixels a picture")
+            _check_size(stream.codec_context)
             stream.thread_count = 1
             rate = float(stream.average_rate or RATE)
             fps = min(rate, RATE)
             pictures: list[bytes] = []
+            kept = 0
             for at, frame in _timed(container, stream, rate):
                 if at >= seconds:
                     return pictures, fps, True
-                while len(pictures) <= at * fps:  # so that rates above `RATE` lose pictures, and gaps are filled
-                    pictures.append(_jpeg(_small(frame)))
+                _check_size(frame)  # which may change on the way
+                if len(pictures) > at * fps:
+                    continue  # rates above `RATE` lose pictures
+                picture = _jpeg(_small(frame))
+                kept += len(picture)
+                if kept > KEPT:
+                    return pictures, fps, True
+                while len(pictures) <= at * fps:  # gaps are filled
+                    pictures.append(picture)
             if not pictures:
                 raise BadBackdrop("no picture of the clip can be decoded")
             return pictures, fps, False
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise BadBackdrop(f"the clip cannot be decoded ({type(error).__name__})") from None
+
+
+def _check_size(shown: Any) -> None:
+    if shown.width * shown.height > PIXELS:
+        raise BadBackdrop(f"the clip is larger than {PIXELS // 1_000_000} million pixels a picture")
 
 
 def _timed(container: Any, stream: Any, rate: float) -> Iterator[tuple[float, Any]]:

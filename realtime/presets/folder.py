@@ -7,7 +7,7 @@ from pathlib import Path
 from realtime.errors import BadFile, UnknownName
 from realtime.home import home, user_path
 from realtime.outputs import not_written, write_whole
-from realtime.presets.preset import MOST_BYTES, Preset, check_name, dump, parse
+from realtime.presets.preset import MOST_BYTES, Preset, check_name, dump, fits, parse
 
 MOST = 64
 """Presets that are kept."""
@@ -37,11 +37,15 @@ class PresetFolder:
         """Keep a preset, in place of one of the same name. Raises BadFile, NotWritten."""
         if preset.name not in self.names and len(self.names) >= MOST:
             raise BadFile(self.folder, f"holds {MOST} presets already; delete one first")
+        path, text = self._path(check_name(preset.name)), dump(preset)
+        if not fits(text):
+            most = f"{MOST_BYTES // 2**20} MiB"
+            raise BadFile(path, f"its background and its portrait together are too large for a preset ({most})")
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise not_written(self.folder, error) from error
-        write_whole(self._path(check_name(preset.name)), dump(preset))
+        write_whole(path, text)
 
     def remove(self, name: str) -> None:
         """Raises BadValue, UnknownName, BadFile."""

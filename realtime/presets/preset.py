@@ -28,7 +28,7 @@ MOST_OWN = 8 * 1024 * 1024
 MOST_NAME = 40
 _NAME = re.compile(rf"[^\W_][\w .()+-]{{0,{MOST_NAME - 1}}}")
 _PICTURE = re.compile(r"data:image/[a-z]+;base64,")
-_BACKDROP = re.compile(r"data:(image|video)/[a-z0-9]+;base64,")
+_BACKDROP = re.compile(r"data:(?:(?:image|video)/[a-z0-9.+-]+|application/octet-stream);base64,")
 _MOST_ENTRIES = 1024
 
 
@@ -140,6 +140,11 @@ def dump(preset: Preset) -> str:
     if calibration is not None:
         data["calibration"] = {"engine": calibration.engine, "neutral": list(calibration.neutral)}
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def fits(text: str) -> bool:
+    """Is a file with this content one that `parse` takes, by its size?"""
+    return len(text.encode()) <= MOST_BYTES
 
 
 class _Fields:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -31,8 +32,9 @@ async def codes_of(
     def see(item: Item, now: float) -> tuple[MotionCode | None, float]:
         return encoding.see(item, mirror, now), item.captured or now
 
-    async for seen in _seen(source, see):
-        yield seen
+    async with contextlib.aclosing(_seen(source, see)) as seen:
+        async for one in seen:
+            yield one
 
 
 async def landmarks_of(source: Source, mirror: bool = False) -> AsyncGenerator[Landmarks]:
@@ -47,8 +49,9 @@ async def landmarks_of(source: Source, mirror: bool = False) -> AsyncGenerator[L
         return Landmarks(tracker.track(image), width, height, mirror, item.captured or now)
 
     try:
-        async for seen in _seen(source, see):
-            yield seen
+        async with contextlib.aclosing(_seen(source, see)) as seen:  # its threads use the tracker
+            async for one in seen:
+                yield one
     finally:
         tracker.close()
 

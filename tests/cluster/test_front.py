@@ -326,6 +326,24 @@ async def test_a_motion_client_that_is_hung_up_on_is_told_with_its_next_packet()
     assert over.value.fault
 
 
+async def test_what_takes_long_in_a_node_has_longer(cluster, front, monkeypatch):
+    monkeypatch.setattr(fronts, "PATIENCE_S", 0.05)
+    keys = (await front.begin(Wish())).keys
+    host = cluster.hosts[owner(cluster, keys.id)]
+    free = asyncio.Event()
+
+    async def add_background(key, data):
+        await free.wait()
+        return "done"
+
+    monkeypatch.setattr(host.place, "add_background", add_background, raising=False)
+    asked = asyncio.create_task(front.add_background(keys.id, b""))
+    await asyncio.sleep(0.2)
+    assert not asked.done()
+    free.set()
+    assert await asked == "done"
+
+
 async def test_figures_of_each_node_and_of_the_whole(cluster, front):
     await front.begin(Wish())
     text = (await front.metrics()).decode()

@@ -15,11 +15,13 @@ import httpx
 import psutil
 import pytest
 
+from realtime.cluster import processes as processes_module
 from realtime.cluster.links import Reply, replied
 from realtime.cluster.pipe import FarFailure, Pipe
-from realtime.cluster.processes import WorkerFailed, shares, suitable_workers
+from realtime.cluster.processes import WorkerFailed, end, shares, suitable_workers
 from realtime.cluster.sums import Sums
 from realtime.errors import BadValue, UnknownName
+from realtime.flow.pacing import Backoff
 from realtime.server.common.limits import Limits
 from realtime.server.common.sessions import Behind, End, ServerFull
 from realtime.server.places import Busy, Offered, UnknownSession, Wish
@@ -302,3 +304,119 @@ async def test_whoever_waits_is_told_when_the_other_end_closes(pipe):
         await waiting
     with pytest.raises(ConnectionError):
         await here("echo")
+
+
+class Deaf:
+    """A worker's process that neither reads nor ends by itself."""
+
+    exitcode = None
+
+    def __init__(self):
+        self.pid, self.killed = 0, False
+
+    def join(self, patience=None):
+        pass
+
+    def is_alive(self) -> bool:
+        return not self.killed
+
+    def kill(self):
+        self.killed, self.exitcode = True, -signal.SIGKILL
+
+
+@pytest.mark.hostile
+async def test_a_worker_that_does_not_read_does_not_keep_the_server_from_ending(monkeypatch):
+    kept, process = [], Deaf()
+
+    def start(setup, card, sock):
+        kept.append(sock.dup())  # the other end stays open, and nobody reads it
+        return process
+
+    monkeypatch.setattr(processes_module, "spawn", start)
+    place = processes(count=1)
+    await place.open()
+    (worker,) = place._workers
+    await until(lambda: worker.process is process)
+    asking = asyncio.create_task(worker.pipe("take", b"x" * 20_000_000))  # more than a socket holds
+    await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        await place.close()
+    assert process.killed
+    with pytest.raises(ConnectionError):
+        await asking
+    kept[0].close()
+
+
+@pytest.mark.hostile
+async def test_a_worker_that_cannot_be_started_is_tried_again_and_the_wait_ends_with_the_server(monkeypatch):
+    tries: list[str] = []
+
+    class Steep(Backoff):
+        def next(self):
+            return 3600.0 if len(tries) > 1 else 0.0
+
+    def start(setup, card, sock):
+        tries.append(card.run)
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(processes_module, "spawn", start)
+    monkeypatch.setattr(processes_module, "Backoff", lambda *_: Steep())
+    place = processes(count=1)
+    place._workers[0].lost = True  # it has run before
+    await place.open()
+    await until(lambda: len(tries) == 2)
+    async with asyncio.timeout(60):
+        await place.close()
+    assert place.failure is None
+
+
+@pytest.mark.hostile
+async def test_a_first_worker_that_cannot_be_started_is_said(monkeypatch):
+    def start(setup, card, sock):
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(processes_module, "spawn", start)
+    place = processes(count=1)
+    stopped = asyncio.Event()
+    place.when_failed(stopped.set)
+    await place.open()
+    async with asyncio.timeout(60):
+        await stopped.wait()
+    assert "OSError: too many open files" in str(place.failure)
+    await place.close()
+
+
+def test_a_signal_without_a_name_is_told_by_its_number():
+    process = Deaf()
+    process.killed, process.exitcode = True, -40
+    assert end(process, 0.0) == "killed by signal 40"
+
+
+async def test_figures_of_a_worker_that_ends_while_it_is_asked_are_not_counted_twice(monkeypatch):
+    place = processes(count=1)
+    (worker,) = place._workers
+    worker.run, worker.ready = "first", True
+
+    async def ask(name, run, what):
+        worker.run, worker.ready = "second", False  # the page arrives just before its end
+        place._sums.end(run)
+        return b"# HELP avatar_x_total X\n# TYPE avatar_x_total counter\navatar_x_total 5\n"
+
+    monkeypatch.setattr(place, "_call_worker", ask)
+    await place.metrics()
+    assert place._sums._counted == {}
+
+    async def fail(name, run, what):
+        raise FarFailure("failed at metrics")
+
+    worker.ready = True
+    monkeypatch.setattr(place, "_call_worker", fail)
+    await place.metrics()
+    assert (await place.health()).stuck == ("worker 1",)
+
+
+async def test_what_is_no_message_closes_the_pipe(pipe):
+    here, there, _ = pipe
+    there._writer.write(b"\0\0\0\x01?")
+    with pytest.raises(ConnectionError):
+        await here("wait")

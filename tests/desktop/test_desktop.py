@@ -22,7 +22,7 @@ from realtime.errors import BadValue, DeviceError, MissingExtra
 from realtime.flow.metrics import RunStats
 from realtime.media.backdrop import Backdrop
 from realtime.media.backgrounds import Behind
-from realtime.presets.preset import PresetPortrait
+from realtime.presets.preset import Preset, PresetPortrait
 from realtime.session.control import Control
 from realtime.session.shelf import Shelf
 from realtime.settings import Live
@@ -216,6 +216,16 @@ def test_what_was_worn_is_worn_again(control, monkeypatch, tmp_path):
     assert last.worn_last().own_background == clip.source
     last.place().write_text("{ damaged")
     assert last.worn_last() is None
+
+
+@pytest.mark.parametrize(("portrait", "clip", "left"), [(2, 8, (True, False)), (10, 0, (False, False))])
+def test_what_is_too_large_to_be_worn_again_is_left_out(portrait, clip, left, monkeypatch, tmp_path):
+    monkeypatch.setenv("AVATAR_HOME", str(tmp_path))
+    picture = PresetPortrait(picture=bytes(portrait * 2**20))
+    last.keep(Preset("last", picture, mirror=True, own_background=bytes(clip * 2**20)))
+    worn = last.worn_last()
+    assert worn.mirror
+    assert (worn.portrait is not None, worn.own_background != b"") == left
 
 
 # The whole program, on a screen in memory

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from realtime.errors import BadPortrait
+from realtime.media import backdrop
 from realtime.media.backdrop import (
     KEYS,
     Backdrop,
@@ -59,6 +60,45 @@ def test_a_long_clip_is_cut_and_a_fast_one_thinned():
     assert made.cut
     assert made.fps == 24.0
     assert len(made.pictures) == 24
+
+
+def test_a_clip_of_many_bytes_is_cut_where_it_has_them(monkeypatch):
+    data = clip([(200, 30, 30), (30, 30, 200)], 2.0)
+    whole = decode_backdrop(data, PIXELS)
+    monkeypatch.setattr(backdrop, "KEPT", sum(map(len, whole.pictures[:5])))
+    made = decode_backdrop(data, PIXELS)
+    assert made.cut
+    assert made.pictures == whole.pictures[:5]
+
+
+@pytest.mark.hostile
+def test_a_clip_that_grows_on_its_way_is_refused(monkeypatch):
+    """Its head says one size, its pictures have another."""
+    out = b"".join(_annex_b(side) for side in (64, 256))
+    box = io.BytesIO()
+    with av.open(io.BytesIO(out), format="h264") as source, av.open(box, "w", format="matroska") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for n, packet in enumerate(source.demux()):
+            packet.pts = packet.dts = n
+            packet.stream = stream
+            container.mux(packet)
+    monkeypatch.setattr(backdrop, "PIXELS", 128 * 128)
+    with pytest.raises(BadBackdrop, match="pixels a picture"):
+        decode_backdrop(box.getvalue(), PIXELS)
+
+
+def _annex_b(side: int) -> bytes:
+    """Two pictures of that size, as plain H.264."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt = side, side, "yuv420p"
+        for _ in range(2):
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(np.zeros((side, side, 3), np.uint8), format="rgb24"))
+            )
+        container.mux(stream.encode())
+    return out.getvalue()
 
 
 def test_a_picture_stands_still():

@@ -164,3 +164,19 @@ def test_a_background_of_ones_own_comes_back_as_it_was(file, kind):
 def test_a_picture_in_a_file_is_base64():
     address = json.loads(dump(FULL))["portrait"]["picture"]
     assert base64.b64decode(address.partition(",")[2]) == FULL.portrait.picture
+
+
+def test_a_preset_that_could_not_be_read_again_is_not_kept(tmp_path):
+    folder = PresetFolder(tmp_path)
+    picture = b"\xff\xd8" + bytes(5 * 2**20)
+    large = Preset("large", PresetPortrait(picture=picture), background="own", own_background=picture)
+    with pytest.raises(BadFile, match="background and its portrait together are too large"):
+        folder.save(large)
+    assert folder.names == []
+
+
+@pytest.mark.parametrize("kind", ["video/x-matroska", "image/svg+xml", "application/octet-stream"])
+def test_a_background_is_taken_whatever_a_browser_calls_it(kind):
+    data = json.loads(dump(Preset("beach", background="own", own_background=b"\x1a\x45\xdf\xa3")))
+    data["own_background"] = data["own_background"].replace("video/webm", kind)
+    assert parse(json.dumps(data)).own_background == b"\x1a\x45\xdf\xa3"
