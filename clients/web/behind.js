@@ -3,7 +3,7 @@
 // @ts-check
 import { Refused } from "./ask.js";
 import { get } from "./elements.js";
-import { backgrounds, forgetBackground, keepBackground } from "./keep.js";
+import { backgrounds, keepBackground } from "./keep.js";
 import { say } from "./notices.js";
 import { decoded, uploadBackground } from "./uploads.js";
 
@@ -164,12 +164,6 @@ export async function unpacked(preset) {
   const key = `behind-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 10)}`;
   await keepBackground({ key, title: preset.name, file: decoded(own_background), at: Date.now() });
   return { ...preset, own_background: KEPT + key };
-}
-
-/** Forget the files that neither a preset nor the page names any more. @param {Preset[]} presets @param {string} own */
-export async function tidy(presets, own) {
-  const named = new Set([own, ...presets.map(({ own_background }) => own_background?.slice(KEPT.length) ?? "")]);
-  for (const { key } of await backgrounds()) if (!named.has(key)) await forgetBackground(key);
 }
 
 /** @param {Blob} file @returns {Promise<string>} its data: address */

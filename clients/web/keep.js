@@ -87,5 +87,3 @@ export function forget(key) { return pictures.forget(key); }
 export function backgrounds() { return behind.all(); }
 /** @param {KeptBackground} background */
 export function keepBackground(background) { return behind.keep(background); }
-/** @param {string} key */
-export function forgetBackground(key) { return behind.forget(key); }

@@ -205,7 +205,7 @@ class Page {
     if (!this.#hello) return;
     const amplitude = Object.fromEntries(PARTS.map((part) => [part, preset.amplitude[part] ?? 1]));
     const { edits, mirror, hold_gaze, smoothing, shape, calibration } = preset;
-    this.#wishes.set({ edits, mirror, hold_gaze, smoothing, shape, amplitude });
+    this.#wishes.set({ edits, mirror, hold_gaze, smoothing, amplitude, ...(shape ? { shape } : {}) });
     this.#sliders.reset();
     connection.send({ type: "reset_edits" });
     connection.send({ type: "set_edits", values: this.#wishes.editsFor(this.#hello) });
@@ -213,7 +213,7 @@ class Page {
     connection.send({ type: "hold_gaze", on: hold_gaze });
     connection.send({ type: "smoothing", amount: smoothing });
     if (mirror !== this.#state?.mirror) connection.send({ type: "mirror", on: mirror });
-    if (shape !== this.#state?.shape) connection.send({ type: "shape", shape });
+    if (shape && shape !== this.#state?.shape) connection.send({ type: "shape", shape });
     this.#behind.wear(preset);
     if (calibration?.engine === this.#engine) {
       this.#learnt = calibration;

@@ -2,7 +2,7 @@
 // them on its machine, where `avatar run --preset` finds them; elsewhere this browser keeps them.
 // @ts-check
 import { ask, Refused } from "./ask.js";
-import { tidy, unpacked, whole } from "./behind.js";
+import { unpacked, whole } from "./behind.js";
 import { get } from "./elements.js";
 import { say } from "./notices.js";
 import { decoded, download } from "./uploads.js";
@@ -44,7 +44,7 @@ class BrowserShelf {
   async load(name) {
     const preset = this.#all()[name];
     if (!preset) throw new Refused(404, "There is no such preset any more");
-    return preset;
+    return { ...{ blur: 1, shape: "" }, ...preset }; // one of an earlier version says nothing of them
   }
 
   /** @param {Preset} preset */
