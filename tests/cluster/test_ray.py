@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -118,7 +119,9 @@ def http(url):
 
 
 def test_sessions_begin_up_to_the_last_slot_and_end(http):
-    opened = [http.post("/api/sessions", json={"sdp": offer()}) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:  # at once: a session that nobody connects to makes room after three seconds
+        offers = [pool.submit(http.post, "/api/sessions", json={"sdp": offer()}) for _ in range(3)]
+    opened = sorted((offered.result() for offered in offers), key=lambda answer: answer.status_code)
     assert [answer.status_code for answer in opened] == [201, 201, 503]
     assert opened[2].json()["detail"] == "All 2 places are taken. Try again in 5 seconds"
     assert opened[2].headers["retry-after"] == "5"
