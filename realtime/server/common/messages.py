@@ -223,7 +223,7 @@ class State(BaseModel):
     neutral: list[float] | None = None
     """The driver's neutral code, once it is known after `calibrate`."""
     amplitude: dict[str, float] = Field(default_factory=dict)
-    """What of the driver's motion is more or less than 1, by part of the face."""
+    """What of the driver's motion is more or less than 1, by part."""
     hold_gaze: bool = False
     smoothing: float = 0.0
     blur: float = 1.0

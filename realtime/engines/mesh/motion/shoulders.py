@@ -1,4 +1,4 @@
-"""The shoulders below a face: where they are, frame by frame, for a millisecond of processor time.
+"""The shoulders below a face: where they are, frame by frame, for one to three milliseconds of processor time.
 
 MediaPipe's BlazePose (Bazarevsky et al. 2020, "BlazePose: On-device Real-time Body Pose tracking"), whose model lies
 in the mediapipe wheel, says where the shoulders are. It takes as long as a frame's face and picture do, so it is run
