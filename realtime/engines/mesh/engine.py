@@ -38,8 +38,9 @@ class MeshEngine(TakesCodes):
     "cuda:N" the mesh is warped by the kernels on a GPU (raises NoDevice where there is none), landmarks, eyes and
     mouth stay on the CPU.
     smooth: whether the driver's landmarks are filtered against trembling.
-    body: whether the driver's shoulders are read, and move the portrait's; it costs one to three milliseconds of processor
-    time a frame. Without it, or where they are not seen, the body goes along with the head as far as bodies do.
+    body: whether the driver's shoulders are read, and move the portrait's; it costs one to three milliseconds of
+    processor time a frame. Without it, or where they are not seen, the body goes along with the head as far as
+    bodies do.
     live: show a portrait within half a second and let its fine layers take the place of quick ones when they are
     ready. Without it to prepare a portrait takes a second or two, and the same codes at the same times always give
     the same pictures (hair lags by the times).
