@@ -181,6 +181,15 @@ def _excess(pixels: np.ndarray, channel: int) -> np.ndarray:
     return np.asarray(pixels[..., channel] - np.delete(pixels, channel, -1).max(-1))
 
 
+def cover(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The middle of a picture, uint8 (H, W, 3), so scaled that it fills (height, width, 3)."""
+    scale = max(width / picture.shape[1], height / picture.shape[0])
+    size = (max(width, round(scale * picture.shape[1])), max(height, round(scale * picture.shape[0])))
+    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    return scaled[top : top + height, left : left + width]
+
+
 class Player:
     """Puts a clip in the place of the plain colour. Used by one thread."""
 
@@ -192,8 +201,6 @@ class Player:
 
     def show(self, image: np.ndarray, now: float) -> np.ndarray:
         """The picture, uint8 (H, W, 3), before what the clip shows at `now`, seconds: a new array."""
-        from realtime.media.backgrounds import cover
-
         at = (self._clip.index(now), image.shape[0], image.shape[1])
         if at != self._at:
             self._at = at

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from realtime.media.backdrop import KEYS, Backdrop, Keyed, best_channel
+from realtime.media.backdrop import KEYS, Backdrop, Keyed, best_channel, cover
 from realtime.media.matte import quick_matte
 
 Background = Literal["original", "green", "blur"]
@@ -80,15 +80,6 @@ def decontaminated(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         missing -= share
     filled += missing * own
     return own * inside + filled * (1.0 - inside)
-
-
-def cover(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The middle of a picture, uint8 (H, W, 3), so scaled that it fills (height, width, 3)."""
-    scale = max(width / picture.shape[1], height / picture.shape[0])
-    size = (max(width, round(scale * picture.shape[1])), max(height, round(scale * picture.shape[0])))
-    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    top, left = (size[1] - height) // 2, (size[0] - width) // 2
-    return scaled[top : top + height, left : left + width]
 
 
 def with_background(

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from realtime.media.backgrounds import GREEN, cover, decontaminated, with_background
+from realtime.media.backdrop import cover
+from realtime.media.backgrounds import GREEN, decontaminated, with_background
 from realtime.media.portraits import builtin_portrait
 
 SIDE = 256
