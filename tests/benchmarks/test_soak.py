@@ -82,7 +82,8 @@ def test_a_run_is_drawn(tmp_path):
 async def test_those_who_come_and_go_use_the_server(monkeypatch):
     offer_loopback()
     clip = encode_clip([portrait_picture(128)] * 30, 30)
-    with running(make_studio(StudioSettings(Limits(sessions=8, grace_s=0.5, idle_s=0.5, connect_s=3, silent_s=5)))) as server:
+    limits = Limits(sessions=8, connect_s=3, grace_s=0.5, idle_s=0.5, silent_s=5)
+    with running(make_studio(StudioSettings(limits))) as server:
         crowd = soak.Crowd(server.url, clip, pause=0.1)
         parts = [asyncio.create_task(part) for part in (crowd.callers(), crowd.uploaders(), crowd.motion())]
         until = time.monotonic() + 60
