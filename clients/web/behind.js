@@ -3,9 +3,10 @@
 // @ts-check
 import { Refused } from "./ask.js";
 import { get } from "./elements.js";
-import { backgrounds, keepBackground } from "./keep.js";
+import { backgrounds, keepBackground, keepOnly } from "./keep.js";
 import { say } from "./notices.js";
 import { decoded, uploadBackground } from "./uploads.js";
+import { storage, Wishes } from "./wishes.js";
 
 /** @typedef {import("./types.js").State} State */
 /** @typedef {import("./types.js").Hello} Hello */
@@ -164,6 +165,12 @@ export async function unpacked(preset) {
   const key = `behind-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 10)}`;
   await keepBackground({ key, title: preset.name, file: decoded(own_background), at: Date.now() });
   return { ...preset, own_background: KEPT + key };
+}
+
+/** Forget the files that neither these presets nor the user's own choice name. @param {Preset[]} presets */
+export function tidy(presets) {
+  const named = presets.map(({ own_background }) => (own_background ?? "").slice(KEPT.length));
+  return keepOnly(new Set([new Wishes(storage()).own, ...named]));
 }
 
 /** @param {Blob} file @returns {Promise<string>} its data: address */

@@ -87,3 +87,7 @@ export function forget(key) { return pictures.forget(key); }
 export function backgrounds() { return behind.all(); }
 /** @param {KeptBackground} background */
 export function keepBackground(background) { return behind.keep(background); }
+/** Forget all but those named. @param {Set<string>} keys */
+export async function keepOnly(keys) {
+  for (const { key } of await behind.all()) if (!keys.has(key)) await behind.forget(key);
+}

@@ -2,7 +2,7 @@
 // them on its machine, where `avatar run --preset` finds them; elsewhere this browser keeps them.
 // @ts-check
 import { ask, Refused } from "./ask.js";
-import { unpacked, whole } from "./behind.js";
+import { tidy, unpacked, whole } from "./behind.js";
 import { get } from "./elements.js";
 import { say } from "./notices.js";
 import { decoded, download } from "./uploads.js";
@@ -36,6 +36,7 @@ class BrowserShelf {
     } catch {
       throw new Refused(400, "This browser has no room for it: delete a preset first");
     }
+    void tidy(Object.values(all));
   }
 
   async names() { return Object.keys(this.#all()).sort((a, b) => a.localeCompare(b)); }

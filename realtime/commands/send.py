@@ -104,14 +104,13 @@ async def _send(
             landmarks_of(driving, mirror) if encoder is None else codes_of(driving, encoder, mirror)
         )
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(duration) as limit:
+            async with asyncio.timeout(duration) as limit, contextlib.aclosing(seen):
                 stop_on_signals(asyncio.get_running_loop(), lambda: _end_now(limit))
                 if encoder is not None:
                     await send_codes(client, seen)
                 else:
                     async for found in seen:
                         await client.send_landmarks(found)
-        await seen.aclose()
         if not quiet:
             sent, what = client.sent, "codes" if encoder is not None else "faces"
             say(f"{sent.packets} {what} sent, {sent.kilobits_per_s:.0f} kbit/s with all headers")

@@ -17,6 +17,7 @@ from tests.support.server import running
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 RED, BLUE = (200, 60, 30), (30, 60, 200)
+FILES = "import('/app/keep.js').then(keep => keep.backgrounds()).then(all => all.map(({ key }) => key))"
 WIDE = "(() => { const v = document.querySelector('#avatar'); return v.videoWidth > 1.7 * v.videoHeight })()"
 
 
@@ -132,3 +133,7 @@ def test_a_preset_keeps_background_and_shape_and_its_file_the_picture(page, serv
     until(lambda: only_session(server).performer.choice.shown.behind.name == "green", 60)
     page.set_input_files("#preset-file", str(file))
     until(lambda: only_session(server).performer.choice.shown.behind.name == "own", 60, "the file's was not taken")
+    assert len(page.evaluate(FILES)) == 2, "the browser keeps the one brought first, and the file's"
+    page.click("#preset-delete")
+    wait_js(page, "document.querySelector('#preset').value === ''")
+    until(lambda: len(page.evaluate(FILES)) == 1, 10, "what no preset and no choice names is kept")
