@@ -15,7 +15,7 @@ from realtime.errors import MissingExtra, UnknownName
 from realtime.families import ENGINES, target
 from realtime.types import Direction, Frame, Landmarks, MotionCode
 
-__all__ = ["ENGINES", "Engine", "ReadsLandmarks", "load_engine"]
+__all__ = ["ENGINES", "Engine", "ReadsLandmarks", "Spares", "load_engine"]
 
 
 @runtime_checkable
@@ -81,6 +81,14 @@ class ReadsLandmarks(Protocol):
     def encode_landmarks(self, found: Landmarks) -> MotionCode | None:
         """The motion code of a driving frame of which the landmarks alone are known, None where no face was seen.
         What `encode` tracks from frame to frame goes on. `found.mirrored` is left to the caller."""
+
+
+@runtime_checkable
+class Spares(Protocol):
+    """An engine that can leave out a part of its work which is missed less than pictures are."""
+
+    sparing: bool
+    """It is left out for now: the machine is full. May be set from any thread, at any time; the change is soft."""
 
 
 def load_engine(name: str, **options: Any) -> Engine:

@@ -152,7 +152,7 @@ class PanelPlayer:
     def tick(self, now: float) -> None:
         """The pipeline keeps its own time."""
 
-    def keep_to(self, fps: float | None) -> Asked:
+    def keep_to(self, fps: float | None, sparing: bool = False) -> Asked:
         """And its own rate."""
         return Asked(0, 0)
 

@@ -45,7 +45,20 @@ def test_three_that_fit_at_24_get_24_and_no_less():
 
 
 def test_four_get_twenty_and_all_of_it():
-    assert Machine(80, 4).run(12)[-1] == 20.0
+    assert Machine(80, 4).run(15)[-1] == 20.0
+
+
+def test_before_anyone_gets_fewer_pictures_all_do_without_what_is_missed_less():
+    pace = Pace(30.0)
+    for now in range(4):
+        assert not pace.sparing
+        pace.look(float(now), [SHORT] * 3)
+    assert (pace.sparing, pace.held_to) == (True, None)
+    for now in range(4, 4 + round(BACK_S)):
+        pace.look(float(now), [GOOD] * 3)
+        assert (pace.sparing, pace.held_to) == (True, None)
+    pace.look(4 + BACK_S, [GOOD] * 3)
+    assert not pace.sparing
 
 
 def test_a_second_that_goes_wrong_lowers_nothing():
@@ -87,6 +100,12 @@ def test_slow_and_fast_cameras_are_no_measure():
         assert pace.held_to is None
 
 
+def test_who_is_held_by_others_spares_too():
+    pace = Pace(30.0)
+    pace.agree(24.0)
+    assert pace.sparing
+
+
 def test_all_processes_of_a_machine_go_at_the_rate_of_the_slowest():
     pace = Pace(30.0)
     pace.agree(20.0)
@@ -126,8 +145,14 @@ def test_a_performer_keeps_to_its_rate_and_tells_what_it_missed():
     assert performer.keep_to(None) == Asked(1, 1)
 
 
+class Spare(DotEngine):
+    """Has something to leave out."""
+
+    sparing = False
+
+
 async def test_all_sessions_are_told_and_held():
-    studio = make_studio()
+    studio = make_studio(engine=Spare)
     await studio.open()
     try:
         for _ in range(2):
@@ -136,7 +161,11 @@ async def test_all_sessions_are_told_and_held():
         studio._keep_pace(0.0)
         for session in studio.sessions.values():
             assert session.performer._thinner.fps == 20.0
+            assert session.performer.engine.sparing
             stats = session.stats(0.0, 5, studio.pace.held_to)
             assert (stats.held_to, stats.sessions) == (20.0, 5)
+        studio.beside(3, 30.0)
+        studio._keep_pace(1.0)
+        assert not any(session.performer.engine.sparing for session in studio.sessions.values())
     finally:
         await studio.close()

@@ -152,6 +152,15 @@ class MeshEngine(TakesCodes):
         """The portrait's own motion code. Raises EngineError before there is a portrait."""
         return MotionCode(KIND, self._moving().portrait.values.copy())
 
+    @property
+    def sparing(self) -> bool:
+        """Shoulders are not read: `realtime.engines.Spares`."""
+        return self._encoder.sparing
+
+    @sparing.setter
+    def sparing(self, sparing: bool) -> None:
+        self._encoder.sparing = sparing
+
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
         """Motion code of a driving frame, None where there is no face. A bare array is uint8 (H, W, 3) RGB.
 

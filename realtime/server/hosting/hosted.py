@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from realtime.engines import Engine, ReadsLandmarks
+from realtime.engines import Engine, ReadsLandmarks, Spares
 from realtime.errors import UsageError
 from realtime.flow.mailbox import Mailbox, Slot
 from realtime.flow.metrics import Window
@@ -157,10 +157,12 @@ class Performer:
             # a mouth comes so much after its sound, which is then held back by as much
             self._put(Driven(now - DELAY if self.source == "voice" else now))
 
-    def keep_to(self, fps: float | None) -> Asked:
+    def keep_to(self, fps: float | None, sparing: bool = False) -> Asked:
         """At most so many pictures a second from now on, None for all that are asked for; what was asked for since
-        the last call."""
+        the last call. sparing: as `engines.Spares` does it."""
         self._thinner.keep_to(fps)
+        if isinstance(self.engine, Spares):
+            self.engine.sparing = sparing
         before, self._looked = self._looked, Asked(self._asked, self._slot.dropped + self._late)
         return Asked(self._looked.asked - before.asked, self._looked.missed - before.missed)
 

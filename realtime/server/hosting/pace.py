@@ -1,5 +1,5 @@
-"""A fair drop: where a machine cannot make the pictures of all its sessions, all get fewer, evenly spaced, before any
-of them starves. Pure: time is passed in."""
+"""A fair drop: where a machine cannot make the pictures of all its sessions, all do without what is missed least, and
+then get fewer, evenly spaced, before any of them starves. Pure: time is passed in."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from realtime.server.common.limits import Bucket
 
-STEPS = (1.0, 0.8, 2 / 3)
-"""Of the full rate: 30, 24 and 20 pictures a second."""
+STEPS = (1.0, 1.0, 0.8, 2 / 3)
+"""Of the full rate: 30, 24 and 20 pictures a second. From the second on, what pictures can do without is left out."""
 SERVED = 0.9
 """A session that gets less than this share of what it may have is short."""
 PATIENCE_S = 3.0
@@ -67,6 +67,11 @@ class Pace:
         """The rate that they get; None: all that they ask for."""
         rate = min(self.wanted, self._others)
         return rate if rate < self.full else None
+
+    @property
+    def sparing(self) -> bool:
+        """What pictures can do without is left out (`engines.Spares`): before anyone gets fewer of them."""
+        return self._step > 0 or self.held_to is not None
 
     def agree(self, others: float) -> None:
         """The rate that other processes of the same machine can give their sessions."""

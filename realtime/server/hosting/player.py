@@ -44,9 +44,9 @@ class Player(Counts, Protocol):
     def tick(self, now: float) -> None:
         """Called `fps` times a second."""
 
-    def keep_to(self, fps: float | None) -> Asked:
+    def keep_to(self, fps: float | None, sparing: bool = False) -> Asked:
         """At most so many pictures a second from now on, None for all that are asked for; what was asked for since
-        the last call."""
+        the last call. sparing: what pictures can do without is left out."""
 
     def watch(self, background: Background | None = None) -> Mailbox[Shown]:
         """A box that gets each new picture. Close it to leave. background: the viewer's own. Raises OneBackground."""

@@ -366,8 +366,8 @@ class Studio:
                     self._try(work)
 
     def _keep_pace(self, now: float) -> None:
-        before = self.pace.held_to
-        self.pace.look(now, [session.performer.keep_to(before) for session in self.sessions.values()])
+        before, sparing = self.pace.held_to, self.pace.sparing
+        self.pace.look(now, [session.performer.keep_to(before, sparing) for session in self.sessions.values()])
         held = self.pace.held_to
         if held != before:
             log.info("pictures a second: %s for all", "as asked for" if held is None else f"at most {held:.0f}")

@@ -98,6 +98,21 @@ def test_a_body_out_of_sight_is_believed_less_and_less_and_gives_way_with_that()
     np.testing.assert_allclose([values[1] for values in seen], [0.2 * values[0] for values in seen], atol=1e-9)
 
 
+def test_a_body_that_nobody_looks_at_gives_way_softly_and_comes_back_softly():
+    reader, still = Told(), np.zeros((8, 8, 3), np.uint8)
+    reader.now = Shoulders(START + np.array([20, 0]), START, 0.0, 1.0, UNIT)
+    before = reader.at(0.0)
+    follow = reader._tracker.follow
+    reader._tracker.follow = None  # it must not be asked
+    away = [reader.read(still, np.zeros((478, 3)), k / 30, sparing=True).copy() for k in range(1, 90)]
+    reader._tracker.follow = follow
+    back = [reader.at(k / 30) for k in range(90, 200)]
+    told = np.stack([before, *away, *back])
+    assert np.abs(np.diff(told, axis=0)).max() < 0.16
+    assert np.abs(away[-1]).max() < 1e-3
+    np.testing.assert_allclose(back[-1], before, atol=1e-3)
+
+
 def test_a_face_that_was_lost_ends_it():
     reader = Told()
     reader.now = Shoulders(START, START, 0.0, 1.0, UNIT)

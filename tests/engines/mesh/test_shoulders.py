@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
 
+from realtime.engines import Spares
+from realtime.engines.mesh.engine import MeshEngine
+from realtime.engines.mesh.motion.code import BODY_SEEN
 from realtime.engines.mesh.motion.shoulders import PIECES, SHOULDERS, SIDE, BodyTracker, _Network, parts
 from realtime.face.landmarks import find_faces
 from realtime.face.litert import Runner, available, model_of, part_of
+from realtime.types import Frame
 from tests.support.driving import astronaut
 
 pytestmark = pytest.mark.skipif(not available(), reason="LiteRT has no wheel for this machine")
@@ -160,3 +166,21 @@ def test_a_lost_face_ends_what_was_followed(person):
 
 def test_landmarks_of_the_shoulders():
     assert SHOULDERS == (12, 11)  # the person's right one first
+
+
+def test_an_engine_that_spares_does_not_look_at_the_body_until_there_is_room(person, monkeypatch):
+    picture, asked = person[0], []
+    follow = BodyTracker.follow
+    monkeypatch.setattr(BodyTracker, "follow", lambda self, *what: asked.append(what[2]) or follow(self, *what))
+    engine = MeshEngine(128)
+    assert isinstance(engine, Spares)
+    frames = [Frame(picture, captured=k / RATE, pts=k / RATE, index=k) for k in range(40)]
+    seen = []
+    for k, frame in enumerate(frames):
+        engine.sparing = 6 <= k < 30
+        seen.append(engine.encode(frame).values[BODY_SEEN])
+    engine.close()
+    assert asked == [k / RATE for k in range(40) if not 6 <= k < 30]
+    assert seen[5] > 0.5
+    assert all(after < before for before, after in pairwise(seen[5:30]))
+    assert seen[29] > 0.0

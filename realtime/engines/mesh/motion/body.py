@@ -66,9 +66,12 @@ class BodyReader:
         self._values[:] = 0.0
         self._time = None
 
-    def read(self, image: np.ndarray, landmarks: np.ndarray, now: float) -> np.ndarray:
-        """The entries BODY of the next frame, uint8 (H, W, 3), with its face's landmarks (478, 3). now: seconds."""
-        seen = self._tracker.follow(image, landmarks, now)
+    def read(self, image: np.ndarray, landmarks: np.ndarray, now: float, sparing: bool = False) -> np.ndarray:
+        """The entries BODY of the next frame, uint8 (H, W, 3), with its face's landmarks (478, 3). now: seconds.
+        sparing: do not look at it; a body that was seen gives way as one does that has gone out of sight."""
+        if sparing:
+            self._tracker.pause()
+        seen = None if sparing else self._tracker.follow(image, landmarks, now)
         sure = 0.0 if seen is None else seen.sure
         first = self._time is None
         step = 0.0 if self._time is None else max(now - self._time, 0.0)

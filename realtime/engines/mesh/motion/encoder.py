@@ -58,6 +58,8 @@ class MeshEncoder:
     def __init__(self, smooth: bool = True, body: bool = True) -> None:
         self._tracker = FaceTracker()
         self._body = BodyReader() if body and available() else None
+        self.sparing = False
+        """Shoulders are not read for now, and the body eases back to where the head takes it."""
         self._filter = OneEuro(cutoff=1.0, beta=4.0, speed_cutoff=3.0, rest=1.5) if smooth else None
         self.reset()
 
@@ -116,7 +118,7 @@ class MeshEncoder:
             if self._mouth.update(values, hidden, found.captured):
                 self._lower_face.reset()
             if self._body is not None:
-                values[BODY] = self._body.read(image, landmarks, found.captured)
+                values[BODY] = self._body.read(image, landmarks, found.captured, self.sparing)
         return MotionCode(KIND, values, found.captured, found.pts, found.index)
 
     def _values(self, landmarks: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -114,7 +114,7 @@ class BodyTracker:
         self._flow = _Flow()
 
     def pause(self) -> None:
-        """The face was lost: nothing is known of what happens until it is found again."""
+        """The face was lost, or nobody looks: nothing is known of what happens until the next `follow`."""
         self._network.stop()
         self._flow = _Flow()
         self._visible, self._paused = 0.0, True
