@@ -87,8 +87,8 @@ class ReadsLandmarks(Protocol):
 class Spares(Protocol):
     """An engine that can leave out a part of its work which is missed less than pictures are."""
 
-    sparing: bool
-    """It is left out for now: the machine is full. May be set from any thread, at any time; the change is soft."""
+    def spare(self, sparing: bool) -> None:
+        """Leave it out from now on (the machine is full), or no more. Any thread; pictures change softly."""
 
 
 def load_engine(name: str, **options: Any) -> Engine:

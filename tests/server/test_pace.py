@@ -150,6 +150,9 @@ class Spare(DotEngine):
 
     sparing = False
 
+    def spare(self, sparing: bool) -> None:
+        self.sparing = sparing
+
 
 async def test_all_sessions_are_told_and_held():
     studio = make_studio(engine=Spare)

@@ -152,15 +152,6 @@ class MeshEngine(TakesCodes):
         """The portrait's own motion code. Raises EngineError before there is a portrait."""
         return MotionCode(KIND, self._moving().portrait.values.copy())
 
-    @property
-    def sparing(self) -> bool:
-        """Shoulders are not read: `realtime.engines.Spares`."""
-        return self._encoder.sparing
-
-    @sparing.setter
-    def sparing(self, sparing: bool) -> None:
-        self._encoder.sparing = sparing
-
     def encode(self, frame: np.ndarray | Frame) -> MotionCode | None:
         """Motion code of a driving frame, None where there is no face. A bare array is uint8 (H, W, 3) RGB.
 
@@ -200,6 +191,10 @@ class MeshEngine(TakesCodes):
         if views is not None:
             return views.render(self._renderer, portrait, target.face, pose, hair, code.captured, target.body)
         return self._renderer.render(portrait, target.face, pose, hair, body=target.body)
+
+    def spare(self, sparing: bool) -> None:
+        """Leave the driver's shoulders unread, or read them again: `realtime.engines.Spares`."""
+        self._encoder.sparing = sparing
 
     def reset(self) -> None:
         """Forget the driver. The portrait and the reference stay."""

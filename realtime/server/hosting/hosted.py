@@ -162,7 +162,7 @@ class Performer:
         the last call. sparing: as `engines.Spares` does it."""
         self._thinner.keep_to(fps)
         if isinstance(self.engine, Spares):
-            self.engine.sparing = sparing
+            self.engine.spare(sparing)
         before, self._looked = self._looked, Asked(self._asked, self._slot.dropped + self._late)
         return Asked(self._looked.asked - before.asked, self._looked.missed - before.missed)
 

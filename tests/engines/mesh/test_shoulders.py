@@ -177,7 +177,7 @@ def test_an_engine_that_spares_does_not_look_at_the_body_until_there_is_room(per
     frames = [Frame(picture, captured=k / RATE, pts=k / RATE, index=k) for k in range(40)]
     seen = []
     for k, frame in enumerate(frames):
-        engine.sparing = 6 <= k < 30
+        engine.spare(6 <= k < 30)
         seen.append(engine.encode(frame).values[BODY_SEEN])
     engine.close()
     assert asked == [k / RATE for k in range(40) if not 6 <= k < 30]
