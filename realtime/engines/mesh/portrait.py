@@ -11,6 +11,7 @@ import numpy as np
 
 from realtime.engines.mesh.beyond import continue_beyond
 from realtime.engines.mesh.body import BodyLayer, build_body
+from realtime.engines.mesh.cheek import FarCheek
 from realtime.engines.mesh.creases import Creases, prepare_creases
 from realtime.engines.mesh.curves import opening
 from realtime.engines.mesh.eyes import EYE_RINGS, ZOOM, Eye, coverage, magnify, prepare_eyes
@@ -66,6 +67,7 @@ class PreparedPortrait:
     mouth: Mouth
     shade: Shade
     creases: Creases
+    cheek: FarCheek | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -138,6 +140,7 @@ def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPor
     outer = outer.with_throat(throat.skin)
     points = np.concatenate([landmarks[:, :2], outer.points])
     uv = np.ascontiguousarray((points + margin) * ZOOM, dtype=np.float32)
+    shade = Shade.of(shape, pose, throat)
     return PreparedPortrait(
         picture=picture,
         landmarks=landmarks,
@@ -152,8 +155,9 @@ def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPor
         body=body,
         eyes=tuple(prepare_eyes(picture, landmarks, pose)),
         mouth=prepare_mouth(picture, landmarks, pose),
-        shade=Shade.of(shape, pose, throat),
+        shade=shade,
         creases=prepare_creases(picture, landmarks, pose.scale),
+        cheek=FarCheek.of(picture, landmarks, pose, shade.normals, outer) if relief == 1.0 else None,
         warnings=framed.warnings,
     )
 

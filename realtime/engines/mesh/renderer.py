@@ -35,6 +35,8 @@ class MeshRenderer:
         out = self._warp.draw(portrait, points, depth)
         if not face:
             return out
+        if portrait.cheek is not None:
+            portrait.cheek.draw(out, points, depth, pose)
         portrait.creases.draw(out, shape, portrait.shape, pose)
         for eye in portrait.eyes:
             eye.draw(out, shape, portrait.pose, pose)

@@ -141,8 +141,8 @@ def test_a_view_from_the_front_lets_a_turned_portrait_turn_on(engine, turned):
     made.reference = rest  # a driver who looks into the camera, and turns to the other side
 
     def towards_front() -> float:
-        """How much changes from 20 to 30 degrees."""
-        near, far = (made.render(edited(made, rest.values, yaw=yaw)).astype(int) for yaw in (-20.0, -30.0))
+        """How much changes from 40 to 50 degrees."""
+        near, far = (made.render(edited(made, rest.values, yaw=yaw)).astype(int) for yaw in (-40.0, -50.0))
         return float(np.abs(far - near).mean())
 
     alone = towards_front()

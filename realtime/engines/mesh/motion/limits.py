@@ -9,7 +9,7 @@ from realtime.motion.filters import soft_limit
 
 FRONTAL, TURNED = 8.0, 24.0
 """Degrees of yaw: a portrait turned less than the first shows both cheeks, one turned more than the second one."""
-TOWARDS_FRONT = np.array([1.5, 3.0])
+TOWARDS_FRONT = np.array([8.0, 16.0])
 """A turned portrait can be brought so many degrees towards the front: one to one, and at most. Of those between, one
 that is turned half as much can be brought twice as far."""
 
@@ -18,8 +18,8 @@ def within_reach(pose: HeadPose, *starts: HeadPose) -> HeadPose:
     """`pose` with its yaw kept where there is texture to show. starts: the own poses of the portrait and its views.
 
     A portrait that looks into the camera turns freely both ways. One in three-quarter view turns farther away freely,
-    but only a little towards the front: its far cheek was never seen. Of several views the least turned one counts;
-    those of both sides show both cheeks.
+    but only so far towards the front: its far cheek was never seen, and is painted, see `cheek`. Of several views the
+    least turned one counts; those of both sides show both cheeks.
     """
     owns = [angles(start.rotation)[0] for start in starts]
     if min(owns) < 0.0 < max(owns):
