@@ -7,12 +7,15 @@ driver above avatar. They are named in the notes with their badness: the sum of 
 
   python -m benchmarks quality --engine mesh --json quality.json --plot quality.png
   python -m benchmarks quality --clips me.mp4 you.mp4 --portraits she.png --engine mesh --engine-option size=256
+  python -m benchmarks quality --before ../before    this checkout and another commit's in one run, and their costs
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from benchmarks.checkout import EngineElsewhere
 from benchmarks.live.subjects import engine_options
 from benchmarks.recordings import test_data_folder
 from benchmarks.report.page import by_group
@@ -51,6 +55,7 @@ from realtime.measures.reenactment import (
 )
 from realtime.measures.sheets import sheet
 from realtime.media.pictures import write_picture
+from realtime.types import Frame
 
 # name: (unit, which way is good, target, what it is)
 SELF: dict[str, tuple[str, str, float | None, str]] = {
@@ -89,6 +94,10 @@ REST: dict[str, tuple[str, str, float | None, str]] = {
     "jitter_raw": ("px", "", None, "the same reading of the noisy driver"),
     "flicker": ("/255", "lower", None, "mean change of a pixel meanwhile"),
 }
+BEFORE = "before"
+"""What the engine of another checkout is called."""
+WARM = 5
+"""Frames of a portrait that are not timed."""
 WORST = 10
 """Frames of cross-reenactment that are shown as the worst."""
 TURNS = ((0, 5), (5, 10), (10, 15), (15, 20), (20, 30), (30, 90))
@@ -104,6 +113,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, help="frames compared per clip (16; quick 6)")
     parser.add_argument("--lead", type=int, help="forget, and encode only so many frames before each (default: all)")
     parser.add_argument("--skip", nargs="+", default=[], choices=["self", "cross", "jitter", "baselines"])
+    parser.add_argument("--before", metavar="FOLDER", help="a checkout of another commit (git worktree add --detach "
+                        "FOLDER COMMIT), whose engine is measured in the same run, as 'before'")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> Result:
@@ -111,6 +122,8 @@ def run(options: argparse.Namespace) -> Result:
     baselines.register()
     clip_paths, portrait_paths = _inputs(options)
     names = list(options.engine or ["mesh"])
+    before = {BEFORE: names[0]} if options.before else {}
+    names = [*before, *names]
     variants = names if "baselines" in options.skip else [*baselines.BASELINES, *names]
     frames = options.frames or (6 if options.quick else 16)
     lead = options.lead if options.lead is not None else (4 if options.quick else None)
@@ -123,7 +136,7 @@ def run(options: argparse.Namespace) -> Result:
     with FaceReader() as reader, _progress() as progress:
         for name in variants:
             extra = {} if name in baselines.BASELINES else engine_options(options.engine_option)
-            engine = load_engine(name, size=options.size, **extra)
+            engine = _engine(options, before, name, extra)
             try:
                 with_tick = _Tick(progress, name)
                 if "self" not in options.skip:
@@ -137,7 +150,64 @@ def run(options: argparse.Namespace) -> Result:
             finally:
                 engine.close()
         _descriptor_scale(result, first_frames, reader)
+        if before:
+            extra = engine_options(options.engine_option)
+            engines = {name: _engine(options, before, name, extra) for name in (BEFORE, before[BEFORE])}
+            _measure_cost(result, engines, clip_paths[0], portrait_paths, frames, _Tick(progress, "processor time"))
     return result
+
+
+def _engine(options: argparse.Namespace, before: dict[str, str], name: str, extra: dict[str, Any]) -> Any:
+    """The engine of that name, or the one it stands for in another checkout."""
+    if name in before:
+        return EngineElsewhere(Path(options.before), before[name], size=options.size, **extra)
+    return load_engine(name, size=options.size, **extra)
+
+
+def _measure_cost(
+    result: Result,
+    engines: dict[str, Any],
+    driver: Path,
+    portraits: Sequence[Path],
+    frames: int,
+    tick: _Tick,
+) -> None:
+    """Processor time of both engines in turn, frame by frame, so that a busy machine slows both."""
+    portraits = portraits[:3]
+    clip = read_clip(driver, limit=frames + WARM, square=512)
+    tick.start("portraits and frames", len(portraits) * (len(clip.frames) - WARM))
+    spent: dict[tuple[str, str], list[float]] = {}
+    codes: dict[str, Any] = {}
+
+    def timed(name: str, what: str, call: Callable[[], Any]) -> Any:
+        began = time.process_time()
+        out = call()
+        own = time.process_time() - began
+        spent.setdefault((name, what), []).append(1e3 * getattr(engines[name], "seconds", own))
+        return out
+
+    try:
+        for path in portraits:
+            picture = read_picture(path)
+            for name, engine in engines.items():
+                timed(name, "prepare", partial(engine.set_portrait, picture))
+            for index, image in enumerate(clip.frames):
+                for name, engine in engines.items():
+                    frame = Frame(image, captured=index / 30, index=index, pts=index / 30)
+                    codes[name] = timed(name, "encode", partial(engine.encode, frame)) or codes.get(name)
+                    engine.reference = engine.reference or codes[name]
+                    timed(name, "render", partial(engine.render, codes[name]))
+                if index < WARM:
+                    for name in engines:
+                        spent[name, "encode"].pop(), spent[name, "render"].pop()
+                else:
+                    tick()
+    finally:
+        for engine in engines.values():
+            engine.close()
+    for (name, what), times in spent.items():
+        result.add(f"cost.{name}.{what}", float(np.median(times)), "ms", samples=times, better="lower",
+                   about=f"processor time to {what}, both engines in turn")  # fmt: skip
 
 
 def _measure_self(
@@ -309,6 +379,13 @@ def show(result: Result, console: Console) -> None:
                 table.add_row(key, *(cell(f) for f in row), target(result.get(f"{prefix}.{last}.{key}")), about)
         if table.row_count:
             console.print(table)
+    costs = Table("", *engines, title="processor time, ms", title_justify="left")
+    for what in ("prepare", "encode", "render"):
+        row = [result.get(f"cost.{e}.{what}") for e in engines]
+        if any(row):
+            costs.add_row(what, *(cell(f) for f in row))
+    if costs.row_count:
+        console.print(costs)
     table = Table("head turn", *engines, "frames", title="self-reenactment by head turn: L1 / AKD px")
     for lo, hi in TURNS:
         pairs = [[result.get(f"turn.{e}.{lo}-{hi}.{k}") for k in ("l1", "akd")] for e in engines]

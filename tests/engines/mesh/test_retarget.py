@@ -260,6 +260,17 @@ def corners_of(face: np.ndarray) -> np.ndarray:
     return moved * [[-1, -1], [1, -1]]
 
 
+def test_a_narrow_mouth_smiles_as_broadly_and_purses_by_its_own_width():
+    own = MEAN.copy()
+    own[list(fm.LIPS_INNER + fm.LIPS_OUTER), 0] *= 0.8
+    corners = list(fm.MOUTH_CORNERS)
+    for smile, least, most in ((1.0, 0.9, 1.0), (-1.0, 0.75, 0.9)):
+        moving = driver(smiling(0.5 * smile))
+        ways = [Retargeter(portrait(face)).target(moving, driver()).face - face for face in (own, MEAN)]
+        narrow, usual = (abs(way[corners, 0]).mean() for way in ways)
+        assert least * usual < narrow < most * usual
+
+
 def test_a_smile_is_not_smiled_twice():
     smile = edited(driver(), smile=1)
     sober, cheerful = (Retargeter(portrait(face)).target(smile, driver()).face for face in (MEAN, smiling()))

@@ -61,7 +61,8 @@ range: a smile cannot be smiled twice."""
 
 FALL = 0.25
 """How far the width of the portrait's mouth, over the driver's, counts in what lips do up and down, as a power of it.
-Across it counts in full; a jaw falls by its own length, whatever the mouth's width. Chosen on four clips (a01, a03,
+Across it counts in full, but for the smile of a narrow mouth; a jaw falls by its own length, and cheeks draw the
+corners by theirs, whatever the mouth's width. Chosen on four clips (a01, a03,
 a05, a07; 0 to 1 in quarters), the best on four others as well.
 """
 ROUND = (0.15, 0.4)
@@ -139,6 +140,7 @@ class _Base:
     absolute: bool
     face: np.ndarray
     stretch: np.ndarray  # (478, 3): how much larger the portrait's motion is than the driver's
+    corners: float  # how much farther a smile draws the corners of the portrait's mouth, in its own widths
     smile: np.ndarray  # (K,): how far the portrait smiles itself, on which a driver's smile comes; 0 elsewhere
     rotation: np.ndarray  # R_ref^T R_portrait
 
@@ -171,6 +173,7 @@ class Retargeter:
         amounts = moved[mc.EXPRESSION].copy()
         if not base.absolute:
             _calm_brows(amounts, values[mc.EYE_OPEN] / self._open_eyes(base))
+        amounts[list(SMILE)] *= np.where(amounts[list(SMILE)] > 0, base.corners, 1.0)
         amounts = self._limited(amounts + self._composites.expression(composites), base)
         face = base.face + base.stretch * self._dictionary.displacement(amounts)
         self._close_lips(face)
@@ -190,15 +193,16 @@ class Retargeter:
         portrait = self.portrait
         absolute = np.array_equal(reference, portrait.values)
         face, stretch = portrait.face, np.ones((fm.LANDMARKS, 3))
-        smile = np.zeros(len(portrait.values[mc.EXPRESSION]))
+        smile, corners = np.zeros(len(portrait.values[mc.EXPRESSION])), 1.0
         if not absolute:
             smile = own_smile(portrait.values)
             ratio = _mouth_ratio(portrait.face, smile, reference)
             wider = np.array([ratio, ratio**FALL, ratio])
+            corners = max(1.0, ratio ** (FALL - 1))
             stretch = 1 + (wider - 1) * _near_mouth()[:, None]
             face = self._like_reference_lips(reference, ratio)
         turn = rotation_matrix(*reference[mc.YAW : mc.ROLL + 1]).T @ portrait.pose.rotation
-        self._base = _Base(reference, absolute, face, stretch, smile, turn)
+        self._base = _Base(reference, absolute, face, stretch, corners, smile, turn)
         return self._base
 
     def _like_reference_lips(self, reference: np.ndarray, ratio: float) -> np.ndarray:
