@@ -9,7 +9,7 @@ from realtime.motion.filters import soft_limit
 
 FRONTAL, TURNED = 8.0, 24.0
 """Degrees of yaw: a portrait turned less than the first shows both cheeks, one turned more than the second one."""
-TOWARDS_FRONT = np.array([8.0, 16.0])
+TOWARDS_FRONT = np.array([6.0, 12.0])
 """A turned portrait can be brought so many degrees towards the front: one to one, and at most. Of those between, one
 that is turned half as much can be brought twice as far."""
 
