@@ -84,8 +84,8 @@ class WorkerFailed(AvatarError):
 
 @dataclass(slots=True)
 class _Worker:
-    """One worker, through all its runs. ready: it is in the directory. lost: it has been ready, and ended. pace: what
-    rate its sessions can have."""
+    """One worker, through all its runs. ready: it is in the directory. lost: it has been ready, and ended. broken:
+    its last run ended before it was ready. pace: what rate its sessions can have."""
 
     name: str
     slots: int
@@ -94,6 +94,7 @@ class _Worker:
     process: BaseProcess | None = None
     ready: bool = False
     lost: bool = False
+    broken: bool = False
     pace: float = float("inf")
 
 
@@ -205,7 +206,8 @@ class Processes(Front):
 
     async def begin(self, wish: Wish, offer: Offered | None = None) -> Opened:
         """Open a session in the worker that has fewest. Where all that are ready are full, the offer waits for one
-        that is starting. Raises what `Place.begin` raises, WorkerLost."""
+        that is starting, but not for one that could not be made the last time. Raises what `Place.begin` raises,
+        WorkerLost."""
         until = time.monotonic() + START_S
         while True:
             before = self._ready()
@@ -214,17 +216,23 @@ class Processes(Front):
             except (ServerFull, Busy) as error:
                 left = until - time.monotonic()
                 full = isinstance(error, ServerFull) or not before
-                starting = any(not worker.ready for worker in self._workers)
-                if not (full and starting and left > 0) or self._closing:
+                if not (full and self._starting() and left > 0) or self._closing:
                     self._refused += isinstance(error, ServerFull)
                     raise
             await self._others_than(before, left)
 
     async def _others_than(self, before: tuple[str, ...], patience: float) -> None:
-        """Wait until other workers are ready than before."""
+        """Wait until other workers are ready than before, or none is to be waited for."""
+
+        def settled() -> bool:
+            return self._closing or self._ready() != before or not self._starting()
+
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience), self._changed:
-                await self._changed.wait_for(lambda: self._closing or self._ready() != before)
+                await self._changed.wait_for(settled)
+
+    def _starting(self) -> bool:
+        return any(not (worker.ready or worker.broken) for worker in self._workers)
 
     def _ready(self) -> tuple[str, ...]:
         return tuple(worker.run for worker in self._workers if worker.ready)
@@ -286,6 +294,7 @@ class Processes(Front):
 
     async def _now(self, worker: _Worker, ready: bool) -> None:
         worker.lost = not ready and (worker.lost or worker.ready)
+        worker.broken = not (ready or worker.ready)
         worker.ready = ready
         async with self._changed:
             self._changed.notify_all()

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from realtime.cluster.cards import Card, DirectoryLost, NodeLost
@@ -49,9 +50,21 @@ class SharedTurnstile:
 
     async def take(self, client: str) -> bool:
         """True where `client` got a place; it is given back with `leave`."""
+        asking = asyncio.create_task(self._enter(client))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:  # who offered has gone, and the front may have said yes by now
+            asking.add_done_callback(partial(self._give_back, client))
+            raise
+
+    async def _enter(self, client: str) -> bool:
         with contextlib.suppress(ConnectionError):
             return bool(await self._pipe("enter", client))
         return False
+
+    def _give_back(self, client: str, asked: asyncio.Task[bool]) -> None:
+        if not asked.cancelled() and asked.exception() is None and asked.result():
+            self.leave(client)
 
     def leave(self, client: str) -> None:
         """One is free again."""

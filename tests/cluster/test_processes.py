@@ -16,10 +16,12 @@ import psutil
 import pytest
 
 from realtime.cluster import processes as processes_module
+from realtime.cluster.front import Front
 from realtime.cluster.links import Reply, replied
 from realtime.cluster.pipe import FarFailure, Pipe
 from realtime.cluster.processes import WorkerFailed, end, shares, suitable_workers
 from realtime.cluster.sums import Sums
+from realtime.cluster.worker import SharedTurnstile
 from realtime.errors import BadValue, UnknownName
 from realtime.flow.pacing import Backoff
 from realtime.server.common.limits import Limits
@@ -384,6 +386,69 @@ async def test_a_first_worker_that_cannot_be_started_is_said(monkeypatch):
         await stopped.wait()
     assert "OSError: too many open files" in str(place.failure)
     await place.close()
+
+
+@pytest.mark.hostile
+async def test_an_offer_does_not_wait_for_a_worker_that_cannot_be_made(monkeypatch):
+    place = processes(count=2)
+    fine, bad = place._workers
+    fine.ready = bad.ready = True
+    opened: list[str] = []
+
+    async def begin(self, wish, offer=None):
+        if len(place._ready()) < 2:
+            raise ServerFull(4, 5)
+        return "opened"
+
+    async def offer() -> None:
+        opened.append(await place.begin(Wish()))
+
+    monkeypatch.setattr(Front, "begin", begin)
+    async with asyncio.timeout(30):
+        await place._now(bad, ready=False)  # it has ended, and is started again
+        waiting = asyncio.create_task(offer())
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await place._now(bad, ready=True)
+        await waiting
+        assert opened == ["opened"]
+        await place._now(bad, ready=False)
+        waiting = asyncio.create_task(offer())
+        await asyncio.sleep(0.01)
+        await place._now(bad, ready=False)  # that run ended before it was ready
+        with pytest.raises(ServerFull):
+            await waiting
+        with pytest.raises(ServerFull):
+            await place.begin(Wish())
+
+
+@pytest.mark.hostile
+async def test_a_place_that_is_granted_to_who_has_gone_meanwhile_is_given_back():
+    import socket
+
+    taken: list[str] = []
+    left: list[str] = []
+
+    async def front(what: str, client: str) -> Reply:
+        if what == "leave":
+            left.append(client)
+            return Reply()
+        taken.append(client)
+        asking.cancel()  # the offer is given up while the answer is on its way
+        return Reply(True)
+
+    one, two = socket.socketpair()
+    worker, far_end = Pipe(far), Pipe(front)
+    await worker.open(one)
+    await far_end.open(two)
+    tasks = [asyncio.create_task(worker.run()), asyncio.create_task(far_end.run())]
+    asking = asyncio.create_task(SharedTurnstile(worker).take("a"))
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await until(lambda: left == ["a"], 30)
+    assert taken == ["a"]
+    worker.close()
+    await asyncio.gather(*tasks)
 
 
 def test_a_signal_without_a_name_is_told_by_its_number():
