@@ -124,6 +124,24 @@ def test_composite_is_front_plus_what_shows_through_of_the_back():
     assert np.abs(out - np.minimum(want, 255.0)).max() <= 0.5
 
 
+@pytest.mark.parametrize(("first", "end"), [(0, 37), (3, 30), (5, 5), (36, 37)])
+def test_each_fold_is_found_wherever_it_lies(first, end):
+    rng = np.random.default_rng(end)
+    xx, yy = (rng.integers(0, 3, (9, 37)).astype(np.float32) * 6 for _ in range(2))
+    xx[rng.random((9, 37)) < 0.1] = OUTSIDE
+    out = rng.integers(0, 256, (9, 37, 3)).astype(np.uint8)
+    wanted = out.copy()
+    for y in range(8):
+        for x in range(first, min(end, 36)):
+            for other in ((y, x + 1), (y + 1, x)):
+                apart = abs(xx[other] - xx[y, x]) + abs(yy[other] - yy[y, x])
+                if apart > 10.0 and xx[y, x] >= 0.0 and xx[other] >= 0.0:
+                    a, b = wanted[y, x].astype(int), wanted[other].astype(int)
+                    wanted[y, x], wanted[other] = (11 * a + 5 * b + 8) >> 4, (5 * a + 11 * b + 8) >> 4
+    soften_folds(xx, yy, 10.0, first, end, out)
+    np.testing.assert_array_equal(out, wanted)
+
+
 def test_folds_are_softened_and_nothing_else_is_touched():
     yy, xx = np.mgrid[0:8, 0:8].astype(np.float32)
     xx[:, 4:] += 50.0
