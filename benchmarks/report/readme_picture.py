@@ -20,7 +20,7 @@ from realtime.media.portraits import builtin_portrait
 from realtime.motion.track import builtin_track
 from realtime.types import MotionCode
 
-PORTRAITS = ("astronaut", "painting")
+PORTRAITS = ("astronaut", "countess")
 CELL = 232
 GAP = 6
 CLOSE = (slice(0, 390), slice(61, 451))
