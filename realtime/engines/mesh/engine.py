@@ -186,7 +186,8 @@ class MeshEngine(TakesCodes):
         views = self._views if self._viewed is self._portrait else None
         pose = target.pose
         if not self._is_own(self.reference):  # else the truth is known: the driver may turn as he likes
-            pose = within_reach(pose, portrait.pose, *(views.poses if views is not None else ()))
+            others = views.poses if views is not None else ()
+            pose = within_reach(pose, portrait.pose, *others, painted=portrait.cheek is not None)
         hair = self._hair.follow(pose, portrait.pose, code.captured)
         if views is not None:
             return views.render(self._renderer, portrait, target.face, pose, hair, code.captured, target.body)

@@ -51,6 +51,11 @@ def test_a_cheek_that_was_not_seen_comes_out_no_farther_than_it_can_be_painted(o
         assert abs(reached(own - np.sign(own) * driver, own) - own) <= most + 1e-9
 
 
+def test_a_drawing_whose_cheek_is_not_painted_comes_less_far():
+    drawn = within_reach(turned(40), turned(-37), painted=False)
+    assert angles(drawn.rotation)[0] + 37 == pytest.approx(3.0, abs=0.01)
+
+
 def test_the_less_a_portrait_is_turned_the_farther_it_comes_to_the_front():
     ways = [abs(reached(80.0, own) - own) for own in (-30.0, -24.0, -20.0, -16.0, -12.0)]
     assert ways[0] == pytest.approx(ways[1], abs=0.1)
