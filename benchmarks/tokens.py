@@ -1,11 +1,12 @@
 """Whole-body motion tokens: runs of `avatar train unimotion` side by side, on characters that none was trained on.
 
 The first run named reads the pictures of all of them (joints, hands, face), so that one reader judges all. For the
-ablation table train four runs of equal length with one seed:
+ablation table train four runs of equal length with one seed; three of them need no reader of their own
+(--set losses.reading=0):
 
+  avatar train unimotion -o runs/all  --preset tiny
   avatar train unimotion -o runs/own  --preset tiny --set puppets.cross=0 --set puppets.augment=false
   avatar train unimotion -o runs/aug  --preset tiny --set puppets.cross=0
-  avatar train unimotion -o runs/all  --preset tiny
   avatar train unimotion -o runs/bare --preset tiny --set losses.joints=0 --set losses.normals=0 --set losses.seen=0
   python -m benchmarks tokens --run all=runs/all --run own=runs/own --run aug=runs/aug --run bare=runs/bare
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from realtime.engines.unimotion.driving import read_frames
 from realtime.engines.unimotion.joint_head import joints_of
@@ -82,15 +83,21 @@ def _measure(
         scene = unseen_scenes(config, count, cross=kind == "cross")
         tokens = network.encode(network.look(scene.driver), scene.crops)
         made[kind] = _drawn(network, scene, tokens, steps, tick)
-        guided = joints_of(network.joint_head(network.guide(network.look(scene.reference), tokens)))
+        guidance = network.guide(network.look(scene.reference), tokens)
+        guided = joints_of(network.joint_head(guidance.features))
         figures, numbers[kind] = _figures(judge, made[kind], scene)
         body.rows.append((kind, count, figures | {"d_joints": _apart(guided, scene.joints, config.size)}))
     everybody_else = replace(config.puppets, cross=1.0)
     casts = SceneSet(everybody_else, config.size, config.unimotion.crop, config.seed, unseen=True)
-    frames = torch.stack([_driving_frame(casts, n, config) for n in range(count)])
-    found, _, _ = read_frames(network, frames)
-    figures, _ = _figures(judge, _drawn(network, scene, found, steps, tick), scene)
-    body.rows.append(("cross, crops found", count, figures))
+    away = _elsewhere(casts, count)
+    tokens = network.encode(network.look(away.driver), away.crops)
+    figures, _ = _figures(judge, _drawn(network, away, tokens, steps, tick), away)
+    body.rows.append(("self, elsewhere", count, figures))
+    if config.losses.reading:
+        frames = torch.stack([_driving_frame(casts, n, config) for n in range(count)])
+        found, _, _ = read_frames(network, frames)
+        figures, _ = _figures(judge, _drawn(network, scene, found, steps, tick), scene)
+        body.rows.append(("cross, crops found", count, figures))
     figures, _ = _figures(judge, scene.reference, scene)
     body.rows.append(("still reference", count, figures))
     true, true_numbers = _figures(judge, scene.target, scene)
@@ -109,6 +116,13 @@ def _measure(
     found_again = _retrieval(made["cross"], casts, tick)
     shown = [list(to_uint8(x[:SHOWN])) for x in (scene.reference, scene.driver, scene.target, made["cross"])]
     return [body, details, found_again], shown
+
+
+def _elsewhere(casts: SceneSet, count: int) -> Scene:
+    """The cross-identity scenes, each driven by its own character, but where the other one stands: what is left of
+    the difference between self and cross when only who drives is another."""
+    found = (replace(cast, driver=cast.who) for cast in map(casts.cast, range(count)))
+    return default_collate([casts.draw(cast, draw(casts.seed, n)) for n, cast in enumerate(found)])
 
 
 def _drawn(network: UniMotion, scene: Scene, tokens: tuple[Tensor, ...], steps: int, tick: Tick) -> Tensor:

@@ -56,7 +56,8 @@ class UnseenScenes:
         with torch.no_grad():
             tokens = network.encode(network.look(scene.driver), scene.crops)
             made = network.draw(scene.reference, tokens, noise_like(scene.reference))
-            joints = joints_of(network.joint_head(network.guide(network.look(scene.reference), tokens)))
+            guided = network.guide(network.look(scene.reference), tokens)
+            joints = joints_of(network.joint_head(guided.features))
         pick = slice(0, SHOWN)
         rows = [list(to_uint8(x[pick])) for x in (scene.reference, scene.driver, scene.target, made)]
         rows.append([dotted(picture, at) for picture, at in zip(rows[2], joints[pick].cpu().numpy(), strict=True)])

@@ -16,9 +16,11 @@ from realtime.engines.parts.animator import Animator
 from realtime.engines.parts.dense_motion import DenseMotion
 from realtime.engines.parts.motion import full_precision
 from realtime.engines.parts.weights import save_animator
+from realtime.engines.unimotion.decoder import Guidance
 from realtime.engines.unimotion.dit import detail_weight, flow_loss, noised
+from realtime.engines.unimotion.eye import Sight
 from realtime.engines.unimotion.joint_head import map_loss
-from realtime.engines.unimotion.network import UniMotion
+from realtime.engines.unimotion.network import Tokens, UniMotion
 from realtime.engines.unimotion.normal_head import normal_loss
 from realtime.engines.unimotion.reader import SIDES
 from realtime.engines.unimotion.weights import save_unimotion
@@ -29,12 +31,19 @@ from realtime.training.config import TrainConfig
 from realtime.training.data.puppets import HEAD, LEFT_HAND, RIGHT_HAND
 from realtime.training.data.scenes import Scene
 
+EARLY = 0.25
+"""Of the pictures that unimotion shows its diffusion transformer, the share in the first part of a run."""
+PLACES = 40.0
+"""How much an error of one side, of where a joint is seen or put, counts beside the heat maps' cross entropy."""
+
 
 class TrainedSystem(nn.Module):
     """Base of the systems. `forward` gives the weighted losses by name and the pictures made, so that
     DistributedDataParallel sees one module with one forward pass."""
 
     network: nn.Module
+    progress = 0.0
+    """Share of the run that is over; the trainer keeps it."""
     needs_every_parameter = True
     """False where the forward pass leaves published parameters unused."""
 
@@ -157,6 +166,8 @@ class TokenSystem(TrainedSystem):
 
     def __init__(self, config: TrainConfig, features: nn.Module) -> None:
         super().__init__(config, features)
+        if config.batch < 2:
+            raise BadValue("batch", config.batch, "the tokens are normalised over the batch: it must be 2 or more")
         try:
             self.network = UniMotion(config.unimotion)
         except ValueError as error:
@@ -170,32 +181,44 @@ class TokenSystem(TrainedSystem):
         guidance = net.guide(reference, tokens)
         terms = {}
         if weight.seen:
-            joints = self.config.unimotion.joints
-            error = map_loss(driver.maps[:, :joints], scene.driver_joints)
-            error = error + map_loss(reference.maps[:, :joints], scene.reference_joints)
+            error = self._seen(driver, scene.driver_joints) + self._seen(reference, scene.reference_joints)
             terms["seen"] = weight.seen * error
         if weight.joints:
-            terms["joints"] = weight.joints * map_loss(net.joint_head(guidance), scene.joints)
+            error = map_loss(net.joint_head(guidance.features), scene.joints)
+            terms["joints"] = weight.joints * (error + PLACES * (guidance.joints - scene.joints).abs().mean())
+        share = self.config.puppets.shown * (EARLY if self.progress < self.config.puppets.joints_first else 1)
+        some = slice(max(1, round(share * len(scene.target))))
+        scene = Scene(*(part[some] for part in scene))
+        guidance = Guidance(*(part[some] for part in guidance))
+        if weight.joints:
+            # What is drawn shall lie where D says: at the true joints it does from the first step on.
+            guidance = guidance._replace(joints=scene.joints)
+        tokens = Tokens(*(part[some] for part in tokens))
+        fine = net.move(scene.reference, guidance, tokens)
         if weight.normals:
-            terms["normals"] = weight.normals * normal_loss(net.normal_head(guidance), scene.normals)
-        shown = max(1, round(self.config.puppets.shown * len(guidance)))
-        clean = scene.target[:shown] * 2 - 1
-        t = torch.sigmoid(torch.randn(shown, device=clean.device) - 0.8)
+            terms["normals"] = weight.normals * normal_loss(net.normal_head(guidance.features, fine), scene.normals)
+        clean = scene.target * 2 - 1
+        t = torch.sigmoid(torch.randn(len(clean), device=clean.device) - 0.8)
         x = noised(clean, torch.randn_like(clean), t)
-        made = net.dit(x, t, scene.reference[:shown] * 2 - 1, guidance[:shown], tokens.face[:shown])
-        middles = scene.joints[:shown, [RIGHT_HAND, LEFT_HAND, HEAD]]
+        made = net.dit(x, t, scene.reference * 2 - 1, guidance.features, fine, tokens.face)
+        middles = scene.joints[:, [RIGHT_HAND, LEFT_HAND, HEAD]]
         pixels = detail_weight(middles, middles.new_tensor(SIDES), clean.shape[3], weight.details)
         terms["flow"] = weight.flow * flow_loss(made, clean, t, pixels)
         if weight.reading:
-            terms["reading"] = weight.reading * self._reading(scene)
+            terms["reading"] = weight.reading * self._reading(Scene(*parts))
         return terms, made.detach()
 
+    @staticmethod
+    def _seen(sight: Sight, joints: Tensor) -> Tensor:
+        """How wrong the eye's first maps are, and the places that they come to."""
+        count = joints.shape[1]
+        wrong = (sight.places()[:, :count] - joints).abs().mean()
+        return map_loss(sight.maps[:, :count], joints) + PLACES * wrong
+
     def _reading(self, scene: Scene) -> Tensor:
-        """How wrongly the reader reads some targets, half of them made a little unclear for it: what it will read are
+        """How wrongly the reader reads the targets, half of them made a little unclear for it: what it will read are
         pictures that networks drew."""
-        net, share = self.network.reader, slice(0, max(2, len(scene.target) // 2))
-        scene = Scene(*(part[share] for part in scene))
-        half = len(scene.target) // 2
+        net, half = self.network.reader, len(scene.target) // 2
         picture = scene.target * 2 - 1
         picture = torch.cat([F.avg_pool2d(picture[:half], 3, 1, 1), picture[half:]])
         picture = picture + 0.05 * torch.randn_like(picture)

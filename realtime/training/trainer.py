@@ -145,6 +145,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         before = self._statistics()
+        self.system.progress = number / self.total
         with self._autocast():
             terms, made = self.model(*parts)
         if self.discriminator is not None:

@@ -71,6 +71,7 @@ def micro_tokens(**settings):
     small = {
         "unimotion.body": 16, "unimotion.hand": 8, "unimotion.face": 8, "unimotion.width": 16, "unimotion.heads": 2,
         "unimotion.eye": 8, "unimotion.decoder": 1, "unimotion.dit_width": 16, "unimotion.dit_layers": 1,
-        "unimotion.detail": 4, "unimotion.crop": 16, "keep": 0,
+        "unimotion.detail": 4, "unimotion.crop": 16, "unimotion.marks": 2, "optimiser.cosine": "false",
+        "puppets.joints_first": 0.0, "keep": 0,
     } | settings  # fmt: skip
     return micro("unimotion", **small)

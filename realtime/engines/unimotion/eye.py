@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 STRIDE = 4
 """Pixels between two places."""
-DILATIONS = (1, 2, 4)
+DILATIONS = (1, 2, 4, 2, 1)
 
 
 class Sight(NamedTuple):

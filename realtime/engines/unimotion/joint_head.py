@@ -11,7 +11,7 @@ CELLS = 2
 
 
 class JointHead(nn.Module):
-    """Guidance (B, width, h, h) to one map of logits per joint, (B, J, 2 h, 2 h)."""
+    """The guidance's features (B, width, h, h) to one map of logits per joint, (B, J, 2 h, 2 h)."""
 
     def __init__(self, width: int, joints: int) -> None:
         super().__init__()

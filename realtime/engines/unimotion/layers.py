@@ -78,7 +78,8 @@ def waves(t: Tensor, dim: int) -> Tensor:
 
 class CropEncoder(nn.Module):
     """A crop (B, 3, C, C) in -1..1 to a token (B, length) in -1..1: three halvings, then one linear map of all that
-    is left, which keeps where things are in the crop."""
+    is left, which keeps where things are in the crop; normalised over the batch, so
+    that no number of a token stays at one end of its range."""
 
     def __init__(self, crop: int, width: int, length: int) -> None:
         super().__init__()
@@ -88,8 +89,9 @@ class CropEncoder(nn.Module):
         side = crop // 8
         self.maps = nn.Sequential(*layers)
         self.token = nn.Sequential(
-            nn.Linear(width * side * side, width), nn.SiLU(), nn.Linear(width, length), nn.Tanh()
-        )
+            nn.Linear(width * side * side, width), nn.SiLU(), nn.Linear(width, length),
+            nn.BatchNorm1d(length, affine=False), nn.Tanh(),
+        )  # fmt: skip
 
     def forward(self, crop: Tensor) -> Tensor:
         return self.token(self.maps(crop).flatten(1))

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from realtime.engines.unimotion.body import BodyEncoder
-from realtime.engines.unimotion.decoder import RetargetingDecoder
+from realtime.engines.unimotion.decoder import Guidance, RetargetingDecoder
 from realtime.engines.unimotion.dit import DiffusionTransformer, sample
 from realtime.engines.unimotion.eye import Eye, Sight
 from realtime.engines.unimotion.face import FaceEncoder
 from realtime.engines.unimotion.hand import HandEncoder
 from realtime.engines.unimotion.joint_head import JointHead
+from realtime.engines.unimotion.moved import Moved
 from realtime.engines.unimotion.normal_head import NormalHead
 from realtime.engines.unimotion.reader import Reader
 
@@ -25,9 +26,9 @@ class UniMotionConfig:
 
     size, patch: side of the pictures and of a patch, pixels. crop: side of the crops of hands and face. body, hand,
     face: lengths of the tokens. eye, free: channels of the eye, and how many maps it has beside the joints'. width,
-    heads, decoder: of encoders and D, and D's layers. dit_width, dit_layers, detail: of the diffusion transformer;
-    detail: channels that its last convolutions are given. joints: how many joints there are. hand_numbers,
-    face_numbers: that the reader gives.
+    heads, decoder: of encoders and D, and D's layers. marks: maps that the tokens of hands and face are made to.
+    dit_width, dit_layers, detail: of the diffusion transformer; detail: channels of its last convolutions. joints:
+    how many joints there are. hand_numbers, face_numbers: that the reader gives.
     """
 
     size: int = 64
@@ -41,9 +42,10 @@ class UniMotionConfig:
     width: int = 96
     heads: int = 4
     decoder: int = 2
-    dit_width: int = 128
-    dit_layers: int = 3
-    detail: int = 12
+    marks: int = 6
+    dit_width: int = 96
+    dit_layers: int = 2
+    detail: int = 32
     joints: int = 16
     hand_numbers: int = 5
     face_numbers: int = 6
@@ -76,10 +78,11 @@ class UniMotion(nn.Module):
         self.hand = HandEncoder(c.crop, c.width, c.hand)
         self.face = FaceEncoder(c.crop, c.width, c.face)
         self.decoder = RetargetingDecoder(c.size, c.patch, c.eye, maps, c.width, c.decoder, c.heads, lengths)
+        self.moved = Moved(c.hand, c.face, c.marks)
         self.joint_head = JointHead(c.width, c.joints)
-        self.normal_head = NormalHead(c.width, c.patch)
+        self.normal_head = NormalHead(c.width, c.patch, self.moved.channels)
         self.dit = DiffusionTransformer(
-            c.size, c.patch, c.dit_width, c.dit_layers, c.heads, c.width, c.face, c.detail
+            c.size, c.patch, c.dit_width, c.dit_layers, c.heads, c.width, self.moved.channels, c.face, c.detail
         )
         self.reader = Reader(c.joints, c.hand_numbers, c.face_numbers)
 
@@ -92,14 +95,19 @@ class UniMotion(nn.Module):
         right, left = self.hand(crops[:, :2].flatten(0, 1) * 2 - 1).unflatten(0, (-1, 2)).unbind(1)
         return Tokens(self.body(driver), right, left, self.face(crops[:, 2] * 2 - 1))
 
-    def guide(self, reference: Sight, tokens: Tokens) -> Tensor:
-        """The spatial guidance (B, width, S / patch, S / patch) on the body of the reference."""
+    def guide(self, reference: Sight, tokens: Tokens) -> Guidance:
+        """The spatial guidance on the body of the reference."""
         return self.decoder(reference, *tokens)
+
+    def move(self, reference: Tensor, guidance: Guidance, tokens: Tokens) -> Tensor:
+        """The guidance at every pixel, (B, F, S, S): see `Moved`. reference: (B, 3, S, S) in 0..1."""
+        return self.moved(reference * 2 - 1, guidance.rest, guidance.joints, *tokens[1:])
 
     @torch.no_grad()
     def draw(self, reference: Tensor, tokens: Tokens, noise: Tensor, steps: int = 4) -> Tensor:
         """The character of `reference` (B, 3, S, S) in 0..1 in the motion of the tokens, the same shape and range.
         noise: (B, 3, S, S), unit normals; steps: of the sampler."""
         guidance = self.guide(self.look(reference), tokens)
-        made = sample(self.dit, reference * 2 - 1, guidance, tokens.face, noise, steps)
+        fine = self.move(reference, guidance, tokens)
+        made = sample(self.dit, reference * 2 - 1, guidance.features, fine, tokens.face, noise, steps)
         return ((made + 1) / 2).clamp(0, 1)

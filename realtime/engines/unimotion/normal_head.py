@@ -7,16 +7,17 @@ from torch.nn import functional as F
 
 
 class NormalHead(nn.Module):
-    """Guidance (B, width, h, h) to normals (B, 3, S, S), of no fixed length, and to how sure it is that a hand is
-    there, logits (B, 1, S, S)."""
+    """The guidance's features (B, width, h, h) and fine maps (B, fine, S, S) to normals (B, 3, S, S), of no fixed
+    length, and to how sure it is that a hand is there, logits (B, 1, S, S)."""
 
-    def __init__(self, width: int, patch: int) -> None:
+    def __init__(self, width: int, patch: int, fine: int) -> None:
         super().__init__()
         self.patch = patch
         self.maps = nn.Conv2d(width, 4 * patch**2, 1)
+        self.fine = nn.Conv2d(fine, 4, 1)
 
-    def forward(self, guidance: Tensor) -> tuple[Tensor, Tensor]:
-        maps = F.pixel_shuffle(self.maps(guidance), self.patch)
+    def forward(self, features: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
+        maps = F.pixel_shuffle(self.maps(features), self.patch) + self.fine(fine)
         return maps[:, :3], maps[:, 3:]
 
 

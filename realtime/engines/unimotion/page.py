@@ -24,9 +24,9 @@ def page(weights: Path, reference: np.ndarray, frame: np.ndarray, device: str, s
     """A page, uint8 (H, W, 3), and what it shows in words. reference, frame: uint8 (H, W, 3).
 
     First row: the driver as E sees it, the crops that the reader found (right hand, left hand mirrored, face), the
-    reference. Second: what D's guidance holds, its three main components as colours; heat maps of the joints on the
-    reference; the hands' normals. Third: what comes out after 1, 2, 4 and 8 steps. Last: the tokens as bars. Raises
-    BadFile.
+    reference. Second: what D's guidance holds, its three main components as colours; the reference moved bone by
+    bone; heat maps of the joints on the reference; the hands' normals. Third: what comes out after 1, 2, 4 and 8
+    steps. Last: the tokens as bars. Raises BadFile.
     """
     place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     network = load_unimotion(weights).to(place)
@@ -34,13 +34,22 @@ def page(weights: Path, reference: np.ndarray, frame: np.ndarray, device: str, s
     here = tensor(square(reference, size)[None]).to(place)
     tokens, small, crops = read_frames(network, tensor(square(frame, 2 * size)[None]).to(place))
     guidance = network.guide(network.look(here), tokens)
-    maps = network.joint_head(guidance).flatten(2).softmax(2).unflatten(2, (-1, 2 * guidance.shape[2]))
-    normals, sure = network.normal_head(guidance)
+    fine = network.move(here, guidance, tokens)
+    maps = network.joint_head(guidance.features)
+    maps = maps.flatten(2).softmax(2).unflatten(2, maps.shape[2:])
+    normals, sure = network.normal_head(guidance.features, fine)
     noise = torch.randn(here.shape, generator=torch.Generator().manual_seed(0)).to(place)
-    made = [(sample(network.dit, here * 2 - 1, guidance, tokens.face, noise, n) + 1) / 2 for n in STEPS]
+    made = [
+        (sample(network.dit, here * 2 - 1, guidance.features, fine, tokens.face, noise, n) + 1) / 2 for n in STEPS
+    ]
     rows = [
         [picture(small), *(picture(crops[:, n]) for n in range(3)), picture(here)],
-        [components(guidance), heat(here, maps), picture((normals * torch.sigmoid(sure) + 1) / 2)],
+        [
+            components(guidance.features),
+            picture((fine[:, :3] + 1) / 2),
+            heat(here, maps),
+            picture((normals * torch.sigmoid(sure) + 1) / 2),
+        ],
         [picture(image) for image in made],
     ]
     sheets = [np.hstack([_padded(cv2.resize(p, (side, side), interpolation=cv2.INTER_NEAREST)) for p in row])
