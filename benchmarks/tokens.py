@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> Result:
                 for column, value in values.items():
                     path = f"{name}.{prefix}{column}" if prefix == "retrieval." else f"{name}.{prefix}{row}.{column}"
                     target = TARGETS.get(path.removeprefix(f"{name}."))
-                    better = "higher" if column.endswith("r2") or prefix == "retrieval." else "lower"
+                    better = "higher" if prefix or column.endswith("_r") else "lower"
                     result.add(path, value, UNITS.get(column, ""), better=better, target=target)
         l1 = [result.get(f"{name}.{kind}.l1") for kind in ("cross", "self")]
         if all(figure is not None and figure.value is not None for figure in l1):

@@ -43,7 +43,7 @@ SCENES = 128
 AMONG = 100
 """Characters among which the reference's is sought."""
 AT_ONCE = 32
-BODY_COLUMNS = ("l1", "keypoints", "d_joints", "hand_l1", "face_l1", "hands_r2", "face_r2")
+BODY_COLUMNS = ("l1", "keypoints", "d_joints", "hand_l1", "face_l1", "hands_r", "face_r")
 STEPS = 4
 """Of the sampler."""
 POSES = 200
@@ -74,9 +74,12 @@ def _measure(
     body = Table(f"unseen characters, {count} scenes of {config.size} px", BODY_COLUMNS)
     body.notes += [
         "keypoints, d_joints: mean distance in pixels, in the picture and by D's head; l1 from 0 to 1, of the "
-        "picture and of the squares around hands and face; r2: of what hands and face do, 1 is all, 0 the mean",
+        "picture and of the squares around hands and face; r: correlation of what hands and face do, as it is read "
+        "where the reader finds them, with what they should do, in the mean of all numbers that describe them: 0 is "
+        f"chance, give or take {1 / np.sqrt(2 * len(HAND) * count):.2f} of hands and {1 / np.sqrt(len(FACE) * count):.2f} "
+        "of faces",
     ]
-    details = Table("what hands and face do, R2", ("true", "self", "cross"))
+    details = Table("what hands and face do, correlation", ("true", "self", "cross"))
     made: dict[str, Tensor] = {}
     numbers: dict[str, tuple[Tensor, Tensor]] = {}
     for kind in ("self", "cross"):
@@ -111,8 +114,8 @@ def _measure(
             "keypoints": _apart(joints, scene.joints, size)}))  # fmt: skip
     names = [f"{side} hand, {what}" for side in ("right", "left") for what in HAND] + [f"face, {w}" for w in FACE]
     for n, name in enumerate(names):
-        row = {kind: _r2(*numbers[kind], n) for kind in ("self", "cross")}
-        details.rows.append((name, count, row | {"true": _r2(*true_numbers, n)}))
+        row = {kind: _alike(*numbers[kind], n) for kind in ("self", "cross")}
+        details.rows.append((name, count, row | {"true": _alike(*true_numbers, n)}))
     found_again = _retrieval(made["cross"], casts, tick)
     shown = [list(to_uint8(x[:SHOWN])) for x in (scene.reference, scene.driver, scene.target, made["cross"])]
     return [body, details, found_again], shown
@@ -146,21 +149,22 @@ def _figures(judge: UniMotion, pictures: Tensor, scene: Scene) -> tuple[dict[str
     """The figures of pictures against the scene's targets; what hands and face do, read and true, (B, 16)."""
     size = pictures.shape[3]
     middles = scene.joints[:, [RIGHT_HAND, LEFT_HAND, HEAD]]
-    right, left, face = judge.reader.details(pictures * 2 - 1, middles)
+    found = judge.reader.joints(pictures * 2 - 1)
+    right, left, face = judge.reader.details(pictures * 2 - 1, found[:, [RIGHT_HAND, LEFT_HAND, HEAD]])
     read = torch.cat([right, left, face], 1)
     true = torch.cat([scene.hands.flatten(1), scene.face], 1)
     error = (pictures - scene.target).abs()
     squares = [cut(error, middles[:, n], torch.full((len(error),), SIDES[n]), 16).mean() for n in range(3)]
     hands = 2 * len(HAND)
-    each = [_r2(read, true, n) for n in range(true.shape[1])]
+    each = [_alike(read, true, n) for n in range(true.shape[1])]
     return {
         "l1": float(error.mean()),
-        "keypoints": _apart(judge.reader.joints(pictures * 2 - 1), scene.joints, size),
+        "keypoints": _apart(found, scene.joints, size),
         "d_joints": float("nan"),
         "hand_l1": float(squares[0] + squares[1]) / 2,
         "face_l1": float(squares[2]),
-        "hands_r2": float(np.mean(each[:hands])),
-        "face_r2": float(np.mean(each[hands:])),
+        "hands_r": float(np.mean(each[:hands])),
+        "face_r": float(np.mean(each[hands:])),
     }, (read, true)
 
 
@@ -169,10 +173,9 @@ def _apart(joints: Tensor, true: Tensor, size: int) -> float:
     return float((joints - true).norm(dim=2).mean()) * size
 
 
-def _r2(read: Tensor, true: Tensor, n: int) -> float:
-    """The coefficient of determination of number `n`."""
-    left = (read[:, n] - true[:, n]).square().sum()
-    return float(1 - left / (true[:, n] - true[:, n].mean()).square().sum())
+def _alike(read: Tensor, true: Tensor, n: int) -> float:
+    """The correlation of number `n`."""
+    return float(torch.corrcoef(torch.stack([read[:, n], true[:, n]]))[0, 1])
 
 
 def _mean_pose(casts: SceneSet, count: int) -> Tensor:

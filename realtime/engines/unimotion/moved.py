@@ -53,7 +53,10 @@ middle."""
 class Moved(nn.Module):
     """Where the joints are on the reference and where they shall be, both (B, 16, 2) in sides, the picture (B, 3, S,
     S) and the tokens of hands (B, hand) and face (B, face) to maps (B, channels, S, S): the moved picture (3), the
-    bones (12), what the hands' tokens say and what the face's does (`marks` each)."""
+    bones (12), what the face's token says and what the hands' do (`marks` each)."""
+
+    begin: Tensor
+    end: Tensor
 
     def __init__(self, hand: int, face: int, marks: int) -> None:
         super().__init__()
@@ -87,8 +90,8 @@ class Moved(nn.Module):
             picture, back.flatten(1, 2) * 2 - 1, padding_mode="border", align_corners=False
         ).unflatten(2, (len(BONES), size))
         seen = picture
-        for bone, part in zip(bones.unsqueeze(2).unbind(1), carried.unbind(2), strict=True):
-            seen = torch.lerp(seen, part, bone)
+        for mask, part in zip(bones.unsqueeze(2).unbind(1), carried.unbind(2), strict=True):
+            seen = torch.lerp(seen, part, mask)
         marks = []
         ways, sides = along.unbind(1), across.unbind(1)
         canvases = (self.face(face), self.hand(right), self.hand(left))
