@@ -112,8 +112,9 @@ def command(
     add animator.background=true), pixels and adversarial (LIA).
 
     [b]unimotion[/b]  Motion tokens of whole bodies, in X-UniMotion's way: no videos,
-    it draws the characters that it is trained on. "tiny": an hour of one CPU
-    core; "small": half an hour of one GPU; "paper": a real run, on paper.
+    it draws the characters that it is trained on. "tiny": half an hour of
+    one free CPU core; "small": half an hour of one GPU; "paper": a real run, on
+    paper.
 
       avatar train unimotion -o runs/body --preset tiny --threads 1
 

@@ -336,12 +336,12 @@ def preset(system: str, name: str) -> TrainConfig:
 
 
 def _unimotion(name: str) -> TrainConfig:
-    """Presets of unimotion: "tiny" for an hour of one CPU core, "small" for half an hour of one GPU, "paper" for a
-    real run, which is on paper: see README.md."""
+    """Presets of unimotion: "tiny" for half an hour of one CPU core, "small" for half an hour of one GPU, "paper" for
+    a real run, which is on paper: see README.md."""
     config = TrainConfig(
         system="unimotion",
         size=64,
-        steps=1500,
+        steps=3000,
         batch=32,
         check_every=150,
         sample_every=150,

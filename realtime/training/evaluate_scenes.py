@@ -76,8 +76,8 @@ def _measure(
         "keypoints, d_joints: mean distance in pixels, in the picture and by D's head; l1 from 0 to 1, of the "
         "picture and of the squares around hands and face; r: correlation of what hands and face do, as it is read "
         "where the reader finds them, with what they should do, in the mean of all numbers that describe them: 0 is "
-        f"chance, give or take {1 / np.sqrt(2 * len(HAND) * count):.2f} of hands and {1 / np.sqrt(len(FACE) * count):.2f} "
-        "of faces",
+        f"chance, give or take {1 / np.sqrt(2 * len(HAND) * count):.2f} of hands and "
+        f"{1 / np.sqrt(len(FACE) * count):.2f} of faces",
     ]
     details = Table("what hands and face do, correlation", ("true", "self", "cross"))
     made: dict[str, Tensor] = {}
