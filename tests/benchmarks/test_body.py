@@ -51,3 +51,28 @@ def test_both_ways_go_through_all_frames_and_keep_what_is_wanted():
         assert len(course.seconds) == 7  # the sixth to the twelfth
     heads = body._heads(clip, [4, 9, 19], courses)
     assert [far for far, _ in heads] == pytest.approx([0, 50 * 2**0.5, 150 * 2**0.5])
+
+
+def test_several_looks_see_the_shoulders_where_they_are(monkeypatch):
+    picture = np.zeros((512, 512, 3), np.uint8)
+    for x, y in ((150, 300), (350, 340)):
+        picture[y - 2 : y + 2, x - 2 : x + 2] = 255
+
+    def dots(_: Any, seen: np.ndarray) -> np.ndarray:
+        """The left one in the picture is the person's right shoulder, as the network has it; and it errs by place."""
+        ys, xs = np.nonzero(seen[..., 0])
+        left = xs < (xs.min() + xs.max()) / 2
+        points = np.array([(xs[half].mean() + 0.5, ys[half].mean() + 0.5) for half in (left, ~left)])
+        return (points + 3.0 * np.sin(points)) / 512
+
+    monkeypatch.setattr(body._Pose, "read", dots)
+    once, steady = dots(None, picture), body._Pose().read_steadily(picture)
+    truth = np.array([[150, 300], [350, 340]]) / 512
+    assert steady is not None
+    assert np.abs(steady - truth).mean() < 0.6 * np.abs(once - truth).mean()
+
+
+def test_shoulders_that_few_looks_find_are_not_found(monkeypatch):
+    found = iter([np.zeros((2, 2)), None, np.zeros((2, 2)), None, None])
+    monkeypatch.setattr(body._Pose, "read", lambda *_: next(found))
+    assert body._Pose().read_steadily(np.zeros((64, 64, 3), np.uint8)) is None

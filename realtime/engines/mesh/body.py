@@ -19,8 +19,8 @@ FROM, TO = 0.5, 0.95
 """From the neck, which goes with the head, down to the shoulders (v, where the tables have them): the body."""
 USUAL = np.array([[-0.72, 1.12], [0.72, 1.12]])
 """The person's right and left shoulder in face heights from the face's middle, where nothing is known of them."""
-BARREL, HALF_WIDTH = 0.3, 0.9
-"""How far the breastbone lies before the shoulders, and half of the width of a trunk, face heights."""
+BARREL, LEAST_HALF = 0.3, 0.5
+"""How far the breastbone lies before the shoulders, and the least half of the distance of these, face heights."""
 INWARDS, DOWNWARDS = 0.4, 0.75
 """How far towards the neck, and downwards, a raised shoulder takes clothes along (e-fold, face heights)."""
 BREATH_UP, BREATH_OUT, BREATH_REACH = 0.018, 0.012, 0.9
@@ -106,7 +106,8 @@ def build_body(
     which = np.flatnonzero(weight > 0.0)
     rest = points[which]
     center = (right + left) / 2
-    across = np.clip((rest[:, 0] - center[0]) / (HALF_WIDTH * unit), -1.0, 1.0)
+    half = max(float(np.linalg.norm(left - right)) / 2, LEAST_HALF * unit)
+    across = np.clip((rest[:, 0] - center[0]) / half, -1.0, 1.0)
     low, high = rest - (-float(margin)), np.array(size) - 1.0 + margin - rest
     edges = np.stack([low[:, 0], high[:, 0], high[:, 1]])
     return BodyLayer(

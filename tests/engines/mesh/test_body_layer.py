@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from realtime.engines import load_engine
-from realtime.engines.mesh.body import HIDDEN, BodyLayer
+from realtime.engines.mesh.body import HIDDEN, BodyLayer, build_body
 from realtime.engines.mesh.motion import code as mc
 from realtime.engines.mesh.motion.body import BodyMotion, body_motion
 from realtime.engines.mesh.renderer import move_mesh
@@ -66,6 +66,18 @@ def test_who_leans_lowers_one_shoulder_and_lifts_the_other(layer, engine):
     went = way(layer, engine, replace(STILL, lean=8.0))  # clockwise: the picture's left, the person's right, rises
     assert went[near(layer, "right"), 1] < -0.03
     assert went[near(layer, "left"), 1] > 0.03
+
+
+def test_a_chest_that_turns_draws_the_shoulders_together_and_moves_them_nowhere():
+    unit, size = 100.0, (600, 600)
+    joints = np.array([[230.0, 400.0], [370.0, 400.0]])
+    points = np.concatenate([joints, [[300.0, 400.0]]])
+    ones = np.ones(len(points))
+    made = build_body(points, ones, joints, (np.array([300.0, 200.0]), unit), size, 100)
+    right, left, breastbone = made.move(points, replace(STILL, turn=20.0))
+    np.testing.assert_allclose((right + left) / 2, [300, 400], atol=1e-9)
+    assert left[0] - right[0] == pytest.approx(140 * np.cos(np.radians(20)))
+    assert breastbone[0] > 305
 
 
 def test_a_breath_raises_the_chest_a_little(layer, engine):
