@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,8 @@ AT_ONCE = 16
 """Frames that are drawn together, and kept together."""
 SHOWN, CELL = 8, 128
 """Pictures of the contact sheet, and their side."""
+AGAIN = "there its numbers mean something else; make it again from the clip, with these"
+"""What to do with what other weights read."""
 SIDES = {"480p": 480, "720p": 720}
 
 
@@ -94,11 +97,13 @@ class UniMotionMaker:
             raise BadFile(folder, "holds no film prepared for --engine unimotion; --prepare-only FOLDER makes one")
         track, reference = MotionTrack.load(folder / TRACK), read_picture(folder / REFERENCE)
         network = _load(job)
-        _fitting(track, network, folder / TRACK)
-        weights = find_weights(FAMILY, job.weights)
+        _fitting(track, network, folder / TRACK, job)
+        weights = sha256_of(find_weights(FAMILY, job.weights))
+        if about.get("weights_sha256") != weights:
+            raise BadFile(folder, f"was prepared with other weights: {AGAIN}")
         settings = {
             "prepared film": [sha256_of(folder / TRACK), sha256_of(folder / REFERENCE)],
-            "seed": job.seed, "steps": steps, "side": side, "weights": sha256_of(weights),
+            "seed": job.seed, "steps": steps, "side": side, "weights": weights,
         }  # fmt: skip
         count = len(track)
         segments = [
@@ -129,7 +134,7 @@ class UniMotionMaker:
         """The tokens of the clip, and some of its frames; a clip that is a track is taken as it is."""
         if job.driving.suffix == ".motion":
             track = MotionTrack.load(user_path(job.driving))
-            _fitting(track, _load(job), job.driving)
+            _fitting(track, _load(job), job.driving, job)
             return track, []
         from realtime.engines.unimotion.driving import code_of, directions, read_frames, square, tensor
 
@@ -142,7 +147,8 @@ class UniMotionMaker:
             if n % max(1, count // SHOWN) == 0:
                 shown.append(frame)
             progress("reading motion", n + 1, max(count, n + 1))
-        return MotionTrack.of_codes(codes, fps, directions(network)), shown
+        track = MotionTrack.of_codes(codes, fps, directions(network))
+        return replace(track, weights=sha256_of(find_weights(FAMILY, job.weights))), shown
 
     def _settle(self, job: Job) -> tuple[int, int]:
         """Side of the film and steps. Raises BadValue where anything in the job cannot be."""
@@ -204,11 +210,13 @@ def _load(job: Job) -> UniMotion:
     return load_unimotion(find_weights(FAMILY, job.weights)).to(place)
 
 
-def _fitting(track: MotionTrack, network: UniMotion, path: Path) -> None:
-    """Raises BadFile unless the track's codes are tokens as this network has them, one for every frame."""
+def _fitting(track: MotionTrack, network: UniMotion, path: Path, job: Job) -> None:
+    """Raises BadFile unless the track's codes are tokens of this network, as far as it says, one for every frame."""
     if track.kind != FAMILY or track.values.shape[1] != network.config.tokens:
         takes = f"these weights take {FAMILY}[{network.config.tokens}]"
         raise BadFile(path, f"holds {track.kind}[{track.values.shape[1]}]; {takes}")
+    if track.weights and track.weights != sha256_of(find_weights(FAMILY, job.weights)):
+        raise BadFile(path, f"holds tokens of other weights: {AGAIN}")
     if not len(track) or np.isnan(track.values).any():
         raise BadFile(path, "has frames without tokens")
 

@@ -53,8 +53,9 @@ class Calibration:
     """Watches the driver's codes and says which one is neutral. Pure: time is passed in, in seconds."""
 
     def __init__(self, directions: Sequence[Direction]) -> None:
-        self._index = np.array([d.index for d in directions], int)
-        self._range = np.array([max(d.hi - d.lo, 1e-6) for d in directions])
+        judged = [d for d in directions if d.group != "body"]  # a trunk that sways says nothing of the face
+        self._index = np.array([d.index for d in judged], int)
+        self._range = np.array([max(d.hi - d.lo, 1e-6) for d in judged])
         self._named = {d.name: d.index for d in directions}
         self._reference: MotionCode | None = None
         self.restart()

@@ -13,6 +13,7 @@ Layout of a file, all numbers little-endian::
               names      name of each entry, "" for one without (length strings)
               reference  whether a neutral code comes before the frames
               creator    what wrote the file
+              weights    SHA-256 of the weights whose codes these are, where they mean nothing to others
     body      zlib stream of: the reference, float32 (length,), if there is one;
               times in seconds from the start, float64 (count,);
               codes, float32 (count, length); a frame without a face is NaN throughout
@@ -56,7 +57,8 @@ class MotionTrack:
 
     kind: family of the codes. fps: frames per second. names: of the code's entries. times: float64 (N,), seconds
     from the start. values: float32 (N, K), NaN rows where there is no face. reference: float32 (K,), the neutral
-    code, or None. creator: what made it.
+    code, or None. creator: what made it. weights: SHA-256 (hex) of the weights whose codes these are, "" where codes
+    do not depend on weights or nobody noted them.
     Raises BadValue where these do not fit together.
     """
 
@@ -67,6 +69,7 @@ class MotionTrack:
     values: np.ndarray
     reference: np.ndarray | None = None
     creator: str = "realtime-avatar"
+    weights: str = ""
 
     def __post_init__(self) -> None:
         values = np.ascontiguousarray(self.values, np.float32)
@@ -164,6 +167,7 @@ class MotionTrack:
             "names": list(self.names),
             "reference": self.reference is not None,
             "creator": self.creator,
+            **({"weights": self.weights} if self.weights else {}),
         }
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
         body = b"" if self.reference is None else self.reference.astype("<f4").tobytes()
@@ -210,7 +214,9 @@ class MotionTrack:
             reference = of_today(kind, reference) if reference is not None else None
             names += ("",) * (values.shape[1] - length)
         try:
-            return cls(kind, header["fps"], names, times, values, reference, header["creator"])
+            return cls(
+                kind, header["fps"], names, times, values, reference, header["creator"], header.get("weights", "")
+            )
         except BadValue as error:
             raise BadFile(path, f"is not a sound motion track: {error.expected}") from error
 
@@ -241,6 +247,8 @@ def _header(content: bytes, path: object) -> tuple[dict[str, Any], int]:
             raise BadFile(path, f"is damaged: its header has no proper {key!r}")
     if header["count"] < 0 or not 1 <= header["length"] <= LONGEST_CODE:
         raise BadFile(path, "is damaged: its header counts wrongly")
+    if not isinstance(header.get("weights", ""), str):
+        raise BadFile(path, "is damaged: its header has no proper 'weights'")
     if not all(isinstance(name, str) for name in header["names"]):
         raise BadFile(path, "is damaged: its header has no proper 'names'")
     return header, start

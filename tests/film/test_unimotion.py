@@ -107,6 +107,18 @@ def test_a_track_drives_as_its_clip_did(weights, place, capsys):
     assert "its own rate" in capsys.readouterr().err
 
 
+def test_tokens_of_other_weights_are_refused(weights, place, capsys):
+    assert animate(*CLIP, "--prepare-only", "film", "-q") == 0
+    shutil.copy(place / "film" / "tokens.motion", place / "dance.motion")
+    torch.manual_seed(1)
+    save_unimotion(UniMotion(SIZES), place / "others.safetensors")
+    others = ("--weights", "others.safetensors", "--steps", "2", "-o", "out.mp4", "-q")
+    assert animate("--driving", "dance.motion", *others) == 2
+    assert "tokens of other weights" in capsys.readouterr().err
+    assert animate("--driving", "driver.mp4", "--from", "film", *others) == 2
+    assert "other weights" in capsys.readouterr().err
+
+
 def test_stopped_and_gone_on_the_film_is_the_same_in_every_bit(weights, place, monkeypatch):
     from realtime.film.segments import Kept
 

@@ -111,6 +111,17 @@ def test_a_still_driver_is_settled_after_the_period_and_then_left_alone():
     assert calibration.reference is settled
 
 
+def test_a_body_that_sways_below_a_calm_face_keeps_nothing_waiting():
+    calibration, clock = Calibration(DIRECTIONS), FakeClock()
+
+    def swaying(t: float) -> np.ndarray:
+        s, c = np.sin(9 * t), np.cos(9 * t)
+        return changed(body_x=0.2 * s, chest_turn=20 * s, body_y=0.2 * c, lean=15 * c, body_zoom=0.2 * c)
+
+    run(calibration, clock, swaying, PERIOD + 0.2)
+    assert calibration.settled
+
+
 def test_a_parted_mouth_is_not_settled_on_while_there_is_time():
     calibration, clock = Calibration(DIRECTIONS), FakeClock()
     run(calibration, clock, lambda t: opened(NEUTRAL.copy(), 0.5), PERIOD + 1)

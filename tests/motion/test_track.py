@@ -34,6 +34,7 @@ def tracks(draw) -> MotionTrack:
         values=values,
         reference=draw(st.none() | hnp.arrays(np.float32, length, elements=finite)),
         creator=draw(st.text(max_size=12)),
+        weights=draw(st.sampled_from(["", "0f" * 32])),
     )
 
 
@@ -64,7 +65,7 @@ BODY = bytes(8 + 8)
 @settings(max_examples=25)
 def test_round_trip_is_bit_for_bit(track):
     again = MotionTrack.from_bytes(track.to_bytes())
-    for field in ("kind", "fps", "names", "creator"):
+    for field in ("kind", "fps", "names", "creator", "weights"):
         assert getattr(again, field) == getattr(track, field)
     assert again.times.tobytes() == track.times.tobytes()
     assert again.values.tobytes() == track.values.tobytes()
@@ -117,6 +118,7 @@ def test_a_sound_file_made_by_hand_is_read():
         ({}, bytes(50_000_000), "more or fewer codes"),
         ({"names": ["", 3]}, BODY, "no proper 'names'"),
         ({"names": [""]}, BODY, "every entry needs a name"),
+        ({"weights": 3}, BODY, "no proper 'weights'"),
         ({"fps": 0}, BODY, "fps must be"),
         ({"fps": float("nan")}, BODY, "fps must be"),
         ({"kind": None}, BODY, "no proper 'kind'"),

@@ -16,7 +16,7 @@ from realtime.engines.mesh.motion.code import DIRECTIONS, KIND, LENGTH
 from realtime.engines.mesh.motion.encoder import MeshEncoder
 from realtime.engines.mesh.motion.limits import within_reach
 from realtime.engines.mesh.motion.retarget import PortraitGeometry, Retargeter
-from realtime.engines.mesh.portrait import ImprovingPortrait, PreparedPortrait, prepare_portrait
+from realtime.engines.mesh.portrait import ImprovingPortrait, PreparedPortrait, joints_of, prepare_portrait
 from realtime.engines.mesh.renderer import MeshRenderer
 from realtime.engines.mesh.views import ViewedPortrait, Views, prepare_view
 from realtime.engines.mesh.warp import warp_on
@@ -61,7 +61,8 @@ class MeshEngine(TakesCodes):
     ) -> None:
         if weights is not None:
             raise BadValue("weights", weights, "the mesh engine needs none")
-        self.width, self.height = output_size(size)
+        self._own_size = self.width, self.height = output_size(size)
+        """What it was made for; width, height and size are those of the portrait shown."""
         warp = warp_on(device)
         self.device = warp.device
         self.size = self.height
@@ -69,7 +70,7 @@ class MeshEngine(TakesCodes):
         self._encoder = MeshEncoder(smooth=smooth, body=body)
         self._encoding = threading.Lock()
         self._renderer = MeshRenderer(warp)
-        self._live = live
+        self._live, self._body = live, body
         self._hair = HangingHair()
         self._on = device
         self._views: Views | None = None
@@ -88,7 +89,7 @@ class MeshEngine(TakesCodes):
         views: more pictures of its person, which it then brings along; a second or two each.
         Raises BadPortrait, BadValue (a size that cannot be) and, for a path, BadFile.
         """
-        size = (self.width, self.height) if size is None else size
+        size = self._own_size if size is None else size
         if isinstance(image, str | Path):
             try:
                 framed = frame_portrait(load_picture(image), size)
@@ -96,7 +97,8 @@ class MeshEngine(TakesCodes):
                 raise BadPortrait(error.reason, image) from None
         else:
             framed = frame_portrait(image, size)
-        main = ImprovingPortrait(framed) if self._live else prepare_portrait(framed)
+        joints = joints_of(framed) if self._body else None
+        main = ImprovingPortrait(framed, joints) if self._live else prepare_portrait(framed, joints)
         if not views:
             return main
         own, ready = main.now, []
@@ -116,6 +118,8 @@ class MeshEngine(TakesCodes):
         was_absolute = self._retargeter is not None and self._is_own(self.reference)
         self._retargeter = Retargeter(PortraitGeometry(portrait.shape, portrait.pose, portrait.values))
         self._portrait = prepared
+        self.width, self.height = portrait.width, portrait.height
+        self.size = self.height
         if isinstance(prepared, ViewedPortrait):
             if prepared not in self._brought:
                 self._brought[prepared] = Views(prepared.views, self._on)

@@ -88,26 +88,39 @@ class ImprovingPortrait:
     """A portrait that can be shown at once, its layers split by the quick matte; the fine ones take their place when
     they are ready. The face and its motion are the same, and so is the picture at rest."""
 
-    def __init__(self, framed: FramedPortrait) -> None:
-        self.now = prepare_portrait(framed, quick=True)
+    def __init__(self, framed: FramedPortrait, joints: np.ndarray | None = None) -> None:
+        self.now = prepare_portrait(framed, joints, quick=True)
         self._ready = threading.Event()
-        aside(lambda: self._improve(framed), "fine matte")
+        aside(lambda: self._improve(framed, joints), "fine matte")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until `now` is as good as it gets. Returns whether it is."""
         return self._ready.wait(timeout)
 
-    def _improve(self, framed: FramedPortrait) -> None:
+    def _improve(self, framed: FramedPortrait, joints: np.ndarray | None) -> None:
         try:
-            self.now = prepare_portrait(framed)
+            self.now = prepare_portrait(framed, joints)
         except Exception:  # what is shown is good enough to go on
             log.warning("the portrait keeps its quick matte", exc_info=True)
         self._ready.set()
 
 
-def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPortrait:
+def joints_of(framed: FramedPortrait) -> np.ndarray | None:
+    """The person's right and left shoulder (2, 2) in pixels of the window; None where the picture does not show
+    them. What lies beyond the picture is not looked at."""
+    x0, y0, x1, y1 = framed.real
+    origin = np.array([x0, y0]) - framed.margin
+    given = np.ascontiguousarray(framed.canvas[y0:y1, x0:x1])
+    found = find_shoulders(given, framed.landmarks - np.append(origin, 0.0))
+    return None if found is None else found + origin
+
+
+def prepare_portrait(
+    framed: FramedPortrait, joints: np.ndarray | None = None, quick: bool = False
+) -> PreparedPortrait:
     """Take a framed portrait apart. Deterministic; a second or two.
 
+    joints: where its shoulders are, by `joints_of`; without them they are taken to be where they usually are.
     quick: some tenths of a second, by the quick matte.
     """
     margin = framed.margin
@@ -133,7 +146,6 @@ def prepare_portrait(framed: FramedPortrait, quick: bool = False) -> PreparedPor
     oval = landmarks[list(OVAL), :2]
     u, v = face_coordinates(outer.points, oval, pose)
     below = v if shoulders is None else shoulders.lifted(u, v)
-    joints = find_shoulders(picture, landmarks)
     body = build_body(outer.points, below, joints, (oval.mean(axis=0), pose.scale), (width, height), margin)
     shape = pose.to_face(landmarks)
     throat = Throat.of(picture, landmarks, outer, pose.scale)

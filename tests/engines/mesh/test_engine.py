@@ -303,8 +303,11 @@ def test_portraits_are_switched_between_two_frames(astronaut):
     wide = engine.prepare(astronaut, (342, 192))
     engine.set_portrait(wide)
     assert engine.render(engine.portrait_code).shape == (192, 342, 3)
+    assert (engine.width, engine.height, engine.size) == (342, 192, 192)
+    assert engine.prepare(astronaut).now.picture.shape == (192, 192, 3), "what the engine was made for"
     engine.set_portrait(painting)
     assert engine.render(engine.portrait_code).shape == (192, 192, 3)
+    assert (engine.width, engine.height) == (192, 192)
     with pytest.raises(BadValue, match=r"2\.5 times"):
         engine.prepare(astronaut, (640, 192))
     engine.close()

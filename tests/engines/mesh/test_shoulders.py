@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import cv2
@@ -11,7 +12,15 @@ import pytest
 from realtime.engines import Spares
 from realtime.engines.mesh.engine import MeshEngine
 from realtime.engines.mesh.motion.code import BODY_SEEN
-from realtime.engines.mesh.motion.shoulders import PIECES, SHOULDERS, SIDE, BodyTracker, _Network, parts
+from realtime.engines.mesh.motion.shoulders import (
+    PIECES,
+    SHOULDERS,
+    SIDE,
+    BodyTracker,
+    _Network,
+    parts,
+    shared_pieces,
+)
 from realtime.face.landmarks import find_faces
 from realtime.face.litert import Runner, available, model_of, part_of
 from realtime.types import Frame
@@ -49,6 +58,32 @@ def test_the_network_in_pieces_is_the_network():
     assert len(parts()) == PIECES
     for ours, theirs in zip(values, whole, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_all_trackers_of_a_process_share_one_network_which_goes_with_the_last():
+    import gc
+    import weakref
+
+    first, second = BodyTracker(), BodyTracker()
+    pieces = weakref.ref(shared_pieces())
+    assert first._network._pieces is second._network._pieces is pieces()
+    first.close()
+    first.close()
+    assert second._network._pieces is pieces()
+    second.close()
+    gc.collect()
+    assert pieces() is None
+
+
+def test_two_at_once_read_what_each_reads_alone(person):
+    picture, face, _ = person
+    other, other_face = shifted(picture, face, 30.0, -12.0)
+    seen = [(picture, face), (other, other_face)]
+    alone = [BodyTracker().follow(*each, 0.0).points for each in seen]
+    trackers = [BodyTracker() for _ in seen]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda k: trackers[k].follow(*seen[k], 0.0).points, (0, 1)))
+    np.testing.assert_array_equal(together, alone)
 
 
 def test_shoulders_are_where_they_are_and_go_where_the_picture_goes(person):
@@ -162,6 +197,28 @@ def test_a_lost_face_ends_what_was_followed(person):
     tracker.pause()
     seen = tracker.follow(*shifted(picture, face, 0.3 * tall, 0.0), 2.0)  # nothing was seen of the way there
     np.testing.assert_allclose(seen.points, seen.start, atol=1e-6)
+
+
+def test_shoulders_are_looked_for_once_and_only_in_a_portrait_whose_body_moves(person, monkeypatch):
+    from realtime.engines.mesh import portrait
+
+    picture, _, _ = person
+    asked: list[np.ndarray] = []
+    found = portrait.find_shoulders
+    monkeypatch.setattr(portrait, "find_shoulders", lambda *seen: asked.append(seen[0]) or found(*seen))
+    engine = MeshEngine(128, live=True)
+    try:
+        ready = engine.prepare(picture, views=[picture])
+        assert ready.main.wait(60)
+        assert len(asked) == 1
+        middle = ready.now.landmarks[152, :2]
+        assert np.linalg.norm(ready.now.body.middle - middle) < ready.now.pose.scale
+    finally:
+        engine.close()
+    still = MeshEngine(128, body=False)
+    still.prepare(picture)
+    still.close()
+    assert len(asked) == 1
 
 
 def test_landmarks_of_the_shoulders():

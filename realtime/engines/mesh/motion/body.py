@@ -59,6 +59,10 @@ class BodyReader:
         self._measured = np.zeros(7)
         self._time: float | None = None
 
+    def close(self) -> None:
+        """Free what it reads with. Safe to call twice."""
+        self._tracker.close()
+
     def lose(self) -> None:
         """No face was seen in a frame."""
         self._tracker.pause()

@@ -143,3 +143,5 @@ class MeshEncoder:
     def close(self) -> None:
         """Free the models. Safe to call twice."""
         self._tracker.close()
+        if self._body is not None:
+            self._body.close()

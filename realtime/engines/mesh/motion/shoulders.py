@@ -13,8 +13,10 @@ the network takes two thirds of its time.
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from weakref import ref
 
 import cv2
 import numpy as np
@@ -27,8 +29,9 @@ SIDE = 256
 """Pixels to a side of what the network sees."""
 BELOW, ACROSS = 3.2, 10.0
 """Where it looks: so far below the face's middle, so much to a side, face heights. MediaPipe's own detector looks 3.3
-to 4.2 below and 10.4 to 13 across where head and shoulders are seen (three clips). Of eight crops this one agrees best
-with what it finds there over a clip: 0.04 to 0.06 face heights; looking nearer reads shoulders up to 0.18 too high."""
+to 4.2 below and 10.4 to 13 across where head and shoulders are seen (three clips). Of eight crops this one agrees
+best with what it finds there, to 0.04 to 0.06 face heights over a clip; nearer ones read shoulders up to 0.18 too
+high."""
 PIECES, PER_SECOND = 14, 15.0
 """The network is run in so many pieces, and so many of them a second."""
 SHOULDERS = (12, 11)
@@ -113,6 +116,10 @@ class BodyTracker:
         self._paused = False
         self._size: tuple[int, int] | None = None
         self._flow = _Flow()
+
+    def close(self) -> None:
+        """Let go of the network. Safe to call twice; nothing can be followed any more."""
+        self._network.close()
 
     def pause(self) -> None:
         """The face was lost, or nobody looks: nothing is known of what happens until the next `follow`."""
@@ -211,16 +218,56 @@ def find_shoulders(image: np.ndarray, face: np.ndarray) -> np.ndarray | None:
     face's landmarks (478, 3) are known; None where they are not seen, or LiteRT is not installed."""
     if not available():
         return None
-    seen = BodyTracker().follow(image, face, 0.0)
+    tracker = BodyTracker()
+    seen = tracker.follow(image, face, 0.0)
+    tracker.close()
     return seen.points if seen is not None and seen.sure > 0.5 else None
+
+
+class Pieces:
+    """The network's pieces, one set of them for all of a process; each is run by one thread at a time. They are made
+    when the first is run."""
+
+    def __init__(self) -> None:
+        self._making = threading.Lock()
+        self._runners: list[tuple[Runner, threading.Lock]] | None = None
+
+    def run(self, which: int, values: list[np.ndarray]) -> list[np.ndarray]:
+        """What piece `which` makes of the values that the one before made."""
+        with self._making:
+            if self._runners is None:
+                self._runners = [(Runner(model), threading.Lock()) for model in parts()]
+        runner, lock = self._runners[which]
+        with lock:
+            return runner(*values)
+
+
+_shared_lock = threading.Lock()
+_shared: ref[Pieces] | None = None
+
+
+def shared_pieces() -> Pieces:
+    """The pieces that others in this process hold, or new ones; they go when nobody holds them any more."""
+    global _shared
+    with _shared_lock:
+        pieces = None if _shared is None else _shared()
+        if pieces is None:
+            pieces = Pieces()
+            _shared = ref(pieces)
+        return pieces
 
 
 class _Network:
     """BlazePose, run in pieces."""
 
     def __init__(self) -> None:
-        self._runners: list[Runner] | None = None
+        self._pieces: Pieces | None = shared_pieces()
         self.stop()
+
+    def close(self) -> None:
+        """Let go of the pieces."""
+        self.stop()
+        self._pieces = None
 
     @property
     def running(self) -> bool:
@@ -245,11 +292,10 @@ class _Network:
 
     def go_on(self, pieces: int) -> Reading | None:
         """Run so many more pieces; the answer where that was the last one."""
-        if self._runners is None:
-            self._runners = [Runner(model) for model in parts()]
+        assert self._pieces is not None
         assert self._values is not None
         for _ in range(pieces):
-            self._values = self._runners[self._at](*self._values)
+            self._values = self._pieces.run(self._at, self._values)
             self._at += 1
             if self._at == PIECES:
                 landmarks, flag, world = self._values
