@@ -165,6 +165,7 @@ async def test_all_sessions_are_told_and_held():
         for session in studio.sessions.values():
             assert session.performer._thinner.fps == 20.0
             assert session.performer.engine.sparing
+            assert session.performer._viewers.sparing
             stats = session.stats(0.0, 5, studio.pace.held_to)
             assert (stats.held_to, stats.sessions) == (20.0, 5)
         studio.beside(3, 30.0)

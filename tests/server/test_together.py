@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from realtime.server.hosting.frames import Stream, to_video_frame
+from realtime.server.hosting.frames import Part, Stream, to_video_frame
 from realtime.server.rtc import encoders
 from realtime.server.rtc.decoders import is_key
 from realtime.server.rtc.together import _STREAMS, Together
@@ -29,7 +29,7 @@ class Film:
     def frame(self, number: int) -> av.VideoFrame:
         rows = np.arange(SIZE * 3 // 2)[:, None] * 2 + np.arange(SIZE)[None] + 5 * number
         frame = to_video_frame((rows % 200 + 20).astype(np.uint8), 3000 * number)
-        frame.opaque = self.stream
+        frame.opaque = Part(self.stream)
         return frame
 
 
@@ -155,3 +155,20 @@ def test_late_comers_for_a_picture_get_it_as_it_was_coded():
     assert coded.take(b, Frame(6), True) == bytes([0, 6])
     assert coded.take(a, Frame(6), False) == bytes([0, 6])
     assert coded.take(a, Frame(3), False) is None  # long ago: it stands by itself
+
+
+def test_on_a_full_machine_pictures_get_half_the_rate_and_it_comes_back(film):
+    one, two = Viewer(film), Viewer(film)
+    rates = []
+    for number in range(30):
+        film.stream.sparing = 10 <= number < 20
+        film.number += 1
+        frames = [film.frame(film.number), film.frame(film.number)]  # each viewer's track makes one
+        for viewer in (one, two):
+            viewer.take(frames.pop())
+        rates.append(one.encoder.ladder.rate)
+    full = encoders.suitable_rate(SIZE, SIZE)
+    assert rates == [full] * 10 + [full // 2] * 10 + [full] * 10
+    assert len(film.coded) == 30  # still once for both
+    assert len(one.shown) == len(two.shown) == 30
+    assert max(one.error(), two.error()) < 6

@@ -53,7 +53,18 @@ class Driven:
 
 
 class Stream:
-    """Stands for pictures that follow each other: who sees one of them, sees all."""
+    """Stands for pictures that follow each other: who sees one of them, sees all. sparing: the machine is full, and
+    coding them is to cost less."""
+
+    sparing = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """What a frame says to its encoder of the stream it belongs to. A new one for each frame: PyAV forgets what
+    several frames carry with the first of them."""
+
+    stream: Stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,8 +159,9 @@ class Performer:
 
     def keep_to(self, fps: float | None, sparing: bool = False) -> Asked:
         """At most so many pictures a second from now on, None for all that are asked for; what was asked for since
-        the last call. sparing: as `engines.Spares` does it."""
+        the last call. sparing: as `engines.Spares` and the encoders do it."""
         self._thinner.keep_to(fps)
+        self._viewers.sparing = sparing
         if isinstance(self.engine, Spares):
             self.engine.spare(sparing)
         before, self._looked = self._looked, Asked(self._asked, self._slot.dropped + self._late)

@@ -42,6 +42,8 @@ class Viewers:
         self, *, badge: bool, mark: bool, round: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._badge, self._mark, self._round, self._now = badge, mark, round, clock
+        self.sparing = False
+        """The machine is full: see `Stream`."""
         self._avatar = AvatarClock()
         self._lock = threading.Lock()
         self._viewers: list[Viewer] = []
@@ -114,7 +116,9 @@ class Viewers:
         yuv = to_yuv(image)
         if self._mark:
             embed(yuv[: yuv.shape[0] * 2 // 3])
-        shown = Shown(image, yuv, pts, captured, self._now(), index, self._streams[look])
+        stream = self._streams[look]
+        stream.sparing = self.sparing
+        shown = Shown(image, yuv, pts, captured, self._now(), index, stream)
         with self._lock:
             viewers = [viewer for viewer in self._viewers if viewer.look(behind) == look]
         gone = [viewer for viewer in viewers if not viewer.box.put(shown)]

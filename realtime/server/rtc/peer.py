@@ -29,7 +29,7 @@ from aiortc.sdp import candidate_from_sdp
 from realtime.errors import AvatarError
 from realtime.flow.mailbox import Closed, Mailbox
 from realtime.media.backgrounds import Background
-from realtime.server.hosting.frames import Driven, Shown, to_video_frame
+from realtime.server.hosting.frames import Driven, Part, Shown, to_video_frame
 from realtime.server.hosting.player import Player
 from realtime.server.rtc import decoders, encoders, guard, steady
 from realtime.server.rtc.addresses import ASKED, listening
@@ -104,7 +104,8 @@ class AvatarTrack(MediaStreamTrack):
         self.sent += 1
         self._captured = shown.captured
         frame = to_video_frame(shown.yuv, shown.pts)
-        frame.opaque = shown.stream
+        if shown.stream is not None:
+            frame.opaque = Part(shown.stream)
         return frame
 
     def stop(self) -> None:
