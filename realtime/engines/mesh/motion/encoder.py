@@ -60,7 +60,7 @@ class MeshEncoder:
         self._body = BodyReader() if body and available() else None
         self.sparing = False
         """Shoulders are not read for now, and the body eases back to where the head takes it."""
-        self._filter = OneEuro(cutoff=1.0, beta=4.0, speed_cutoff=3.0, rest=1.5) if smooth else None
+        self._filter = OneEuro(cutoff=1.0, beta=4.1, speed_cutoff=3.0, rest=1.65) if smooth else None
         self.reset()
 
     def reset(self) -> None:
