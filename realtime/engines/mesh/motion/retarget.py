@@ -8,6 +8,7 @@ With the portrait's own code as the reference (absolute motion) every rule becom
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -388,6 +389,7 @@ def _mouth_ratio(portrait: np.ndarray, smile: np.ndarray, reference: np.ndarray)
     return float(np.clip(width / np.linalg.norm(driver[right] - driver[left]), 0.7, 1.4))
 
 
+@lru_cache(maxsize=1)
 def _near_mouth() -> np.ndarray:
     """(478,): 1 at the lips, falling off around them."""
     mean = fm.load_face_model().mean
