@@ -137,6 +137,8 @@ def test_a_view_from_the_front_lets_a_turned_portrait_turn_on(engine, turned):
     front = moved(engine)
     made = MeshEngine(SIZE)
     made.set_portrait(turned)
+    assert made.portrait.cheek is not None  # which it hides, and the portrait from the front does not
+    assert engine.portrait.cheek is None
     rest = engine.portrait_code
     made.reference = rest  # a driver who looks into the camera, and turns to the other side
 
