@@ -30,7 +30,7 @@ LEAST_SHARE_KEPT = 0.16
 """A picture of the right proportions whose face has at least this share is taken whole."""
 HALF_BODY_KEPT = 0.12
 """The same where these are not square: such a size is chosen for what it shows beside the face, as of a person down
-to the waist."""
+to the waist. A picture of other proportions is cut to them, and no further, where its face then has at least this."""
 TIGHTEST_SHARE = 0.50
 """How tight the frame may become before the picture is continued beyond its edges."""
 FACE_HEIGHT_IN_FRAME = 0.46
@@ -204,8 +204,9 @@ def choose_frame(landmarks: np.ndarray, picture: tuple[int, int], aspect: float)
     """The rectangle (x0, y0, x1, y1) of the picture to show; it may reach beyond the picture.
 
     landmarks: (478, 3). picture: its (width, height). aspect: width over height of the output. A picture that is
-    framed as a portrait already is taken whole. Else the frame gets head-and-shoulders room around the face; it
-    is pushed into the picture and tightened, and only what still does not fit reaches beyond.
+    framed as a portrait already is taken whole; one that shows more of the body as much of it as an output that is
+    not square can show. Else the frame gets head-and-shoulders room around the face; it is pushed into the picture
+    and tightened, and only what still does not fit reaches beyond.
     """
     width, height = picture
     fh = _face_height(landmarks)
@@ -214,10 +215,10 @@ def choose_frame(landmarks: np.ndarray, picture: tuple[int, int], aspect: float)
     square = abs(aspect - 1.0) < 0.02
     if near_aspect and fh / height >= (LEAST_SHARE_KEPT if square else HALF_BODY_KEPT):
         return 0.0, 0.0, float(width), float(height)
-    tall = fh / FACE_SHARE
     # first tighten until the frame fits, but no further than a head needs; a wide output may go on being wide
     fits = min(float(height), width / aspect)
-    tall = max(min(tall, fits), fh / TIGHTEST_SHARE)
+    half_body = not square and fh / fits >= HALF_BODY_KEPT
+    tall = max(fits if half_body else min(fh / FACE_SHARE, fits), fh / TIGHTEST_SHARE)
     wide = tall * aspect
     x0 = _place(x - wide / 2.0, wide, width)
     y0 = _place(y - FACE_HEIGHT_IN_FRAME * tall, tall, height)

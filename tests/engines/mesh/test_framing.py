@@ -113,6 +113,15 @@ def test_a_half_body_in_its_own_shape_is_taken_whole(width, height, face):
     assert closer[2] - closer[0] < 0.5 * width
 
 
+def test_a_half_body_of_other_proportions_is_cut_to_them_and_no_further():
+    face = face_at(300, 200, 150)
+    assert choose_frame(face, (600, 900), 3 / 4) == (0, 0, 600, 800)
+    x0, _, x1, _ = choose_frame(face, (600, 900), 1.0)
+    assert x1 - x0 == pytest.approx(150 / framing.FACE_SHARE, rel=0.05), "a square shows head and shoulders"
+    x0, _, x1, _ = choose_frame(face_at(300, 200, 60), (600, 900), 3 / 4)
+    assert x1 - x0 < 300, "nor is a face made tiny"
+
+
 @pytest.mark.parametrize("aspect", [1.0, 16 / 9, 0.75])
 def test_a_small_face_in_a_large_picture_is_cropped_inside_it(aspect):
     x0, y0, x1, y1 = choose_frame(face_at(2000, 700, 250), (4000, 3000), aspect)
