@@ -202,10 +202,11 @@ def _compare(result: Result, clip: Clip, wanted: list[int], courses: dict[str, C
             ]
             _add(result, clip, way, "shoulders", errors, "fh", "how far shoulders are from where the driver's are")
             looks = [pose.read_steadily(course.pictures[k]) for k in seen]
+            looks = [steady_home if look is None else look for look in looks]  # as if they had gone nowhere
             errors = [
-                np.linalg.norm((steady_home if look is None else look) - truth, axis=1).mean() / tall
+                np.linalg.norm(look - truth, axis=1).mean() / tall
                 for truth, look in zip(steady, looks, strict=True)
-                if truth is not None and steady_home is not None
+                if truth is not None and look is not None
             ]
             _add(result, clip, way, "shoulders_steady", errors, "fh", "the same, by the mean of five looks")
         small = [

@@ -24,7 +24,7 @@ from realtime.engines.parts.animator import (
     config_from,
 )
 from realtime.engines.parts.motion_transformer import MotionTransformerConfig
-from realtime.engines.weights.reader import PICKLED, check_finite, is_pickled
+from realtime.engines.weights.reader import PICKLED, check_finite, is_pickled, read_described
 from realtime.engines.weights.writer import write_tensors
 from realtime.errors import BadFile, first_line
 
@@ -85,14 +85,7 @@ def is_ours(path: Path) -> bool:
 
 
 def _load_safetensors(path: Path) -> Animator:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise BadFile(path, f"not a readable safetensors file ({error})") from error
+    metadata, state = read_described(path)
     if METADATA not in metadata:
         raise BadFile(path, "these weights do not say which animator they belong to (not made by avatar train)")
     try:

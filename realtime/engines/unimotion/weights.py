@@ -9,7 +9,7 @@ from pathlib import Path
 
 from realtime.engines.unimotion import METADATA
 from realtime.engines.unimotion.network import UniMotion, UniMotionConfig
-from realtime.engines.weights.reader import PICKLED, check_finite, check_names, is_pickled
+from realtime.engines.weights.reader import PICKLED, check_finite, check_names, is_pickled, read_described
 from realtime.engines.weights.writer import write_tensors
 from realtime.errors import BadFile, first_line
 from realtime.home import user_path
@@ -26,19 +26,12 @@ def save_unimotion(network: UniMotion, path: str | Path, notes: Mapping[str, str
 
 def load_unimotion(path: str | Path) -> UniMotion:
     """The networks of a weight file. Raises BadFile where it is missing, holds something else or does not fit."""
-    from safetensors import SafetensorError, safe_open
-
     path = user_path(path)
     if not path.is_file():
         raise BadFile(path, "there is no such file; avatar train --system unimotion makes one")
     if is_pickled(path):
         raise BadFile(path, PICKLED)
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise BadFile(path, f"not a readable safetensors file ({first_line(error)})") from error
+    metadata, state = read_described(path)
     if METADATA not in metadata:
         raise BadFile(path, "holds other networks than unimotion's; avatar train --system unimotion makes them")
     try:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from realtime.errors import BadFile
+from realtime.errors import BadFile, first_line
 from realtime.home import user_path
 
 State = dict[str, Tensor]
@@ -92,6 +92,17 @@ def _read_safetensors(path: Path) -> Any:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise BadFile(path, "is damaged or cut off: it is not a complete safetensors file") from error
+
+
+def read_described(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a safetensors file. Raises BadFile."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise BadFile(path, f"not a readable safetensors file ({first_line(error)})") from error
 
 
 def _unwrap(path: Path, content: Any) -> State:
