@@ -341,7 +341,7 @@ def _unimotion(name: str) -> TrainConfig:
     config = TrainConfig(
         system="unimotion",
         size=64,
-        steps=3000,
+        steps=2500,
         batch=32,
         check_every=150,
         sample_every=150,
