@@ -29,6 +29,7 @@ const shape = get("shape", HTMLSelectElement);
 const later = get("shape-later", HTMLElement);
 
 export class Behind {
+  /** Called when another file is kept. */ changed = () => {};
   /** Of the kept file that this session was brought. */ #brought = "";
 
   /** @param {import("./connection.js").Connection} connection @param {import("./wishes.js").Wishes} wishes */
@@ -99,6 +100,7 @@ export class Behind {
       await keepBackground({ key, title, file, at: Date.now() });
       this.#brought = key;
       this.wishes.set({ background: "own", own: key });
+      this.changed();
       say(made.cut ? `The clip is long: its first ${Math.round(made.seconds)} seconds go round.` : "", "note");
       return true;
     } catch (error) {
@@ -167,10 +169,13 @@ export async function unpacked(preset) {
   return { ...preset, own_background: KEPT + key };
 }
 
-/** Forget the files that neither these presets nor the user's own choice name. @param {Preset[]} presets */
-export function tidy(presets) {
+/**
+ * Forget the files that neither these presets nor the user's choice name.
+ * @param {Preset[]} presets @param {string} own  his choice on this page; what another page of his stored counts too
+ */
+export function tidy(presets, own) {
   const named = presets.map(({ own_background }) => (own_background ?? "").slice(KEPT.length));
-  return keepOnly(new Set([new Wishes(storage()).own, ...named]));
+  return keepOnly(new Set([own, new Wishes(storage()).own, ...named]));
 }
 
 /** @param {Blob} file @returns {Promise<string>} its data: address */

@@ -14,7 +14,7 @@ import { wireFigures } from "./figures-panel.js";
 import { watchLight } from "./light.js";
 import { cover, covered, say } from "./notices.js";
 import { Portraits } from "./portraits.js";
-import { Presets } from "./presets.js";
+import { Presets, tidyUp } from "./presets.js";
 import { Recorder } from "./recorder.js";
 import { serverSentence } from "./sentences.js";
 import { showSits } from "./sits.js";
@@ -76,9 +76,11 @@ class Page {
         connection.send({ type: "calibrate" });
       },
     );
-    this.#presets = new Presets(connection, this.portraits, () => this.#set(), (preset) => this.#wear(preset));
+    const own = () => this.#wishes.own;
+    this.#presets = new Presets(connection, this.portraits, () => this.#set(), (preset) => this.#wear(preset), own);
     this.#board = new Board((name, on) => connection.send({ type: "expression", name, ...on }));
     this.#behind = new Behind(connection, this.#wishes);
+    this.#behind.changed = () => void tidyUp(own());
     this.#following = new Following(this.#wishes, (command) => connection.send(command));
     connection.portrait = () => this.portraits.fromServer();
     this.#wireConnection();

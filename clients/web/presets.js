@@ -22,12 +22,18 @@ const [use, drop, save, exporting, importing] = /** @type {HTMLButtonElement[]} 
 
 /** @typedef {{names: () => Promise<string[]>, load: (name: string) => Promise<Preset>, save: (preset: Preset) => Promise<void>, remove: (name: string) => Promise<void>}} Shelf */
 
+/** @returns {Record<string, Preset>} what this browser keeps, by name */
+function stored() {
+  try { return JSON.parse(storage()?.getItem(PLACE) ?? "{}"); } catch { return {}; }
+}
+
+/** Forget the backgrounds that no preset of this browser names. @param {string} own  the key of the one that the user has chosen, kept too */
+export function tidyUp(own) { return tidy(Object.values(stored()), own); }
+
 /** What this browser keeps. Pictures of the user's are named by their key: who deletes one has deleted it. */
 class BrowserShelf {
-  /** @returns {Record<string, Preset>} */
-  #all() {
-    try { return JSON.parse(storage()?.getItem(PLACE) ?? "{}"); } catch { return {}; }
-  }
+  /** @param {() => string} own  the key of the background that the user has chosen */
+  constructor(own) { this.own = own; }
 
   /** @param {Record<string, Preset>} all */
   #store(all) {
@@ -35,29 +41,30 @@ class BrowserShelf {
       storage()?.setItem(PLACE, JSON.stringify(all));
     } catch {
       throw new Refused(400, "This browser has no room for it: delete a preset first");
+    } finally {
+      void tidyUp(this.own());
     }
-    void tidy(Object.values(all));
   }
 
-  async names() { return Object.keys(this.#all()).sort((a, b) => a.localeCompare(b)); }
+  async names() { return Object.keys(stored()).sort((a, b) => a.localeCompare(b)); }
 
   /** @param {string} name */
   async load(name) {
-    const preset = this.#all()[name];
+    const preset = stored()[name];
     if (!preset) throw new Refused(404, "There is no such preset any more");
     return { ...{ blur: 1, shape: "" }, ...preset }; // one of an earlier version says nothing of them
   }
 
   /** @param {Preset} preset */
   async save(preset) {
-    const all = this.#all();
+    const all = stored();
     if (!(preset.name in all) && Object.keys(all).length >= MOST) throw new Refused(400, `There are ${MOST} presets already: delete one first`);
     this.#store({ ...all, [preset.name]: preset });
   }
 
   /** @param {string} name */
   async remove(name) {
-    const { [name]: _, ...left } = this.#all();
+    const { [name]: _, ...left } = stored();
     this.#store(left);
   }
 }
@@ -92,12 +99,14 @@ export class Presets {
    * @param {import("./portraits.js").Portraits} portraits
    * @param {() => Omit<Preset, "name" | "portrait"> | null} set  what is set now, null while nothing is known
    * @param {(preset: Preset) => void} wear  set all but the portrait
+   * @param {() => string} own  the key of the background that the user has chosen
    */
-  constructor(connection, portraits, set, wear) {
+  constructor(connection, portraits, set, wear, own) {
     this.connection = connection;
     this.portraits = portraits;
     this.set = set;
     this.wear = wear;
+    this.own = own;
     use.addEventListener("click", () => void this.#try(async (shelf) => this.#wear(await shelf.load(chosen.value))));
     save.addEventListener("click", () => void this.#try((shelf) => this.#save(shelf)));
     nameBox.addEventListener("keydown", (event) => { if (event.key === "Enter") save.click(); });
@@ -119,7 +128,7 @@ export class Presets {
 
   /** A session is there. @param {boolean} panel */
   async begin(panel) {
-    if (!this.#shelf || panel !== this.#panel) this.#shelf = panel ? new MachineShelf(this.connection) : new BrowserShelf();
+    if (!this.#shelf || panel !== this.#panel) this.#shelf = panel ? new MachineShelf(this.connection) : new BrowserShelf(this.own);
     this.#panel = panel;
     get("preset-where", HTMLElement).textContent = panel ? "Kept on this computer, where avatar run --preset NAME finds them." : "Kept in this browser; a file takes one elsewhere.";
     await this.#try((shelf) => this.#list(shelf, chosen.value));
@@ -187,7 +196,7 @@ export class Presets {
     if (file.size > MOST_BYTES) throw new Refused(400, "That file is larger than a preset may be (12 MiB)");
     const response = await ask("/api/presets", { method: "POST", headers: JSON_TYPE, body: file });
     const read = /** @type {Preset} */ (await response.json());
-    const { portrait, ...rest } = this.#panel ? read : await unpacked(read);
+    const { portrait, ...rest } = read;
     /** @type {Preset} */
     let preset = portrait && !portrait.picture ? { ...rest, portrait } : rest;
     if (portrait?.picture) {
@@ -198,6 +207,7 @@ export class Presets {
       const worn = this.portraits.worn(this.#panel);
       preset = worn ? { ...rest, portrait: worn } : rest;
     }
+    if (!this.#panel) preset = await unpacked(preset);
     await shelf.save(preset);
     await this.#list(shelf, preset.name);
     await this.#wear(preset);

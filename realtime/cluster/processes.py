@@ -324,21 +324,22 @@ class Processes(Front):
 
     async def _run(self, worker: _Worker) -> str:
         """One run of a worker, from its start to its end; how it ended."""
-        ours, theirs = socket.socketpair()
         worker.run, worker.pace, worker.process = secrets.token_urlsafe(8), float("inf"), None
         pipe = worker.pipe = Pipe(partial(self._answer, worker))
         card = Card(worker.name, worker.run, "", realtime.__version__, "", worker.slots)
-        await pipe.open(ours)
-        listening = asyncio.create_task(pipe.run())
+        sockets = contextlib.ExitStack()
         try:
+            ours, theirs = map(sockets.enter_context, socket.socketpair())
+            await pipe.open(ours)
+            listening = asyncio.create_task(pipe.run())
             worker.process = await asyncio.to_thread(spawn, self._setup, prove(card, self._key), theirs)
             theirs.close()
             if self._closing:
                 worker.process.kill()
             await listening
         finally:
-            theirs.close()
             pipe.close()
+            sockets.close()
             with contextlib.suppress(NotJoined):
                 lost = self._desk.directory.sessions_lost
                 self._desk.directory.lose(worker.name, worker.run)

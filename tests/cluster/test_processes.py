@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -350,23 +351,24 @@ async def test_a_worker_that_does_not_read_does_not_keep_the_server_from_ending(
 
 
 @pytest.mark.hostile
-async def test_a_worker_that_cannot_be_started_is_tried_again_and_the_wait_ends_with_the_server(monkeypatch):
+@pytest.mark.parametrize("what", ["spawn", "socketpair"])
+async def test_a_worker_that_cannot_be_started_is_tried_again_and_the_wait_ends_with_the_server(monkeypatch, what):
     tries: list[str] = []
 
     class Steep(Backoff):
         def next(self):
             return 3600.0 if len(tries) > 1 else 0.0
 
-    def start(setup, card, sock):
-        tries.append(card.run)
+    def start(*_):
+        tries.append(what)
         raise OSError("too many open files")
 
-    monkeypatch.setattr(processes_module, "spawn", start)
+    monkeypatch.setattr(processes_module if what == "spawn" else socket, what, start)
     monkeypatch.setattr(processes_module, "Backoff", lambda *_: Steep())
     place = processes(count=1)
     place._workers[0].lost = True  # it has run before
     await place.open()
-    await until(lambda: len(tries) == 2)
+    await until(lambda: len(tries) == 2 and place._workers[0].broken)  # no offer waits for it
     async with asyncio.timeout(60):
         await place.close()
     assert place.failure is None

@@ -227,6 +227,24 @@ def test_any_host_header_is_parsed_or_refused(text):
 # --- bitrate
 
 
+def test_pictures_of_another_size_give_a_narrow_path_no_more_at_once():
+    ladder = Ladder(2_500_000)
+    ladder.fit(1_250_000)
+    ladder.fit(2_500_000)
+    assert ladder.rate == 2_500_000, "nothing was wrong with this one"
+    for second in range(3):
+        ladder.estimate(1_400_000, float(second))
+    narrow = ladder.rate
+    assert narrow <= 1_400_000
+    ladder.fit(1_250_000)
+    assert 0.5 * narrow <= ladder.rate <= narrow
+    for second in range(3, 60):
+        ladder.estimate(1_400_000, float(second))
+    before = ladder.rate
+    ladder.fit(2_500_000)
+    assert ladder.rate <= before
+
+
 def test_a_noisy_estimate_changes_nothing():
     ladder = Ladder(2_500_000)
     for second in range(120):

@@ -137,3 +137,6 @@ def test_a_preset_keeps_background_and_shape_and_its_file_the_picture(page, serv
     page.click("#preset-delete")
     wait_js(page, "document.querySelector('#preset').value === ''")
     until(lambda: len(page.evaluate(FILES)) == 1, 10, "what no preset and no choice names is kept")
+    (last,) = page.evaluate(FILES)
+    page.set_input_files("#background-file", str(beach))
+    until(lambda: len(left := page.evaluate(FILES)) == 1 and left != [last], 20, "the one before it is kept as well")

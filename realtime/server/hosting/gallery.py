@@ -56,7 +56,7 @@ class GalleryPortrait:
         shape: of `PROPORTIONS`, "" the engine's own. Raises BadPortrait."""
         if not behind.common:
             return self._prepare(engine, behind, shape)
-        key = (engine.name, engine.size, behind, shape)
+        key = (engine.name, shorter_side(engine), behind, shape)
         with self._lock:
             if key not in self._ready:
                 self._ready[key] = self._prepare(engine, behind, shape)

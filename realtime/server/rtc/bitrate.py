@@ -45,6 +45,13 @@ class Ladder:
         """Bits per second now."""
         return round(self.suited * RUNGS[self.rung])
 
+    def fit(self, suited: int) -> None:
+        """Another rate suits the pictures from now on. A path that was found to be narrow gets no more at once than
+        it got before."""
+        before, known, self.suited = self.rate, self.changes and suited != self.suited, suited
+        if known:
+            self.rung = max((i for i, share in enumerate(RUNGS) if suited * share <= before), default=0)
+
     def estimate(self, bits_per_s: float, now: float) -> int:
         """Take a receiver's estimate of what the path carries; returns the rate to send at."""
         if bits_per_s < 0.85 * self.rate:

@@ -81,7 +81,7 @@ class _Steady(Encoder):
         suited = round(suitable_rate(frame.width, frame.height) * share)
         if self.ladder is None:
             self.ladder = Ladder(suited)
-        self.ladder.suited = suited
+        self.ladder.fit(suited)
         return self.ladder
 
     def _by_itself(self, frame: av.VideoFrame, force_keyframe: bool) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 
 from realtime.engines import Spares
 from realtime.engines.mesh.engine import MeshEngine
+from realtime.engines.mesh.motion import shoulders
 from realtime.engines.mesh.motion.code import BODY_SEEN
 from realtime.engines.mesh.motion.shoulders import (
     PIECES,
@@ -60,9 +61,11 @@ def test_the_network_in_pieces_is_the_network():
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_all_trackers_of_a_process_share_one_network_which_goes_with_the_last():
+def test_all_trackers_of_a_process_share_one_network_which_goes_with_the_last(monkeypatch):
     import gc
     import weakref
+
+    monkeypatch.setattr(shoulders, "_shared", None)  # engines of other tests may have one
 
     first, second = BodyTracker(), BodyTracker()
     pieces = weakref.ref(shared_pieces())
