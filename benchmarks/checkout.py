@@ -6,6 +6,7 @@ program, with that checkout as the working folder, this file is the other end: i
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import subprocess
 import sys
@@ -35,7 +36,11 @@ class EngineElsewhere:
         self.seconds = 0.0
         command = [sys.executable, "-c", Path(__file__).read_text(encoding="utf-8")]
         self._process = subprocess.Popen(command, cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._ask("load", (name, options))
+        try:
+            self._ask("load", (name, {key: _absolute(value) for key, value in options.items()}))
+        except BaseException:
+            self.close()
+            raise
 
     def set_portrait(self, image: np.ndarray) -> None:
         """Raises BadPortrait."""
@@ -75,8 +80,11 @@ class EngineElsewhere:
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
     def _ask(self, what: str, given: Any) -> Any:
         assert self._process.stdin is not None
@@ -92,6 +100,11 @@ class EngineElsewhere:
         if what == "set_portrait":
             raise BadPortrait(answer)
         raise BadFile(self._checkout, f"the engine of this checkout: {answer}")
+
+
+def _absolute(value: Any) -> Any:
+    """A file's name as it is understood in another folder, too."""
+    return str(Path(value).absolute()) if isinstance(value, str) and Path(value).exists() else value
 
 
 def plain(code: MotionCode | None) -> tuple | None:

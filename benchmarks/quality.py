@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from rich.table import Table
 from benchmarks.checkout import EngineElsewhere
 from benchmarks.live.subjects import engine_options
 from benchmarks.recordings import test_data_folder
+from benchmarks.report.machine import commit
 from benchmarks.report.page import by_group
 from benchmarks.report.result import Result
 from benchmarks.report.show import cell, show_notes, target
@@ -132,6 +134,7 @@ def run(options: argparse.Namespace) -> Result:
         "engines": names, "size": options.size, "compared at": SIDE, "frames": frames, "lead": lead,
         "engine options": options.engine_option,
         "clips": [c.name for c in first_frames], "portraits": [p.stem for p in portrait_paths],
+        **({BEFORE: commit(Path(options.before))} if options.before else {}),
     })  # fmt: skip
     with FaceReader() as reader, _progress() as progress:
         for name in variants:
@@ -152,8 +155,14 @@ def run(options: argparse.Namespace) -> Result:
         _descriptor_scale(result, first_frames, reader)
         if before:
             extra = engine_options(options.engine_option)
-            engines = {name: _engine(options, before, name, extra) for name in (BEFORE, before[BEFORE])}
-            _measure_cost(result, engines, clip_paths[0], portrait_paths, frames, _Tick(progress, "processor time"))
+            with ExitStack() as stack:
+                engines = {}
+                for name in (BEFORE, before[BEFORE]):
+                    engines[name] = _engine(options, before, name, extra)
+                    stack.callback(engines[name].close)
+                _measure_cost(
+                    result, engines, clip_paths[0], portrait_paths, frames, _Tick(progress, "processor time")
+                )
     return result
 
 
@@ -172,8 +181,9 @@ def _measure_cost(
     frames: int,
     tick: _Tick,
 ) -> None:
-    """Processor time of both engines in turn, frame by frame, so that a busy machine slows both."""
-    portraits = portraits[:3]
+    """Processor time of both engines in turn, frame by frame, so that a busy machine slows both. Three portraits from
+    all over the list; frames without a face show the portrait itself."""
+    portraits = portraits[:: max(1, len(portraits) // 3)][:3]
     clip = read_clip(driver, limit=frames + WARM, square=512)
     tick.start("portraits and frames", len(portraits) * (len(clip.frames) - WARM))
     spent: dict[tuple[str, str], list[float]] = {}
@@ -186,26 +196,27 @@ def _measure_cost(
         spent.setdefault((name, what), []).append(1e3 * getattr(engines[name], "seconds", own))
         return out
 
-    try:
-        for path in portraits:
-            picture = read_picture(path)
+    for path in portraits:
+        picture = read_picture(path)
+        try:
             for name, engine in engines.items():
                 timed(name, "prepare", partial(engine.set_portrait, picture))
-            for index, image in enumerate(clip.frames):
-                for name, engine in engines.items():
-                    frame = Frame(image, captured=index / 30, index=index, pts=index / 30)
-                    codes[name] = timed(name, "encode", partial(engine.encode, frame)) or codes.get(name)
-                    engine.reference = engine.reference or codes[name]
-                    timed(name, "render", partial(engine.render, codes[name]))
-                if index < WARM:
-                    for name in engines:
-                        spent[name, "encode"].pop(), spent[name, "render"].pop()
-                else:
-                    tick()
-    finally:
-        for engine in engines.values():
-            engine.close()
-    for (name, what), times in spent.items():
+        except BadPortrait as error:
+            result.notes.append(f"processor time: {path.name}: {error.reason}")
+            continue
+        for index, image in enumerate(clip.frames):
+            for name, engine in engines.items():
+                frame = Frame(image, captured=index / 30, index=index, pts=index / 30)
+                code = timed(name, "encode", partial(engine.encode, frame))
+                codes[name] = code or codes.get(name) or engine.portrait_code
+                engine.reference = engine.reference or code
+                timed(name, "render", partial(engine.render, codes[name]))
+            if index < WARM:
+                for name in engines:
+                    spent[name, "encode"].pop(), spent[name, "render"].pop()
+            else:
+                tick()
+    for (name, what), times in ((key, times) for key, times in spent.items() if times):
         result.add(f"cost.{name}.{what}", float(np.median(times)), "ms", samples=times, better="lower",
                    about=f"processor time to {what}, both engines in turn")  # fmt: skip
 
