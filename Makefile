@@ -30,10 +30,10 @@ $(VENV)/dev.stamp: $(VENV)/base.stamp
 demo: $(VENV)/base.stamp
 	$(BIN)/avatar demo
 
-# Browsers, sockets and frames in real time, two at once: what fails is run once more, and is named at the end.
+# Browsers, sockets and frames in real time, two at once: what fails is run up to twice more, and is named at the end.
 test: lint
 	@sh tests/install_system.sh
-	$(BIN)/python -m pytest -n auto --dist loadgroup --reruns 1
+	$(BIN)/python -m pytest -n auto --dist loadgroup --reruns 2
 	@echo "All of it passed; what was skipped, and why, is said above. What takes minutes: make test-slow"
 	@echo "Next: make demo, or $(BIN)/avatar doctor"
 

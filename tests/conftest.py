@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items):
 def pytest_terminal_summary(terminalreporter):
     """What passed only when it was run again; every reason for which tests were skipped, the commonest first."""
     if again := terminalreporter.stats.get("rerun", ()):
-        terminalreporter.section("run once more")
+        terminalreporter.section("run again")
         for report in again:
             cause = getattr(report.longrepr, "reprcrash", None)
             terminalreporter.line(f"{report.nodeid}: {cause.message.splitlines()[0] if cause else report.when}")

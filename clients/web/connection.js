@@ -107,7 +107,6 @@ export class Connection extends EventTarget {
     const answer = await this.#open(pc.localDescription?.sdp ?? "");
     if (turn !== this.#turn) { void this.#end(answer.id); return; }
     this.session = answer.id;
-    this.#opened = performance.now();
     await pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
     if (!pc.localDescription?.sdp.includes("a=candidate:")) {
       this.#failures = 2; // a machine without any network: WebRTC has no address to use, not even this machine's own
@@ -123,7 +122,6 @@ export class Connection extends EventTarget {
     const { id } = await this.#open(null);
     if (turn !== this.#turn) { void this.#end(id); return; }
     this.session = id;
-    this.#opened = performance.now();
     this.#watchPictures();
   }
 
@@ -151,6 +149,7 @@ export class Connection extends EventTarget {
   /** @param {string | null} sdp @returns {Promise<{id: string, sdp: string}>} */
   async #open(sdp) {
     const portrait = await this.portrait();
+    this.#opened = performance.now(); // its time begins before the server has prepared its portrait
     /** @param {string | null} portrait */
     const open = async (portrait) => (await ask("/api/sessions", {
       method: "POST",

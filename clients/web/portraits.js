@@ -169,9 +169,10 @@ export class Portraits extends EventTarget {
 
   /**
    * A new picture of the user's. @param {Blob} picture @param {string} title @param {Own} [old]  that it takes the place of
+   * @param {boolean} [announced]  that it is shown is said here, not by the caller
    * @returns {Promise<boolean>} it is shown
    */
-  async add(picture, title, old) {
+  async add(picture, title, old, announced = true) {
     const { session } = this.connection;
     if (!session) { say("Wait until the avatar is live."); return false; }
     say("");
@@ -194,7 +195,7 @@ export class Portraits extends EventTarget {
     const before = this.wishes.portrait;
     this.#own.push(own);
     this.wishes.set({ portrait: own.key });
-    this.#announce = own.key;
+    if (announced) this.#announce = own.key;
     this.#ask(own.key);
     this.#list();
     this.#settle();

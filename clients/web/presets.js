@@ -200,7 +200,7 @@ export class Presets {
     /** @type {Preset} */
     let preset = portrait && !portrait.picture ? { ...rest, portrait } : rest;
     if (portrait?.picture) {
-      if (!(await this.portraits.add(decoded(portrait.picture), portrait.title || rest.name))) {
+      if (!(await this.portraits.add(decoded(portrait.picture), portrait.title || rest.name, undefined, false))) {
         say("Nothing was taken from that file.", "note");
         return;
       }

@@ -242,6 +242,7 @@ class Unpacked(Exception):
 async def far(what: str, *args) -> Reply:
     if what == "wait":
         try:
+            args[0].append("begun") if args else None
             await asyncio.Event().wait()
         finally:
             args[0].append("cancelled") if args else None
@@ -293,15 +294,15 @@ async def test_the_pipe_carries_values_refusals_and_failures(pipe):
 async def test_what_nobody_waits_for_any_more_is_cancelled_there(pipe):
     here, _, seen = pipe
     waiting = asyncio.create_task(here("wait"))
-    await asyncio.sleep(0.05)
+    await until(lambda: seen == ["begun"])
     waiting.cancel()
-    await until(lambda: seen == ["cancelled"], 10)
+    await until(lambda: seen == ["begun", "cancelled"])
 
 
 async def test_whoever_waits_is_told_when_the_other_end_closes(pipe):
-    here, there, _ = pipe
+    here, there, seen = pipe
     waiting = asyncio.create_task(here("wait"))
-    await asyncio.sleep(0.05)
+    await until(lambda: seen == ["begun"])
     there.close()
     with pytest.raises(ConnectionError):
         await waiting

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from realtime.flow.mailbox import Channel, Closed, Mailbox, Slot
+from tests.support import until
 
 
 def test_a_slot_holds_the_newest_item_and_counts_what_it_replaced() -> None:
@@ -55,7 +56,7 @@ def test_a_waiting_thread_is_woken_by_an_item_and_by_closing(make) -> None:
     thread = threading.Thread(target=taker)
     thread.start()
     box.put("item")
-    time.sleep(0.02)
+    until(lambda: got == ["item"])
     box.close()
     thread.join(5)
     assert got == ["item", "closed"]
@@ -86,8 +87,9 @@ def test_a_channel_keeps_order_and_makes_the_writer_wait() -> None:
 
     thread = threading.Thread(target=writer)
     thread.start()
+    until(lambda: written == [0, 1])
     time.sleep(0.05)
-    assert written == [0, 1]
+    assert written == [0, 1], "it does not wait"
     assert [channel.get() for _ in range(6)] == list(range(6))
     thread.join(5)
     channel.close()

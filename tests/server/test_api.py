@@ -26,12 +26,6 @@ def server():
 
 
 @pytest.fixture
-def http(server):
-    with httpx.Client(base_url=server.url, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
 def session(http):
     answer = http.post("/api/sessions", json={"sdp": offer(), "type": "offer"})
     assert answer.status_code == 201, answer.text

@@ -13,7 +13,8 @@ from realtime.server.common.limits import Limits
 from realtime.server.hosting.gallery import READY, GalleryPortrait
 from realtime.server.places.here import StudioSettings
 from tests.media.test_backdrop import clip
-from tests.support.page import studio, until
+from tests.support import until
+from tests.support.page import studio
 from tests.support.server import make_studio, running
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
@@ -24,12 +25,6 @@ PICTURE = encode_jpeg(np.full((90, 160, 3), RED, np.uint8), None, 92)
 def server():
     with running(make_studio(StudioSettings(Limits(requests_per_s=1000, idle_s=300.0)))) as server:
         yield server
-
-
-@pytest.fixture
-def http(server):
-    with httpx.Client(base_url=server.url, timeout=30) as client:
-        yield client
 
 
 @pytest.fixture

@@ -33,12 +33,6 @@ def server():
         yield server
 
 
-@pytest.fixture
-def http(server):
-    with httpx.Client(base_url=server.url, timeout=30) as client:
-        yield client
-
-
 @pytest.mark.parametrize(
     "path", ["/whip", "/whip/x", "/whep/x", "/whep/x/y", "/api/sessions", "/api/sessions/x/control", "/api/health"]
 )

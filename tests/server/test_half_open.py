@@ -55,7 +55,7 @@ async def test_silent_offers_take_no_viewers_place():
 
 
 async def test_half_open_peers_are_given_up_and_their_places_come_back():
-    with running(limited(half_open_each=3, half_open_s=2.0, connect_s=60)) as server:
+    with running(limited(half_open_each=3, half_open_s=4.0, connect_s=60)) as server:
         async with httpx.AsyncClient(base_url=server.url) as http:
             begun = (await http.post("/api/sessions", json={})).json()
             url, sent = f"/whep/{begun['view']}", {"content": WATCH, "headers": SDP}
@@ -86,7 +86,7 @@ async def test_sessions_that_nobody_connects_to_keep_nobody_out():
 
 
 async def test_a_silent_offers_session_ends_with_it():
-    with running(limited(half_open_s=1.0, connect_s=60)) as server:
+    with running(limited(half_open_s=2.0, connect_s=60)) as server:
         async with httpx.AsyncClient(base_url=server.url) as http:
             busy = (await http.post("/api/sessions", json={"sdp": SILENT})).json()["id"]
             assert (await http.get(f"/api/sessions/{busy}")).status_code == 200

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 from realtime.server.common.limits import Limits
 from realtime.server.http.app import create_app
 from realtime.server.places.here import StudioSettings
-from tests.support.page import until
+from tests.support import until
 from tests.support.server import make_studio, offer, running
 
 pytestmark = pytest.mark.hostile

@@ -83,10 +83,11 @@ async def test_an_engine_whose_session_cannot_begin_is_freed():
 class Slow(DotEngine):
     """It takes until it is told to be made."""
 
-    go = threading.Event()
+    begun, go = threading.Event(), threading.Event()
 
     def __init__(self) -> None:
-        self.go.wait(10)
+        self.begun.set()
+        self.go.wait(60)
         super().__init__()
 
 
@@ -96,7 +97,7 @@ async def test_an_engine_that_nobody_waits_for_any_more_is_freed():
     await studio.open()
     made, closed = Slow.made, Slow.closed
     beginning = asyncio.create_task(studio.begin(Wish()))
-    await asyncio.sleep(0.05)
+    await asyncio.to_thread(Slow.begun.wait, 60)
     beginning.cancel()
     with pytest.raises(asyncio.CancelledError):
         await beginning

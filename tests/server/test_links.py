@@ -30,12 +30,6 @@ def server():
         yield server
 
 
-@pytest.fixture
-def http(server):
-    with httpx.Client(base_url=server.url, timeout=30) as client:
-        yield client
-
-
 def begin(http, **more) -> dict:
     answer = http.post("/api/sessions", json={"sdp": offer(), **more})
     assert answer.status_code == 201, answer.text

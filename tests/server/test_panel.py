@@ -18,6 +18,7 @@ from realtime.session.local import Pipeline
 from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceBase, SourceOptions
 from realtime.types import Frame, Picture
+from tests.support import until
 from tests.support.server import DotEngine, offer, portrait_picture
 
 
@@ -39,13 +40,6 @@ class Spots(SourceBase):
 
     def close(self) -> None:
         pass
-
-
-def until(condition, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 @pytest.fixture

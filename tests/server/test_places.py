@@ -48,12 +48,6 @@ def server(request):
 
 
 @pytest.fixture
-def http(server):
-    with httpx.Client(base_url=server.url, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
 def keys(http):
     answer = http.post("/api/sessions", json={"sdp": offer()})
     assert answer.status_code == 201, answer.text

@@ -69,7 +69,7 @@ def test_a_slow_engine_renders_the_newest_frame_and_drops_the_others() -> None:
     async def scenario() -> None:
         running = asyncio.create_task(pipeline.run())
         await until(lambda: encoded[-1] == 59)
-        await asyncio.sleep(0.05)  # the code of the last frame is on its way to the slot
+        await asyncio.sleep(0.3)  # the code of the last frame is on its way to the slot
         gate.set()
         await running
 

@@ -15,7 +15,7 @@ from realtime.session.control import Control
 from realtime.session.remote import OscRemote
 from realtime.session.shelf import Shelf
 from realtime.settings import Live
-from tests.support import FakeEngine
+from tests.support import FakeEngine, until
 
 udp_client = pytest.importorskip("pythonosc.udp_client", reason="python-osc is not installed")
 
@@ -27,13 +27,6 @@ def remote():
     control = Control(Live(), engine.directions, RunStats("fake", "cpu", 64), Shelf(engine))
     with OscRemote(0, control, tuple(engine.directions)) as remote:
         yield udp_client.SimpleUDPClient("127.0.0.1", remote.port), control
-
-
-def until(condition, seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def said(control) -> list[str]:

@@ -62,7 +62,7 @@ class Listener:
         self.server.server_close()
 
     def wait(self, address: str, count: int = 1) -> list[tuple]:
-        end = time.monotonic() + 5
+        end = time.monotonic() + 40
         while sum(each[0] == address for each in self.heard) < count:
             assert time.monotonic() < end, f"{address} did not come: {self.heard[:3]}"
             time.sleep(0.01)
@@ -150,7 +150,7 @@ async def test_a_running_session_sends_what_it_shows():
         running = asyncio.create_task(pipeline.run())
         await asyncio.to_thread(listener.wait, "/VMC/Ext/Blend/Apply", 10)
         pipeline.control.express("laugh", on=True)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 40
         while not any(
             h[:2] == ("/VMC/Ext/Blend/Val", "MouthSmileLeft") and h[2] > 0.6 for h in listener.heard[-150:]
         ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from types import SimpleNamespace
 
@@ -143,11 +142,15 @@ def test_old_sound_gives_way_where_nobody_reads(microphone):
 
 def test_a_microphone_that_goes_silent_is_waited_for(microphone, monkeypatch):
     told: list[str] = []
-    microphone.tell = told.append
+
+    def tell(text: str) -> None:
+        told.append(text)
+        microphone._audio.fails = False  # once its silence was noticed
+
+    microphone.tell = tell
     monkeypatch.setattr(sounds, "SILENT_SECONDS", 0.05)
     monkeypatch.setattr(microphone._back_off, "next", lambda: 0.01)
     microphone._audio.fails = True
-    threading.Timer(0.3, lambda: setattr(microphone._audio, "fails", False)).start()
     time.sleep(0.1)
     assert isinstance(microphone.read(), MotionCode)
     assert "gives no more sound" in told[0]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,18 @@ def moved_aside(image: np.ndarray, share: float) -> np.ndarray:
     shift = round(share * image.shape[1])
     out[:, shift:] = image[:, : image.shape[1] - shift]
     return out
+
+
+PATIENCE_S = 40.0
+"""For what happens at once where nothing else runs, seconds: so long a machine may have something else to do."""
+
+
+def until(condition: Callable[[], object], seconds: float = PATIENCE_S, what: str = "") -> None:
+    """Wait until `condition` holds; fail after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what or "it did not happen"
+        time.sleep(0.02)
 
 
 class FakeClock:

@@ -12,6 +12,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, V
 from aiortc.mediastreams import MediaStreamError
 
 from realtime.server.hosting.frames import to_rgb
+from tests.support import PATIENCE_S
 
 
 class Spot(VideoStreamTrack):
@@ -85,9 +86,8 @@ class Client:
         await self.pc.close()
 
 
-async def until(condition, seconds: float = 10.0) -> None:
-    for _ in range(int(seconds / 0.05)):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it did not happen")
+async def until(condition, seconds: float = PATIENCE_S) -> None:
+    """`tests.support.until` on an event loop."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)

@@ -348,7 +348,7 @@ def test_two_processes_train_as_one(data, tmp_path):
     assert RunFolder(tmp_path / "run").load()["step"] == 2
 
 
-@pytest.mark.parametrize("system", ["motrans", "lia-x"])
+@pytest.mark.parametrize("system", ["motrans", pytest.param("lia-x", marks=pytest.mark.slow)])
 def test_a_sharded_run_is_the_same_run(system, data, tmp_path):
     size = {"size": 64} if system == "lia-x" else {"losses.adversarial": 0.1}
     config = micro(system, steps=2, batch=1, **size)

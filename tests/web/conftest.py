@@ -1,4 +1,4 @@
-"""A server, a camera and a Chromium for the tests of the page; one of each per module."""
+"""A server, a camera and a Chromium for the tests of the page; one of each per module, and the camera's film once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def server():
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def camera(tmp_path_factory) -> Path:
     """A camera's film."""
     path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"

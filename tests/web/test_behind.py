@@ -10,8 +10,9 @@ from PIL import Image
 
 from realtime.engines import load_engine
 from tests.media.test_backdrop import clip
+from tests.support import until
 from tests.support.browser import picture_of
-from tests.support.page import SIZE, live, only_session, studio, until, wait_js
+from tests.support.page import SIZE, live, only_session, studio, wait_js
 from tests.support.server import running
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -136,7 +137,7 @@ def test_a_preset_keeps_background_and_shape_and_its_file_the_picture(page, serv
     assert len(page.evaluate(FILES)) == 2, "the browser keeps the one brought first, and the file's"
     page.click("#preset-delete")
     wait_js(page, "document.querySelector('#preset').value === ''")
-    until(lambda: len(page.evaluate(FILES)) == 1, 10, "what no preset and no choice names is kept")
+    until(lambda: len(page.evaluate(FILES)) == 1, what="what no preset and no choice names is kept")
     (last,) = page.evaluate(FILES)
     page.set_input_files("#background-file", str(beach))
-    until(lambda: len(left := page.evaluate(FILES)) == 1 and left != [last], 20, "the one before it is kept as well")
+    until(lambda: len(left := page.evaluate(FILES)) == 1 and left != [last], what="the one before it is kept as well")

@@ -7,8 +7,9 @@ import time
 import httpx
 import pytest
 
+from tests.support import until
 from tests.support.browser import picture_of
-from tests.support.page import SIZE, difference, only_session, rest, until
+from tests.support.page import SIZE, difference, only_session, rest
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -23,14 +24,14 @@ def test_a_key_puts_it_on_for_as_long_as_it_is_held(page, server):
     before = picture_of(page)
     page.keyboard.down("4")
     until(lambda: names(server) == ["surprise"])
-    assert page.get_attribute("#board [data-name=surprise]", "aria-pressed") == "true"
+    until(lambda: page.get_attribute("#board [data-name=surprise]", "aria-pressed") == "true")
     mouth = (slice(round(0.45 * SIZE), round(0.75 * SIZE)), slice(round(0.3 * SIZE), round(0.7 * SIZE)))
-    page.wait_for_timeout(900)
-    until(lambda: difference(before[mouth], picture_of(page)[mouth]) > 4, 10, "nothing is shown")
+    until(lambda: difference(before[mouth], picture_of(page)[mouth]) > 4, what="nothing is shown")
+    page.wait_for_timeout(900)  # to the end of its rise
     shown = difference(before[mouth], picture_of(page)[mouth])
     page.keyboard.up("4")
     until(lambda: names(server) == [])
-    until(lambda: difference(before[mouth], picture_of(page)[mouth]) < 0.6 * shown, 15, "it stays")
+    until(lambda: difference(before[mouth], picture_of(page)[mouth]) < 0.6 * shown, what="it stays")
 
 
 def test_keys_that_are_written_are_no_expressions(page, server):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from realtime.engines.mesh.motion.code import BODY
+from tests.support import until
 from tests.support.browser import browser, write_camera
-from tests.support.page import live, only_session, open_page, studio, until, wait_js
+from tests.support.page import live, only_session, open_page, studio, wait_js
 from tests.support.server import Running
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -20,12 +21,12 @@ def test_it_counts_down_shows_the_face_and_what_was_learnt(page, server):
         new MutationObserver(() => said.push(word.textContent)).observe(word, {childList: true}); }"""
     )
     page.click("#camera")
-    until(lambda: only_session(server).performer.face == "tracking", 15)
+    until(lambda: only_session(server).performer.face == "tracking")
     page.click("#calibrate")
     page.wait_for_selector("#calibration[open]")
     wait_js(page, "document.querySelector('#calibration-view').videoWidth > 0")
     assert not only_session(server).performer.state().calibrated, "before the count is over"
-    wait_js(page, f"{WORD}.startsWith('Learnt')", 25000)
+    wait_js(page, f"{WORD}.startsWith('Learnt')")
     assert only_session(server).performer.state().neutral is not None
     said = page.evaluate("said")
     counts = [f"Look straight ahead, with a relaxed face: {left}" for left in (3, 2, 1)]
@@ -45,9 +46,9 @@ def test_what_was_learnt_goes_over_to_a_new_session(chrome):
     context = chrome.new_context(permissions=["camera"])
     page = open_page(context, first)
     page.click("#camera")
-    until(lambda: only_session(first).performer.face == "tracking", 15)
+    until(lambda: only_session(first).performer.face == "tracking")
     page.click("#calibrate")
-    wait_js(page, f"{WORD}.startsWith('Learnt')", 25000)
+    wait_js(page, f"{WORD}.startsWith('Learnt')")
     page.click("#calibration-done")
     neutral = only_session(first).performer.state().neutral
     neutral[BODY] = [0.0] * len(neutral[BODY])  # since the first session's start
@@ -55,7 +56,7 @@ def test_what_was_learnt_goes_over_to_a_new_session(chrome):
     second = Running(studio(), port=first.port)
     try:
         live(page)
-        until(lambda: only_session(second).performer.state().neutral == pytest.approx(neutral, abs=1e-3), 15)
+        until(lambda: only_session(second).performer.state().neutral == pytest.approx(neutral, abs=1e-3))
     finally:
         context.close()
         second.close()
@@ -69,7 +70,7 @@ def test_without_a_face_nothing_is_learnt(driver, server, tmp_path):
         page.click("#camera")
         page.wait_for_selector("#camera-off")
         page.click("#calibrate")
-        wait_js(page, f"{WORD}.startsWith('No face is in the picture')", 15000)
+        wait_js(page, f"{WORD}.startsWith('No face is in the picture')")
         assert page.is_visible("#calibration-again")
         assert not only_session(server).performer.state().calibrated
         answer = page.evaluate(
@@ -80,4 +81,4 @@ def test_without_a_face_nothing_is_learnt(driver, server, tmp_path):
         )
         assert answer == [400, "No face is in the picture: there is nothing to calibrate on"]
         context.close()
-    until(lambda: not server.studio.sessions, 15)
+    until(lambda: not server.studio.sessions)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from realtime.media.portraits import builtin_portrait, builtin_portraits
+from realtime.server.common.limits import Limits
+from realtime.server.places.here import StudioSettings
+from tests.support import until
 from tests.support.browser import picture_of
-from tests.support.page import difference, live, only_session, open_page, rest, studio, until, wait_js
-from tests.support.server import Running, running
+from tests.support.page import difference, listen, live, only_session, open_page, rest, studio, wait_js
+from tests.support.server import DotEngine, Running, make_studio, running
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -29,7 +33,7 @@ def bring(page, server, path) -> None:
     page.set_input_files("#file", str(path))
     page.check("#consent-box")
     page.click("#consent-yes")
-    until(lambda: only_session(server).performer.portrait.consent is not None, 20, "the portrait was not taken")
+    until(lambda: only_session(server).performer.portrait.consent is not None, what="the portrait was not taken")
     wait_js(page, "document.querySelector('#message').textContent === 'This is your avatar now.'")
 
 
@@ -39,21 +43,17 @@ def chosen(page) -> str | None:
 
 @pytest.mark.parametrize("name", ["smile", "mouth_open", "blink"])
 def test_arrow_keys_move_a_slider(page, server, name):
-    edits = only_session(server).performer.live
+    edits = lambda: only_session(server).performer.live.edits  # noqa: E731
     slider = page.locator(f"#direction-{name}")
     step = float(slider.get_attribute("step"))
     slider.focus()
     for n in range(1, 6):
         page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(150)  # the server's echo has come
-        assert float(slider.input_value()) == pytest.approx(n * step, abs=0.51 * step)
-    until(
-        lambda: only_session(server).performer.live.edits.get(name, 0) == pytest.approx(float(slider.input_value()))
-    )
+        until(lambda n=n: edits().get(name, 0) == pytest.approx(n * step, abs=0.51 * step))
+        until(lambda: float(slider.input_value()) == pytest.approx(edits()[name]))
     for _ in range(5):
         page.keyboard.press("ArrowLeft")
-    until(lambda: only_session(server).performer.live.edits == {}, what="back at rest")
-    assert edits.edits == {}
+    until(lambda: edits() == {}, what="back at rest")
 
 
 def test_a_pointer_finds_zero_and_the_slider_follows(page, server):
@@ -68,7 +68,7 @@ def test_a_pointer_finds_zero_and_the_slider_follows(page, server):
     page.mouse.move(middle + 3, y)
     until(lambda: only_session(server).performer.live.edits == {}, what="three pixels from the middle are not zero")
     page.mouse.up()
-    wait_js(page, "document.querySelector('#direction-smile').value === '0'", 3000)
+    wait_js(page, "document.querySelector('#direction-smile').value === '0'")
 
 
 def test_a_slider_moved_elsewhere_moves_here(page, server):
@@ -92,7 +92,7 @@ def test_a_reload_keeps_portrait_sliders_and_background(page, server, own):
     page.reload()
     live(page)
     until(lambda: old not in server.studio.sessions)
-    until(lambda: only_session(server).performer.portrait.title == "me", 20, "the portrait is the built-in one")
+    until(lambda: only_session(server).performer.portrait.title == "me", what="the portrait is the built-in one")
     until(lambda: only_session(server).performer.state().background == "green")
     until(lambda: only_session(server).performer.live.edits.get("smile", 0) > 0.9)
     wait_js(page, "document.querySelector('#veil').hidden")
@@ -121,23 +121,23 @@ def test_a_new_session_gets_all_that_was_set(chrome, own):
     page = open_page(context, first)
     bring(page, first, own)
     page.click("#camera")
-    until(lambda: only_session(first).performer.face == "tracking", 15)
+    until(lambda: only_session(first).performer.face == "tracking")
     page.select_option("#background", "blur")
-    page.check("#mirror")
+    page.click("#mirror")
     page.focus("#direction-pout")
     page.keyboard.press("End")
     until(lambda: only_session(first).performer.live.mirror)
     until(lambda: only_session(first).performer.live.edits)
     first.close()
-    wait_js(page, "document.querySelector('#veil-text').textContent.includes('trying again')", timeout=15000)
+    wait_js(page, "document.querySelector('#veil-text').textContent.includes('trying again')")
     second = Running(studio(), port=first.port)
     try:
         live(page)
-        until(lambda: only_session(second).performer.portrait.title == "me", 20, "the portrait is the built-in one")
+        until(lambda: only_session(second).performer.portrait.title == "me", what="the portrait is the built-in one")
         performer = only_session(second).performer
         until(lambda: performer.state().background == "blur" and performer.live.mirror)
         until(lambda: performer.live.edits.get("pout", 0) > 0.9)
-        until(lambda: performer.source == "camera" and performer.face == "tracking", 15)
+        until(lambda: performer.source == "camera" and performer.face == "tracking")
         assert not page.is_visible("#camera"), "“Use my camera”, while it is on"
         assert page.is_visible("#camera-off")
     finally:
@@ -157,8 +157,7 @@ def test_the_avatar_is_announced_when_it_is_shown(page, server, own):
         {subtree: true, childList: true, attributes: true, characterData: true}); }"""
     )
     bring(page, server, own)
-    page.wait_for_timeout(300)
-    assert difference(before, picture_of(page)) > 15
+    until(lambda: difference(before, picture_of(page)) > 15, what="the picture is the one before")
     seen = page.evaluate("seen")
     assert ["Preparing the portrait", True] in seen
     assert ["This is your avatar now.", False] in seen
@@ -166,14 +165,11 @@ def test_the_avatar_is_announced_when_it_is_shown(page, server, own):
 
 
 def test_a_background_that_is_prepared_says_so(page, server):
-    page.evaluate(
-        """() => { window.seen = []; const sign = document.querySelector('#background-busy');
-        new MutationObserver(() => seen.push(sign.textContent)).observe(sign, {childList: true}); }"""
-    )
+    listen(page, "#background-busy")
     page.select_option("#background", "blur")
-    wait_js(page, "window.seen.at(-1) === ''")
-    assert page.evaluate("seen") == ["Preparing", ""]
-    assert only_session(server).performer.state().background == "blur"
+    wait_js(page, "said.at(-1) === ''")
+    assert page.evaluate("said") == ["Preparing", ""]
+    until(lambda: only_session(server).performer.state().background == "blur")
 
 
 def test_the_focus_goes_to_what_took_the_buttons_place(page):
@@ -186,25 +182,30 @@ def test_the_focus_goes_to_what_took_the_buttons_place(page):
 
 
 def test_a_camera_that_starts_is_not_said_to_see_no_face(page, server):
-    page.evaluate(
-        """() => { window.seen = []; const note = document.querySelector('#face-note');
-        new MutationObserver(() => note.hidden || seen.push(note.textContent))
-        .observe(note, {childList: true, attributes: true}); }"""
-    )
+    listen(page, "#face-note")
     page.click("#camera")
-    until(lambda: only_session(server).performer.face == "tracking", 15)
+    until(lambda: only_session(server).performer.face == "tracking")
     page.wait_for_timeout(500)
-    assert not [text for text in page.evaluate("seen") if "No face" in text]
+    assert not [text for text in page.evaluate("said") if "No face" in text]
+
+
+class Begins(DotEngine):
+    """An engine that takes its time for the first portrait: the session's time has begun."""
+
+    def set_portrait(self, image: np.ndarray) -> None:
+        threading.Event().wait(2.0)
+        super().set_portrait(image)
 
 
 def test_the_time_limit_is_one_sentence_with_one_number(chrome):
-    with running(studio(session_s=4.0)) as server:
+    with running(make_studio(StudioSettings(Limits(session_s=5.0)), Begins)) as server:
         context = chrome.new_context()
         page = open_page(context, server)
-        wait_js(page, "document.querySelector('#status').textContent === 'Session over'", 15000)
+        wait_js(page, "document.querySelector('#status').textContent === 'Session over'")
         text = page.inner_text("#veil-text")
-        assert re.fullmatch(r"This session has reached its limit of \d seconds: reload the page .*\.", text)
-        assert len(re.findall(r"\d+", text)) == 1
+        said = re.fullmatch(r"This session has reached its limit of (\d+) seconds: reload the page [^\d]*\.", text)
+        assert said, text
+        assert int(said[1]) >= 5, "what is told is less than the limit"
         page.wait_for_timeout(2500)
         assert len(server.studio.sessions) == 0, "it does not come back by itself"
         context.close()

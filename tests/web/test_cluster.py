@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from tests.support import until
 from tests.support.cluster import Cluster, whole
-from tests.support.page import frames_decoded, live, studio, until, wait_js
+from tests.support.page import frames_decoded, live, studio, wait_js
 from tests.support.server import running
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -53,8 +54,8 @@ def set_smile(page, cluster) -> float:
 
 
 def goes_on(page, cluster, old: str, smile: float) -> None:
-    until(lambda: old not in cluster.hosts or not cluster.hosts[old].place.sessions, 20)
-    until(lambda: any(host.place.sessions for host in cluster.hosts.values()), 20, "it did not offer again")
+    until(lambda: old not in cluster.hosts or not cluster.hosts[old].place.sessions)
+    until(lambda: any(host.place.sessions for host in cluster.hosts.values()), what="it did not offer again")
     assert at(cluster)[0] != old
     live(page)
     until(lambda: at(cluster)[1].performer.live.edits.get("smile") == smile, what="the slider was forgotten")
@@ -80,8 +81,8 @@ def test_a_view_of_a_lost_session_comes_back_to_the_new_one(page, cluster, chrom
     view = chrome.new_page()
     link = f"{cluster.server.url}/view/{at(cluster)[1].entry.keys.view}"
     view.goto(link)
-    wait_js(view, "document.querySelector('#avatar').videoWidth > 0", timeout=20000)
+    wait_js(view, "document.querySelector('#avatar').videoWidth > 0")
     old = at(cluster)[0]
     asyncio.run_coroutine_threadsafe(cluster.kill(old), cluster.server.loop).result(20)
-    until(lambda: any(len(s.peers) == 2 for host in cluster.hosts.values() for s in host.place.sessions.values()), 30)
+    until(lambda: any(len(s.peers) == 2 for host in cluster.hosts.values() for s in host.place.sessions.values()))
     view.close()

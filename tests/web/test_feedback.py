@@ -33,11 +33,11 @@ def test_bad_light_is_said_while_the_camera_is_on(driver, server, tmp_path, ligh
         page = open_page(context, server)
         assert page.evaluate(f"{NOTE}.hidden")
         page.click("#camera")
-        wait_js(page, f"!{NOTE}.hidden && {NOTE}.textContent.startsWith('{said}')", 15000)
+        wait_js(page, f"!{NOTE}.hidden && {NOTE}.textContent.startsWith('{said}')")
         note, stage = (page.locator(each).bounding_box() for each in ("#light-note", "#stage"))
         assert note["y"] + note["height"] < stage["y"] + stage["height"] / 2, "the mark is in the lower left"
         page.click("#camera-off")
-        wait_js(page, f"{NOTE}.hidden", 5000)
+        wait_js(page, f"{NOTE}.hidden")
         assert page.troubles == []
         context.close()
 
@@ -94,7 +94,7 @@ def test_figures_are_said_in_words(page):
         "Frame rate lowered to 20 for all: the machine is full; no delay that you would notice",
     ]
     page.click("#figures")
-    wait_js(page, "document.querySelector('#live-figures').textContent.includes('In words')", 10000)
+    wait_js(page, "document.querySelector('#live-figures').textContent.includes('In words')")
     live(page)
 
 
@@ -102,9 +102,9 @@ def test_how_the_neutral_face_sits_is_said_and_shown(page, server):
     assert page.locator("#sits").is_hidden()
     page.click("#camera")
     wait_js(page, "!document.querySelector('#sits').hidden", 40000)
-    wait_js(page, "document.querySelector('#sits-word').textContent.startsWith('Your neutral face')", 10000)
+    wait_js(page, "document.querySelector('#sits-word').textContent.startsWith('Your neutral face')")
     page.click("#camera-off")
-    wait_js(page, "document.querySelector('#sits').hidden", 10000)
+    wait_js(page, "document.querySelector('#sits').hidden")
     said = page.evaluate(
         """async () => { const { judge, showSits } = await import('/app/sits.js');
         const tell = (fit, off) => showSits({ calibration: 1, fit, off }, true);

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.page import only_session, until, wait_js
+from tests.support import until
+from tests.support.page import only_session, wait_js
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -28,6 +29,7 @@ def test_the_avatar_stays_in_sight_while_sliders_move(page, server, width, heigh
         slider.focus()
         page.keyboard.press("End")
         page.wait_for_timeout(200)
+        until(lambda lower=slider: 0 <= lower.bounding_box()["y"] < height)
         stage, moved = page.locator("#stage").bounding_box(), slider.bounding_box()
         assert stage["y"] > -1, name
         assert stage["y"] + stage["height"] <= height, name
@@ -55,5 +57,5 @@ def test_the_toolbar_is_above_the_fold_on_a_phone_that_lies_on_its_side(page):
 def test_figures_are_never_on_the_face(page, width, height):
     page.set_viewport_size({"width": width, "height": height})
     page.click("#figures")
-    wait_js(page, "document.querySelector('#live-figures').textContent.includes('Render')", timeout=5000)
+    wait_js(page, "document.querySelector('#live-figures').textContent.includes('Render')")
     assert not boxes_meet(page.locator("#stage").bounding_box(), page.locator("#live-figures").bounding_box())

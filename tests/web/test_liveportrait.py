@@ -10,8 +10,9 @@ import pytest
 pytest.importorskip("torch")
 
 from realtime.engines import Engine, load_engine
+from tests.support import until
 from tests.support.browser import picture_of
-from tests.support.page import difference, frames_decoded, only_session, open_page, studio, until
+from tests.support.page import difference, frames_decoded, only_session, open_page, studio
 from tests.support.server import Running, running
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

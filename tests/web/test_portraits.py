@@ -11,7 +11,8 @@ from PIL import Image
 
 from realtime.face.upright import box, look
 from realtime.media.portraits import builtin_portrait
-from tests.support.page import only_session, until, wait_js
+from tests.support import until
+from tests.support.page import only_session, wait_js
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 SIDE = 320
@@ -36,13 +37,13 @@ def coded(picture: Image.Image, kind: str) -> bytes:
 def choose(page, data: bytes, name: str) -> None:
     page.set_input_files("#file", {"name": name, "mimeType": "", "buffer": data})
     page.wait_for_selector("#consent[open]")
-    wait_js(page, LOOKED, 20000)
+    wait_js(page, LOOKED)
 
 
 def take(page) -> None:
     page.check("#consent-box")
     page.click("#consent-yes")
-    wait_js(page, "document.querySelector('#message').textContent === 'This is your avatar now.'", 20000)
+    wait_js(page, "document.querySelector('#message').textContent === 'This is your avatar now.'")
 
 
 def shown(server) -> np.ndarray:
@@ -94,8 +95,8 @@ def test_of_two_faces_one_is_asked_for(page, server):
 
 def settled(page, can_be_used: bool) -> None:
     """The dialog has looked, and says whether the picture can be used."""
-    wait_js(page, "document.querySelector('#consent-word').textContent !== 'Looking at the picture'", 20000)
-    until(lambda: page.is_enabled("#consent-yes") is can_be_used, 20)
+    wait_js(page, "document.querySelector('#consent-word').textContent !== 'Looking at the picture'")
+    until(lambda: page.is_enabled("#consent-yes") is can_be_used)
 
 
 def test_a_face_that_the_border_cuts_is_refused_in_words(page, server):
@@ -152,13 +153,13 @@ def test_a_portrait_is_cropped_and_turned_afterwards(page, server):
     choose(page, coded(face(), "PNG"), "me.png")
     take(page)
     page.click("#edit-portrait")
-    wait_js(page, LOOKED, 20000)
+    wait_js(page, LOOKED)
     assert page.is_enabled("#consent-yes"), "it was asked before"
     page.focus("#crop-zoom")
     for _ in range(30):
         page.keyboard.press("ArrowRight")
     page.click("#consent-yes")
-    until(lambda: shown(server).shape[0] == round(SIDE / 1.3), 20, "it is as it was")
+    until(lambda: shown(server).shape[0] == round(SIDE / 1.3), what="it is as it was")
     wait_js(page, "document.querySelectorAll('#gallery [role=radio]').length === 3")
     assert len(only_session(server).performer.gallery.infos("")) == 3
 

@@ -20,7 +20,8 @@ from realtime.server.hosting.gallery import GalleryPortrait
 from realtime.server.panel import open_panel
 from realtime.session.local import Pipeline
 from realtime.sources import SourceOptions, open_source
-from tests.support.page import SIZE, live, only_session, open_page, studio, until, wait_js
+from tests.support import until
+from tests.support.page import SIZE, listen, live, only_session, open_page, studio, wait_js
 from tests.support.server import running
 from tests.web.test_carrying import bring, chosen, own  # noqa: F401
 
@@ -49,9 +50,9 @@ def set_all(page, server) -> None:
     page.keyboard.press("End")
     page.select_option("#background", "green")
     page.click("#camera")
-    page.check("#mirror")
+    page.click("#mirror")  # not `check`, which looks before the server has answered
     performer = only_session(server).performer
-    until(lambda: performer.portrait.id == builtin_portraits()[1] and performer.state().background == "green", 30)
+    until(lambda: performer.portrait.id == builtin_portraits()[1] and performer.state().background == "green")
     until(lambda: performer.live.mirror and performer.live.edits.get("smile") == 1.0)
     until(lambda: not performer.state().preparing)
 
@@ -69,7 +70,7 @@ def unset_all(page, server) -> None:
 
 def is_set(server) -> None:
     performer = only_session(server).performer
-    until(lambda: performer.portrait.id == builtin_portraits()[1], 15, "the portrait")
+    until(lambda: performer.portrait.id == builtin_portraits()[1], what="the portrait")
     until(lambda: performer.state().background == "green" and performer.live.mirror, what="background and mirror")
     until(lambda: performer.live.edits == {"smile": 1.0}, what="the sliders")
 
@@ -83,7 +84,7 @@ def test_a_preset_sets_all_again_also_after_a_reload(page, server):
     assert page.evaluate(KEPT) == ["at rest", "work"]
     use(page, "work")
     is_set(server)
-    assert page.is_checked("#mirror")
+    until(lambda: page.is_checked("#mirror"))
     assert page.input_value("#direction-smile") == "1"
     use(page, "at rest")
     until(lambda: not only_session(server).performer.live.edits)
@@ -100,9 +101,9 @@ def test_a_preset_sets_all_again_also_after_a_reload(page, server):
 
 def test_the_neutral_face_is_in_a_preset_and_is_used_when_the_camera_is_on(page, server):
     page.click("#camera")
-    until(lambda: only_session(server).performer.face == "tracking", 15)
+    until(lambda: only_session(server).performer.face == "tracking")
     page.click("#calibrate")
-    wait_js(page, "document.querySelector('#calibration-word').textContent.startsWith('Learnt')", 25000)
+    wait_js(page, "document.querySelector('#calibration-word').textContent.startsWith('Learnt')")
     page.click("#calibration-done")
     neutral = only_session(server).performer.state().neutral
     neutral[BODY] = [0.0] * len(neutral[BODY])  # since that camera's start
@@ -110,10 +111,10 @@ def test_the_neutral_face_is_in_a_preset_and_is_used_when_the_camera_is_on(page,
     page.click("#camera-off")
     until(lambda: only_session(server).performer.source == "sample")
     use(page, "me")
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(300)  # what was sent with it has come
     assert only_session(server).performer.state().neutral is None, "the sample has a neutral face of its own"
     page.click("#camera")
-    until(lambda: only_session(server).performer.state().neutral == pytest.approx(neutral, abs=1e-3), 15)
+    until(lambda: only_session(server).performer.state().neutral == pytest.approx(neutral, abs=1e-3))
 
 
 def test_a_file_takes_a_preset_with_its_picture_to_another_browser(page, server, chrome, own, tmp_path):  # noqa: F811
@@ -132,17 +133,19 @@ def test_a_file_takes_a_preset_with_its_picture_to_another_browser(page, server,
     with running(studio()) as elsewhere:
         context = chrome.new_context()
         other = open_page(context, elsewhere)
+        listen(other, "#message")
         other.set_input_files("#preset-file", str(file))
         other.wait_for_selector("#consent[open]")
         assert other.is_disabled("#consent-yes"), "whose face it is was asked where it was brought first, not here"
         other.check("#consent-box")
         other.click("#consent-yes")
-        wait_js(other, f"{SAID} === '“a face” is on.'", 20000)
+        wait_js(other, f"{SAID} === '“a face” is on.'")
         performer = only_session(elsewhere).performer
         until(lambda: performer.portrait.title == "me" and performer.live.edits == {"pout": 1.0})
         shown, brought = performer.portrait.image, np.array(Image.open(own).convert("RGB"))
         small = [np.array(Image.fromarray(image).resize((64, 64))).astype(int) for image in (shown, brought)]
         assert np.abs(small[0] - small[1]).mean() < 6
+        assert "This is your avatar now." not in other.evaluate("said"), "it would hide what the preset says"
         assert other.evaluate(KEPT) == ["a face"]
         other.click("#delete-portrait")
         until(lambda: performer.portrait.consent is None)
@@ -172,7 +175,7 @@ def test_a_bad_file_is_refused_in_words(chrome, server, tmp_path, text, said):
     wait_js(page, f"{SAID}.includes({json.dumps(said)})")
     assert page.evaluate(KEPT) == [""]
     context.close()
-    until(lambda: not server.studio.sessions, 15)
+    until(lambda: not server.studio.sessions)
 
 
 @contextlib.contextmanager

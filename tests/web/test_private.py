@@ -11,8 +11,9 @@ from realtime.motion.landmark_wire import LandmarkReader, read_head
 from realtime.server.http.pages import WORKER_POLICY
 from realtime.server.http.security import HEADERS
 from tests.server.test_landmark_wire import faces, worst
+from tests.support import until
 from tests.support.browser import browser
-from tests.support.page import only_session, open_page, until, wait_js
+from tests.support.page import listen, only_session, open_page, wait_js
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.xdist_group("private")]
 
@@ -90,25 +91,26 @@ def test_the_first_second_decides_by_the_time_that_finding_takes(page, took, apa
 @MODEL
 def test_no_picture_leaves_where_the_user_wants_it_so(chrome, server):
     page, context = private_page(chrome, server, "here")
+    listen(page, "#face-note")
     page.click("#camera")
     performer = only_session(server).performer
     assert "stays on this machine" in page.inner_text("#privacy")
     assert page.inner_text("#self-caption") == "Stays here"
-    wait_js(page, "document.querySelector('#face-note').textContent === 'Getting ready to find your face'")
-    until(lambda: performer.source == "landmarks", 10)
+    wait_js(page, "said.includes('Getting ready to find your face')")
+    until(lambda: performer.source == "landmarks")
     until(lambda: performer.face == "tracking", 120, "no landmarks came")
+    until(lambda: page.evaluate(SENT)["landmarks"] > 0)
     sent = page.evaluate(SENT)
-    assert sent["landmarks"] > 0
     assert (sent["video"], sent["tracks"]) == (0, 0)
     page.select_option("#face-way", "video")
-    until(lambda: performer.source == "camera" and performer.face == "tracking", 30)
-    assert "goes to this server" in page.inner_text("#privacy")
-    assert page.evaluate(SENT)["video"] > 0
+    until(lambda: performer.source == "camera" and performer.face == "tracking")
+    wait_js(page, "document.querySelector('#privacy').textContent.includes('goes to this server')")
+    until(lambda: page.evaluate(SENT)["video"] > 0)
     page.select_option("#face-way", "here")
-    until(lambda: performer.source == "landmarks", 10)
-    assert page.evaluate(SENT)["tracks"] == 0
+    until(lambda: performer.source == "landmarks")
+    until(lambda: page.evaluate(SENT)["tracks"] == 0)
     page.click("#camera-off")
-    until(lambda: performer.source == "sample", 10)
+    until(lambda: performer.source == "sample")
     context.close()
     assert page.troubles == []
 
@@ -119,11 +121,10 @@ def test_a_browser_that_is_too_slow_sends_video_and_says_so(chrome, server):
     page, context = private_page(chrome, server, "auto")
     page.click("#camera")
     performer = only_session(server).performer
-    until(lambda: performer.source == "landmarks", 10)
+    until(lambda: performer.source == "landmarks")
     until(lambda: performer.source == "camera" and performer.face == "tracking", 60)
-    assert page.inner_text("#message").startswith(
-        "This browser is too slow to find a face by itself: your camera goes"
-    )
+    begins = "This browser is too slow to find a face by itself: your camera goes"
+    wait_js(page, f"document.querySelector('#message').textContent.startsWith('{begins}')")
     assert "too slow" in page.inner_text("#privacy")
     assert page.inner_text("#self-caption") == "You"
     context.close()
@@ -136,10 +137,10 @@ def test_a_browser_without_webgl_says_so_and_sends_video_or_nothing_as_the_user_
         assert "lacks WebGL" in page.inner_text("#privacy")
         page.click("#camera")
         performer = only_session(server).performer
-        until(lambda: performer.source == "camera" and performer.face == "tracking", 30)
+        until(lambda: performer.source == "camera" and performer.face == "tracking")
         assert "lacks WebGL or WebAssembly): your camera goes to the server as video" in page.inner_text("#message")
         page.select_option("#face-way", "here")
-        until(lambda: performer.source == "sample", 10)
+        until(lambda: performer.source == "sample")
         assert "nothing of your camera is sent" in page.inner_text("#message")
         assert page.evaluate(SENT)["tracks"] == 0
         context.close()
@@ -153,7 +154,7 @@ def test_a_server_without_the_model_says_that_video_goes_out(chrome, server):
         "This server has no face model for browsers. Your camera picture goes"
     )
     page.click("#camera")
-    until(lambda: only_session(server).performer.source == "camera", 10)
+    until(lambda: only_session(server).performer.source == "camera")
     context.close()
 
 
@@ -197,7 +198,7 @@ def test_the_model_is_loaded_once_and_only_when_it_is_wanted(chrome, server):
     assert not [url for url in asked if "face_mesh" in url]
     page.click("#camera")
     loaded = "performance.getEntriesByType('resource').filter(e => e.name.includes('/face_mesh/')).length"
-    wait_js(page, f"{loaded} === {len(browser_model.FILES)}", 30000)
+    wait_js(page, f"{loaded} === {len(browser_model.FILES)}")
     url = next(url for url in asked if ".wasm" in url)
     answer = httpx.get(url)
     assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"

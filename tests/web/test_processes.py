@@ -8,7 +8,8 @@ import signal
 
 import pytest
 
-from tests.support.page import frames_decoded, live, until
+from tests.support import until
+from tests.support.page import frames_decoded, live
 from tests.support.processes import processes
 from tests.support.server import running
 

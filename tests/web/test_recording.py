@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support import until
 from tests.support.browser import picture_of
-from tests.support.page import SIZE, difference, only_session, open_page, rest, until, wait_js
+from tests.support.page import SIZE, difference, only_session, open_page, rest, wait_js
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -25,7 +26,7 @@ def page(chrome, server):
 def record(page, seconds: float, path):
     """Record, and give the file."""
     page.click("#record")
-    wait_js(page, "document.querySelector('#record').textContent.includes('Stop')", 15000)
+    wait_js(page, "document.querySelector('#record').textContent.includes('Stop')")
     page.wait_for_timeout(1000 * seconds)
     with page.expect_download() as download:
         page.click("#record")
@@ -50,7 +51,7 @@ def decoded(path) -> tuple[list[np.ndarray], list[float], float]:
 
 def test_a_film_has_the_avatar_and_the_voice(page, server, tmp_path):
     page.click("#camera")
-    until(lambda: only_session(server).performer.face == "tracking", 30)
+    until(lambda: only_session(server).performer.face == "tracking")
     film = record(page, 4, tmp_path)
     assert film.name.startswith("avatar ")
     pictures, times, sound = decoded(film)
@@ -74,7 +75,7 @@ def test_without_the_voice_there_is_no_sound(page, tmp_path):
 
 def test_the_camera_is_in_a_film_only_when_asked_twice_and_once(page, server, tmp_path):
     page.click("#camera")
-    until(lambda: only_session(server).performer.face == "tracking", 30)
+    until(lambda: only_session(server).performer.face == "tracking")
     page.uncheck("#record-voice")
     page.click("#record-beside")
     page.wait_for_selector("#record-sure[open]")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from realtime.media.backgrounds import GREEN
+from tests.support import until
 from tests.support.browser import picture_of
-from tests.support.page import SIZE, difference, live, only_session, open_page, studio, until, wait_js
+from tests.support.page import SIZE, difference, live, only_session, open_page, studio, wait_js
 from tests.support.server import Running
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -33,9 +34,9 @@ def view(page, chrome):
 
 def moves(view) -> None:
     """It shows pictures, and new ones."""
-    wait_js(view, "document.querySelector('#avatar').videoWidth > 0", timeout=20000)
+    wait_js(view, "document.querySelector('#avatar').videoWidth > 0")
     before = frames(view)
-    until(lambda: frames(view) > before + 3, 10, "the view stands still")
+    until(lambda: frames(view) > before + 3, what="the view stands still")
 
 
 def frames(view) -> int:
@@ -51,7 +52,7 @@ def test_the_link_stays_the_same_over_a_reload_and_the_view_comes_back(page, ser
     live(page)
     wait_js(page, "document.querySelector('#open-view').hasAttribute('href')")
     assert page.locator("#open-view").get_attribute("href") == link
-    until(lambda: len(only_session(server).guests) == 1, 15, "the view does not come back")
+    until(lambda: len(only_session(server).guests) == 1, what="the view does not come back")
     moves(shown)
     wait_js(shown, "document.querySelector('#word').hidden && document.querySelector('#still').hidden")
 
@@ -67,8 +68,8 @@ def test_while_nothing_drives_the_view_the_portrait_idles(page, server, view):
     assert only_session(server).performer.face != "tracking"
     page.goto(url)
     live(page)
-    until(lambda: len(server.studio.sessions) == 1 and not only_session(server).lingers, 10, "the old session stays")
-    until(lambda: len(only_session(server).guests) == 1, 15, "the view does not come back")
+    until(lambda: len(server.studio.sessions) == 1 and not only_session(server).lingers, what="the old session stays")
+    until(lambda: len(only_session(server).guests) == 1, what="the view does not come back")
     moves(shown)
 
 
@@ -78,7 +79,7 @@ def test_a_session_that_nobody_watches_does_not_linger(page, server, view):
     page.goto("about:blank")
     until(lambda: only_session(server).lingers)
     shown.close()
-    until(lambda: not server.studio.sessions, 15)
+    until(lambda: not server.studio.sessions)
 
 
 def test_a_view_that_waits_says_so_and_keeps_its_last_picture(chrome):
@@ -90,7 +91,7 @@ def test_a_view_that_waits_says_so_and_keeps_its_last_picture(chrome):
     shown.goto(page.locator("#open-view").get_attribute("href"))
     moves(shown)
     first.close()
-    wait_js(shown, "document.querySelector('#word').textContent === 'The server cannot be reached.'", 20000)
+    wait_js(shown, "document.querySelector('#word').textContent === 'The server cannot be reached.'")
     corner = shown.evaluate(
         """() => { const still = document.querySelector('#still');
         return [still.hidden, ...still.getContext('2d').getImageData(128, 90, 1, 1).data]; }"""
@@ -101,7 +102,7 @@ def test_a_view_that_waits_says_so_and_keeps_its_last_picture(chrome):
     try:
         live(page)
         moves(shown)
-        wait_js(shown, "document.querySelector('#word').hidden", 10000)
+        wait_js(shown, "document.querySelector('#word').hidden")
     finally:
         context.close()
         other.close()
@@ -114,7 +115,7 @@ def test_a_link_that_was_renewed_shows_nothing_any_more(page, server, view):
     old = page.locator("#open-view").get_attribute("href")
     page.click("#renew-view")
     until(lambda: page.locator("#open-view").get_attribute("href") != old)
-    wait_js(shown, "document.querySelector('#word').textContent.startsWith('This link no longer works')", 10000)
+    wait_js(shown, "document.querySelector('#word').textContent.startsWith('This link no longer works')")
     assert shown.is_visible("#word")
     for picture in ("#avatar", "#keyed", "#still"):
         assert shown.is_hidden(picture), "the last picture is still there"
@@ -127,7 +128,7 @@ def test_a_view_in_a_program_without_webrtc_says_so(chrome, server):
     context.add_init_script("delete window.RTCPeerConnection")
     shown = context.new_page()
     shown.goto(f"{server.url}/view/{'x' * 24}")
-    wait_js(shown, "document.querySelector('#word').textContent.includes('knows no WebRTC')", 10000)
+    wait_js(shown, "document.querySelector('#word').textContent.includes('knows no WebRTC')")
     context.close()
 
 
@@ -135,7 +136,7 @@ def test_a_link_that_may_come_to_life_waits(chrome, server):
     context = chrome.new_context()
     shown = context.new_page()
     shown.goto(f"{server.url}/view/{'x' * 24}")
-    wait_js(shown, "document.querySelector('#word').textContent === 'Waiting for the avatar'", 10000)
+    wait_js(shown, "document.querySelector('#word').textContent === 'Waiting for the avatar'")
     context.close()
 
 
@@ -145,11 +146,11 @@ def test_a_views_background_is_its_own(page, server, view):
     plain = view()
     moves(keyed)
     moves(plain)
-    until(lambda: alpha(keyed, 0.05, 0.05) < 20, 15, "the background is not transparent")
+    until(lambda: alpha(keyed, 0.05, 0.05) < 20, what="the background is not transparent")
     assert alpha(keyed, 0.5, 0.5) > 240, "the face is"
     assert only_session(server).performer.state().background == "original"
     green = view("?background=green")
-    until(lambda: frames(green) > 3, 15)
+    until(lambda: frames(green) > 3)
     corner = (slice(4, 14), slice(4, 14))
     for seen in (picture_of(page), picture_of(plain)):
         assert not is_green(seen[corner]), "another's picture has changed"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support import until
 from tests.support.browser import FLAGS, chromium, playwright
-from tests.support.page import only_session, open_page, studio, until, wait_js
+from tests.support.page import only_session, open_page, studio, wait_js
 from tests.support.server import running
 from tests.voice.test_voice import said, write_wav
 
@@ -51,7 +52,7 @@ def jaws(server, count: int = 40) -> np.ndarray:
         return show(drive, now)
 
     performer._rendering.show = look
-    until(lambda: len(seen) >= count, 30, "nothing is rendered")
+    until(lambda: len(seen) >= count, what="nothing is rendered")
     performer._rendering.show = show
     return np.array(seen)
 
@@ -59,25 +60,25 @@ def jaws(server, count: int = 40) -> np.ndarray:
 def test_the_voice_moves_the_lips_and_gives_way_to_the_camera(page, server):
     page.click("#voice")
     performer = only_session(server).performer
-    until(lambda: performer.source == "voice", 20, "the voice does not drive")
+    until(lambda: performer.source == "voice", what="the voice does not drive")
     wait_js(page, "!document.querySelector('#voice-row').hidden")
-    wait_js(page, "document.querySelector('#voice-level').value > 0.2", 20000)
-    until(lambda: performer._speaking is not None and performer._speaking._speaker.heard > 1.0, 20, "no sound comes")
+    wait_js(page, "document.querySelector('#voice-level').value > 0.2")
+    until(lambda: performer._speaking is not None and performer._speaking._speaker.heard > 1.0, what="no sound comes")
     opened = jaws(server, 60)
     assert opened.max() > 1.5
     assert opened.min() < 0.8
     assert page.locator("#face-note").is_hidden()
 
     page.click("#camera")
-    until(lambda: performer.source == "camera", 20, "the camera does not drive")
+    until(lambda: performer.source == "camera", what="the camera does not drive")
     wait_js(page, "document.querySelector('#voice-row').hidden")
     assert not page.locator("#camera-row").is_hidden()
 
     page.click("#voice")
-    until(lambda: performer.source == "voice", 20, "the voice does not drive again")
+    until(lambda: performer.source == "voice", what="the voice does not drive again")
     wait_js(page, "document.querySelector('#camera-row').hidden")
     page.click("#voice-off")
-    until(lambda: performer.source == "sample", 20, "the sample does not play")
+    until(lambda: performer.source == "sample", what="the sample does not play")
     assert performer._speaking is None
 
 

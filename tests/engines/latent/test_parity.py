@@ -99,6 +99,7 @@ def _lia_x(vectors: Path, scale: int, modes: set[str]) -> set[str]:
     return {key.split(".")[0] for key in check.unchecked()}
 
 
+@pytest.mark.slow
 def test_lia_x_at_scale_1_gives_the_published_outputs() -> None:
     """Relative motion here, with every intermediate map; the latents of all modes. One decoding is 1.5 TFLOP."""
     left = _lia_x(reference("lia_x", "vectors_scale1_seed1.npz"), 1, {"rel"})
