@@ -80,7 +80,7 @@ class UniMotionMaker:
         except OSError as error:
             raise not_written(folder, error) from error
         write_picture(folder / REFERENCE, job.portrait)
-        track, shown = self._track(job, progress)
+        track, shown = self._track(job, str(wanted["weights_sha256"]), progress)
         track.save(folder / TRACK)
         if shown:
             from realtime.engines.unimotion.driving import square
@@ -97,8 +97,8 @@ class UniMotionMaker:
             raise BadFile(folder, "holds no film prepared for --engine unimotion; --prepare-only FOLDER makes one")
         track, reference = MotionTrack.load(folder / TRACK), read_picture(folder / REFERENCE)
         network = _load(job)
-        _fitting(track, network, folder / TRACK, job)
         weights = sha256_of(find_weights(FAMILY, job.weights))
+        _fitting(track, network, folder / TRACK, weights)
         if about.get("weights_sha256") != weights:
             raise BadFile(folder, f"was prepared with other weights: {AGAIN}")
         settings = {
@@ -130,11 +130,12 @@ class UniMotionMaker:
             "weights_sha256": sha256_of(find_weights(FAMILY, job.weights)),
         }  # fmt: skip
 
-    def _track(self, job: Job, progress: Progress) -> tuple[MotionTrack, list[np.ndarray]]:
-        """The tokens of the clip, and some of its frames; a clip that is a track is taken as it is."""
+    def _track(self, job: Job, weights: str, progress: Progress) -> tuple[MotionTrack, list[np.ndarray]]:
+        """The tokens of the clip, and some of its frames; a clip that is a track is taken as it is. weights: their
+        SHA-256."""
         if job.driving.suffix == ".motion":
             track = MotionTrack.load(user_path(job.driving))
-            _fitting(track, _load(job), job.driving, job)
+            _fitting(track, _load(job), job.driving, weights)
             return track, []
         from realtime.engines.unimotion.driving import code_of, directions, read_frames, square, tensor
 
@@ -148,7 +149,7 @@ class UniMotionMaker:
                 shown.append(frame)
             progress("reading motion", n + 1, max(count, n + 1))
         track = MotionTrack.of_codes(codes, fps, directions(network))
-        return replace(track, weights=sha256_of(find_weights(FAMILY, job.weights))), shown
+        return replace(track, weights=weights), shown
 
     def _settle(self, job: Job) -> tuple[int, int]:
         """Side of the film and steps. Raises BadValue where anything in the job cannot be."""
@@ -210,12 +211,13 @@ def _load(job: Job) -> UniMotion:
     return load_unimotion(find_weights(FAMILY, job.weights)).to(place)
 
 
-def _fitting(track: MotionTrack, network: UniMotion, path: Path, job: Job) -> None:
-    """Raises BadFile unless the track's codes are tokens of this network, as far as it says, one for every frame."""
+def _fitting(track: MotionTrack, network: UniMotion, path: Path, weights: str) -> None:
+    """Raises BadFile unless the track's codes are tokens of this network (weights: its file's SHA-256), as far as it
+    says, one for every frame."""
     if track.kind != FAMILY or track.values.shape[1] != network.config.tokens:
         takes = f"these weights take {FAMILY}[{network.config.tokens}]"
         raise BadFile(path, f"holds {track.kind}[{track.values.shape[1]}]; {takes}")
-    if track.weights and track.weights != sha256_of(find_weights(FAMILY, job.weights)):
+    if track.weights and track.weights != weights:
         raise BadFile(path, f"holds tokens of other weights: {AGAIN}")
     if not len(track) or np.isnan(track.values).any():
         raise BadFile(path, "has frames without tokens")

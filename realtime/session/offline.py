@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 
 from realtime.engines import Engine
 from realtime.motion.track import MotionTrack
@@ -34,4 +37,4 @@ def encode_track(
         on_frame()
     driver.settle()
     track = MotionTrack.of_codes(codes, source.fps or 30.0, engine.directions, driver.neutral)
-    return MotionTrack(track.kind, track.fps, track.names, times, track.values, track.reference)  # type: ignore[arg-type]
+    return replace(track, times=np.array(times))

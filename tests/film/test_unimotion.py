@@ -107,6 +107,19 @@ def test_a_track_drives_as_its_clip_did(weights, place, capsys):
     assert "its own rate" in capsys.readouterr().err
 
 
+def test_weights_are_read_for_their_checksum_once_to_prepare_and_once_to_make(weights, place, monkeypatch):
+    from realtime.film import unimotion
+
+    of, read = unimotion.sha256_of, []
+    monkeypatch.setattr(unimotion, "sha256_of", lambda path: read.append(Path(path).name) or of(path))
+    job = Job(read_picture("me.png"), place / "driver.mp4", weights=str(weights), device="cpu", size="64x64", steps=1)
+    maker = open_maker("unimotion")
+    maker.prepare(job, place / "work", lambda *of: None)
+    assert read.count(weights.name) == 1
+    maker.make(job, place / "work", place / "one", lambda *of: None)
+    assert read.count(weights.name) == 2
+
+
 def test_tokens_of_other_weights_are_refused(weights, place, capsys):
     assert animate(*CLIP, "--prepare-only", "film", "-q") == 0
     shutil.copy(place / "film" / "tokens.motion", place / "dance.motion")

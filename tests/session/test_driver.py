@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from realtime.motion.track import MotionTrack
 from realtime.session.driver import Driver
 from realtime.session.offline import encode_track
 from realtime.settings import Live
@@ -100,3 +103,10 @@ def test_a_track_carries_the_neutral_that_rendering_the_clip_finds() -> None:
     neutral = driver.update(seen, Live(), 0.0).reference.values
     assert track.reference is not None
     np.testing.assert_allclose(track.reference, neutral, atol=1e-6)
+
+
+def test_a_track_keeps_all_that_its_codes_are_known_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = MotionTrack.of_codes
+    monkeypatch.setattr(MotionTrack, "of_codes", lambda *of: replace(made(*of), weights="ab", creator="me"))
+    track = encode_track(ListSource([plain((20, 100, 90))] * 3), FakeEngine())
+    assert (track.weights, track.creator, len(track.times)) == ("ab", "me", 3)
