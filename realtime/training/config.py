@@ -96,7 +96,7 @@ class OptimiserConfig:
     rate: learning rate at the start. drops: shares of the run after which it is divided by ten (the paper: epochs
     60 and 90 of 100). warmup: steps over which it rises from zero. clip: greatest norm of the gradient (0: none).
     average: decay of the moving average of the weights, which is what is saved for use (0: none). cosine: the rate
-    falls along half a cosine to a hundredth of itself, in the place of drops.
+    falls along half a cosine to a hundredth of itself, in the place of drops, which must then be empty.
     """
 
     rate: float = 2e-4
@@ -125,9 +125,11 @@ class PuppetConfig:
 
     characters: how many are trained on. cross: share of the scenes whose driver is another character, in the same
     pose elsewhere; the others take reference and driver from one character's frames. augment: whether the driver is
-    recoloured and moved, colour and spatial: how strongly. shown: share of a batch that the diffusion transformer
-    learns from; the encoders, D and its heads learn from all of it. joints_first: share of the run in which it learns
-    from a quarter of that, as a picture without a pose teaches little.
+    recoloured and moved, colour and spatial: how strongly. shown: share of a batch that is drawn; the diffusion
+    transformer, the bones and the normal head learn from that alone. Of the whole batch learn the reader, the eye
+    (losses.seen) and, by where the joints are (losses.joints), the encoders, D and the joint head: what hands and
+    face do is taught by what is drawn. joints_first: share of the run in which a quarter of that is drawn, as a
+    picture without a pose teaches little; of no use without losses.joints.
     """
 
     characters: int = 100_000
@@ -185,9 +187,10 @@ class TrainConfig:
     def rate_at(self, step: int, total: int) -> float:
         """Learning rate of step number `step` (from 0) of `total`."""
         o = self.optimiser
-        rate = o.rate * 0.1 ** sum(step >= share * total for share in o.drops)
         if o.cosine:
             rate = o.rate * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / total))))
+        else:
+            rate = o.rate * 0.1 ** sum(step >= share * total for share in o.drops)
         return rate * min(1.0, (step + 1) / o.warmup) if o.warmup else rate
 
     @property
@@ -252,6 +255,11 @@ class TrainConfig:
             raise BadValue("system", self.system, f"it may be {', '.join(trained())}")
         if self.shard and self.precision == "fp16":
             raise BadValue("shard", True, "not with precision=fp16, whose loss scale is per process; bf16 needs none")
+        if self.optimiser.cosine and self.optimiser.drops:
+            raise BadValue(
+                "optimiser.drops", list(self.optimiser.drops),
+                "not with optimiser.cosine, whose rate falls without them: set drops=[] or cosine=false",
+            )  # fmt: skip
         if not 0 <= self.data.hold_out < 1:
             raise BadValue("data.hold_out", self.data.hold_out, "a share of the frames, from 0 to below 1")
         if self.system in ("motrans", "fomm", "mraa"):

@@ -45,7 +45,7 @@ class TrainedSystem(nn.Module):
     progress = 0.0
     """Share of the run that is over; the trainer keeps it."""
     needs_every_parameter = True
-    """False where the forward pass leaves published parameters unused."""
+    """False where the losses leave parameters without a gradient."""
 
     def __init__(self, config: TrainConfig, features: nn.Module) -> None:
         super().__init__()
@@ -172,6 +172,9 @@ class TokenSystem(TrainedSystem):
             self.network = UniMotion(config.unimotion)
         except ValueError as error:
             raise BadValue("unimotion", config.unimotion, str(error)) from error
+        weight = config.losses
+        # Without its loss a head, or the reader, gets no gradient.
+        self.needs_every_parameter = bool(weight.joints and weight.normals and weight.reading)
 
     def forward(self, *parts: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """parts: those of a `Scene`."""

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from realtime.engines.neural.crop import MARGIN, square_around  # noqa: E402
 from realtime.errors import BadFile, BadValue  # noqa: E402
 from realtime.families import trained  # noqa: E402
-from realtime.training.config import PRESETS, DataConfig, OptimiserConfig, TrainConfig, preset  # noqa: E402
+from realtime.training.config import PRESETS, DataConfig, TrainConfig, preset  # noqa: E402
 from realtime.training.data.clips import (  # noqa: E402
     Index,
     ShardWriter,
@@ -47,13 +47,14 @@ def test_settings_reach_nested_fields_and_wrong_ones_are_named():
         ("batch=0", "batch"),
         ("size=50", "multiple of"),
         ("data.hold_out=1", "hold_out"),
+        ("optimiser.cosine=true", "drops"),
     ):
         with pytest.raises(BadValue, match=named):
             config.with_settings([bad])
 
 
 def test_rate_falls_along_half_a_cosine():
-    config = TrainConfig(optimiser=OptimiserConfig(rate=2.0, warmup=0, cosine=True))
+    config = TrainConfig().with_settings(["optimiser.rate=2.0", "optimiser.cosine=true", "optimiser.drops=[]"])
     rates = [config.rate_at(step, 100) for step in (0, 50, 100, 150)]
     assert rates == pytest.approx([2.0, 1.01, 0.02, 0.02])
 

@@ -15,7 +15,7 @@ from realtime.engines.unimotion.eye import Eye, Sight
 from realtime.engines.unimotion.face import FaceEncoder
 from realtime.engines.unimotion.hand import HandEncoder
 from realtime.engines.unimotion.joint_head import JointHead
-from realtime.engines.unimotion.moved import Moved
+from realtime.engines.unimotion.moved import JOINTS, Moved
 from realtime.engines.unimotion.normal_head import NormalHead
 from realtime.engines.unimotion.reader import Reader
 
@@ -28,7 +28,7 @@ class UniMotionConfig:
     face: lengths of the tokens. eye, free: channels of the eye, and how many maps it has beside the joints'. width,
     heads, decoder: of encoders and D, and D's layers. marks: maps that the tokens of hands and face are made to.
     dit_width, dit_layers, detail: of the diffusion transformer; detail: channels of its last convolutions. joints:
-    how many joints there are. hand_numbers, face_numbers: that the reader gives.
+    how many joints there are, always 16. hand_numbers, face_numbers: that the reader gives.
     """
 
     size: int = 64
@@ -66,11 +66,14 @@ class Tokens(NamedTuple):
 
 
 class UniMotion(nn.Module):
-    """The eye, encoders, D with its auxiliary heads, the diffusion transformer, and the reader."""
+    """The eye, encoders, D with its auxiliary heads, the diffusion transformer, and the reader. Raises ValueError for
+    sizes that cannot be."""
 
     def __init__(self, config: UniMotionConfig) -> None:
         super().__init__()
         self.config = c = config
+        if c.joints != JOINTS:
+            raise ValueError(f"{c.joints} joints: there must be {JOINTS}, which the bones lie between")
         lengths = (c.body, c.hand, c.face)
         maps = c.joints + c.free
         self.eye = Eye(c.eye, maps)
