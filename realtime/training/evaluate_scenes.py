@@ -57,19 +57,19 @@ def measure_run(
 ) -> tuple[list[Table], list[list[np.ndarray]]]:
     """The tables of a run, and rows of a sheet: reference, driver, what should come out, what comes out.
 
-    count: scenes; 0 for the usual number. reader: networks whose reader reads the pictures, the run's own without.
-    Raises BadFile, BadValue."""
+    count: scenes; 0 for the usual number. reader: networks whose reader reads the pictures, the run's own without;
+    where that was not trained, what it would read is NaN. Raises BadFile, BadValue."""
     run = RunFolder(folder)
     config = TrainConfig.read(run.config)
     network = load_unimotion(run.weights)
-    judge = network if reader is None else reader
+    judge = network if reader is None and config.losses.reading else reader
     count = count or SCENES
     with torch.no_grad():
         return _measure(network, judge, config, count, tick, steps)
 
 
 def _measure(
-    network: UniMotion, judge: UniMotion, config: TrainConfig, count: int, tick: Tick, steps: int
+    network: UniMotion, judge: UniMotion | None, config: TrainConfig, count: int, tick: Tick, steps: int
 ) -> tuple[list[Table], list[list[np.ndarray]]]:
     body = Table(f"unseen characters, {count} scenes of {config.size} px", BODY_COLUMNS)
     body.notes += [
@@ -79,6 +79,13 @@ def _measure(
         f"chance, give or take {1 / np.sqrt(2 * len(HAND) * count):.2f} of hands and "
         f"{1 / np.sqrt(len(FACE) * count):.2f} of faces",
     ]
+    if judge is None:
+        body.notes.append(
+            "keypoints and r of pictures are left out: this run's reader was not trained (losses.reading=0); "
+            "python -m benchmarks tokens --run NAME=RUN --run ... reads all runs' pictures with the first one's"
+        )
+    if not config.losses.joints:
+        body.notes.append("d_joints is left out: D's joint head was not trained (losses.joints=0)")
     details = Table("what hands and face do, correlation", ("true", "self", "cross"))
     made: dict[str, Tensor] = {}
     numbers: dict[str, tuple[Tensor, Tensor]] = {}
@@ -86,10 +93,12 @@ def _measure(
         scene = unseen_scenes(config, count, cross=kind == "cross")
         tokens = network.encode(network.look(scene.driver), scene.crops)
         made[kind] = _drawn(network, scene, tokens, steps, tick)
-        guidance = network.guide(network.look(scene.reference), tokens)
-        guided = joints_of(network.joint_head(guidance.features))
         figures, numbers[kind] = _figures(judge, made[kind], scene)
-        body.rows.append((kind, count, figures | {"d_joints": _apart(guided, scene.joints, config.size)}))
+        if config.losses.joints:
+            guidance = network.guide(network.look(scene.reference), tokens)
+            guided = joints_of(network.joint_head(guidance.features))
+            figures["d_joints"] = _apart(guided, scene.joints, config.size)
+        body.rows.append((kind, count, figures))
     everybody_else = replace(config.puppets, cross=1.0)
     casts = SceneSet(everybody_else, config.size, config.unimotion.crop, config.seed, unseen=True)
     away = _elsewhere(casts, count)
@@ -145,14 +154,18 @@ def _driving_frame(casts: SceneSet, number: int, config: TrainConfig) -> Tensor:
     return picture_tensor(render(cast.driver, cast.pose, cast.elsewhere, 2 * config.size).picture)
 
 
-def _figures(judge: UniMotion, pictures: Tensor, scene: Scene) -> tuple[dict[str, float], tuple[Tensor, Tensor]]:
-    """The figures of pictures against the scene's targets; what hands and face do, read and true, (B, 16)."""
+def _figures(
+    judge: UniMotion | None, pictures: Tensor, scene: Scene
+) -> tuple[dict[str, float], tuple[Tensor, Tensor]]:
+    """The figures of pictures against the scene's targets; what hands and face do, read and true, (B, 16). What is
+    read is NaN without a judge."""
     size = pictures.shape[3]
     middles = scene.joints[:, [RIGHT_HAND, LEFT_HAND, HEAD]]
-    found = judge.reader.joints(pictures * 2 - 1)
-    right, left, face = judge.reader.details(pictures * 2 - 1, found[:, [RIGHT_HAND, LEFT_HAND, HEAD]])
-    read = torch.cat([right, left, face], 1)
     true = torch.cat([scene.hands.flatten(1), scene.face], 1)
+    found, read = (torch.full_like(x, float("nan")) for x in (scene.joints, true))
+    if judge is not None:
+        found = judge.reader.joints(pictures * 2 - 1)
+        read = torch.cat(judge.reader.details(pictures * 2 - 1, found[:, [RIGHT_HAND, LEFT_HAND, HEAD]]), 1)
     error = (pictures - scene.target).abs()
     squares = [cut(error, middles[:, n], torch.full((len(error),), SIDES[n]), 16).mean() for n in range(3)]
     hands = 2 * len(HAND)

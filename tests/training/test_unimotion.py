@@ -17,7 +17,7 @@ from realtime.errors import BadValue  # noqa: E402
 from realtime.training.config import TrainConfig, preset  # noqa: E402
 from realtime.training.data.puppets import draw_character, draw_place, draw_pose, render  # noqa: E402
 from realtime.training.data.scenes import SceneSet, picture_tensor  # noqa: E402
-from realtime.training.evaluate_scenes import _apart, _elsewhere, _mean_pose, _retrieval  # noqa: E402
+from realtime.training.evaluate_scenes import _apart, _elsewhere, _mean_pose, _retrieval, measure_run  # noqa: E402
 from realtime.training.run import Run  # noqa: E402
 from realtime.training.scene_watch import EXAMPLE, unseen_scenes  # noqa: E402
 from realtime.training.systems import make_system  # noqa: E402
@@ -68,6 +68,14 @@ def test_without_auxiliary_heads_their_losses_are_gone_and_the_heads_stay_as_the
         assert set(trainer.step(batch).losses) == {"flow", "total"}
     assert all(torch.equal(a, b) for a, b in zip(before, network.joint_head.parameters(), strict=True))
     assert not torch.equal(body, network.body.token[0].weight)
+
+
+@pytest.mark.parametrize("without", ["none", "joints", "normals", "reading", "seen"])
+def test_a_system_knows_whether_every_parameter_gets_a_gradient(without):
+    config = micro_tokens(**({} if without == "none" else {f"losses.{without}": 0.0}))
+    system = make_system(config, torch.nn.Identity())
+    torch.stack(list(system(*scenes_of(config, 2))[0].values())).sum().backward()
+    assert system.needs_every_parameter == all(p.grad is not None for p in system.network.parameters())
 
 
 def test_the_reader_teaches_the_other_networks_nothing():
@@ -131,6 +139,8 @@ def test_what_cannot_be_trained_is_said(tmp_path, capsys):
         make_system(micro_tokens(batch=1), torch.nn.Identity())
     with pytest.raises(BadValue, match="multiple of 4"):
         make_system(micro_tokens(**{"unimotion.patch": 6}), torch.nn.Identity())
+    with pytest.raises(BadValue, match="there must be 16"):
+        make_system(micro_tokens(**{"unimotion.joints": 17}), torch.nn.Identity())
 
 
 @pytest.mark.parametrize("name", ["paper", "small", "tiny"])
@@ -165,6 +175,27 @@ def test_a_run_is_measured_on_unseen_characters(run, tmp_path, capsys):
     assert len(details["rows"]) == 2 * 5 + 6
     assert page.is_file()
     assert 0 <= whose["rows"][0]["reference"] <= 1
+
+
+def test_what_was_not_trained_measures_nothing(tmp_path):
+    config = micro_tokens(**{"losses.reading": 0.0, "losses.joints": 0.0, "steps": 2})
+    Run(config, tmp_path / "run", None, CPU, say=silent).go()
+    (body, details, whose), _ = measure_run(tmp_path / "run", 2, lambda: None, steps=1)
+    cross = body.figures("cross")
+    assert {name for name, value in cross.items() if math.isnan(value)} == {
+        "keypoints",
+        "d_joints",
+        "hands_r",
+        "face_r",
+    }
+    assert all(math.isnan(value) for _, _, row in details.rows for value in row.values())
+    assert body.figures("the mean pose")["keypoints"] > 0  # of no reader
+    assert 0 <= whose.figures("cross")["reference"] <= 1
+    assert sum("losses." in note for note in body.notes) == 2
+    reader = load_unimotion(tmp_path / "run" / "weights.safetensors")
+    (judged, _, _), _ = measure_run(tmp_path / "run", 2, lambda: None, reader, steps=1)
+    assert judged.figures("cross")["keypoints"] > 0
+    assert sum("losses." in note for note in judged.notes) == 1
 
 
 def test_the_measure_finds_the_reference_in_a_perfect_picture_and_the_driver_in_a_leaking_one():
