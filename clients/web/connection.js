@@ -49,7 +49,6 @@ export class Connection extends EventTarget {
   #turn = 0;
   #failures = 0;
   #greeted = false;
-  #opened = 0;
   /** What the next session begins with: the id of a portrait of the server's. @type {() => Promise<string | null>} */
   portrait = async () => null;
 
@@ -149,7 +148,6 @@ export class Connection extends EventTarget {
   /** @param {string | null} sdp @returns {Promise<{id: string, sdp: string}>} */
   async #open(sdp) {
     const portrait = await this.portrait();
-    this.#opened = performance.now(); // its time begins before the server has prepared its portrait
     /** @param {string | null} portrait */
     const open = async (portrait) => (await ask("/api/sessions", {
       method: "POST",
@@ -231,13 +229,13 @@ export class Connection extends EventTarget {
     /** @type {ServerEvent} */
     let event;
     try { event = JSON.parse(String(data)); } catch { return; }
-    if (event.type === "ended") this.#ended(event.reason);
+    if (event.type === "ended") this.#ended(event);
     this.#emit("message", event);
   }
 
-  /** @param {string} reason */
-  #ended(reason) {
-    const text = endedSentence(reason, (performance.now() - this.#opened) / 1000);
+  /** @param {{reason: string, limit_s: number | null}} ended */
+  #ended({ reason, limit_s }) {
+    const text = endedSentence(reason, limit_s ?? 0);
     if (reason === "too_long") {
       this.leave();
       this.#status("ended", "Session over", text);

@@ -75,10 +75,10 @@ export function span(seconds) {
   return `${count} ${unit}${count === 1 ? "" : "s"}`;
 }
 
-/** @param {string} reason  of the server's last message @param {number} lasted  seconds */
-export function endedSentence(reason, lasted) {
+/** @param {string} reason  of the server's last message @param {number} limit  of a session, seconds */
+export function endedSentence(reason, limit) {
   switch (reason) {
-    case "too_long": return `This session has reached its limit of ${span(lasted)}: reload the page to start another one.`;
+    case "too_long": return `This session has reached its limit of ${span(limit)}: reload the page to start another one.`;
     case "idle": return "The session was idle and has ended.";
     case "shutdown": return "The server is shutting down.";
     default: return "The session has ended.";

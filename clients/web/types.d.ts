@@ -32,7 +32,7 @@ export type Event =
   | { type: "pong"; t: number }
   | { type: "kept"; sequence: number }
   | { type: "portraits"; portraits: Portrait[] }
-  | { type: "ended"; reason: string };
+  | { type: "ended"; reason: string; limit_s: number | null };
 export type Command =
   | { type: "set_edits"; values: Record<string, number> }
   | { type: "reset_edits" } | { type: "calibrate"; neutral?: number[] }

@@ -107,9 +107,9 @@ def test_trickling_does_not_prolong_the_deadline():
 
 def test_a_connection_that_is_used_again_has_a_new_deadline():
     with running(FakePlace(UNHURRIED)) as server, httpx.Client(base_url=server.url) as http:
-        for _ in range(4):
+        for _ in range(7):
             assert http.get("/api/health").status_code == 200
-            server.wait(0.5)  # longer than a head may take, all in all
+            server.wait(0.5)  # twice as long as a head may take, all in all
         with sockets(server.port, 1, b"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as (sock,):
             data = answer_of(sock)  # closed when no second request comes
             assert data.startswith(b"HTTP/1.1 200")

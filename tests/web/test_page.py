@@ -34,6 +34,7 @@ def test_the_avatar_moves_at_once_without_a_camera(page, server):
         assert word in figures
 
 
+@pytest.mark.timeout(300)
 def test_the_avatar_follows_the_camera(page, server):
     page.click("#camera")
     until(lambda: only_session(server).performer.face == "tracking", what="no face was tracked")

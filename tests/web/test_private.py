@@ -108,7 +108,7 @@ def test_no_picture_leaves_where_the_user_wants_it_so(chrome, server):
     until(lambda: page.evaluate(SENT)["video"] > 0)
     page.select_option("#face-way", "here")
     until(lambda: performer.source == "landmarks")
-    until(lambda: page.evaluate(SENT)["tracks"] == 0)
+    assert page.evaluate(SENT)["tracks"] == 0
     page.click("#camera-off")
     until(lambda: performer.source == "sample")
     context.close()

@@ -326,6 +326,8 @@ class Ended(BaseModel):
 
     type: Literal["ended"] = "ended"
     reason: str
+    limit_s: float | None = None
+    """How long a session may last, seconds; with `too_long`."""
 
 
 Event = Hello | State | Stats | Error | Pong | Kept | Portraits | Ended

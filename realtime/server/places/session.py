@@ -75,7 +75,7 @@ class Session:
         rate = limits.messages_per_s
         self.messages = {right: Bucket(rate, 2 * rate) for right in Right}  # who has a link keeps nobody else out
         self.complaints = Bucket(1.0, 3.0)
-        self._places = places
+        self._places, self._session_s = places, limits.session_s
 
     @property
     def watchers(self) -> int:
@@ -109,8 +109,10 @@ class Session:
     async def hang_up(self, why: End) -> None:
         """Tell all peers that it is over, and close them."""
         self.settle(self.peers)
+        limit = self._session_s if why is End.TOO_LONG else None
+        ended = messages.Ended(reason=why.value, limit_s=limit)
         for peer in self.peers:
-            peer.send(messages.Ended(reason=why.value).model_dump_json())
+            peer.send(ended.model_dump_json())
         await asyncio.gather(*(peer.close() for peer in self.peers), return_exceptions=True)
         self.peers.clear()
         self.guests.clear()
