@@ -28,16 +28,16 @@ def ask(method: str, url: str, token: str, body: dict[str, Any] | None = None) -
 
 
 async def record(peer: RTCPeerConnection, sink: Sink, seconds: float) -> int:
-    """Write the pictures that `peer` receives into a sink, for a while; how many there were."""
+    """Write the pictures that `peer` receives into a sink, for a while from the first one; how many there were."""
     track, taken, loop = peer.getReceivers()[0].track, 0, asyncio.get_running_loop()
-    ends = loop.time() + seconds
-    while loop.time() < ends:
+    began = now = 0.0
+    while not taken or now - began < seconds:
         frame: Any = await track.recv()
-        image = frame.to_ndarray(format="rgb24")
+        image, now = frame.to_ndarray(format="rgb24"), loop.time()
         if not taken:
             sink.open(image.shape[1], image.shape[0], 30.0)
-        now = loop.time()
-        await asyncio.to_thread(sink.write, Picture(image, now, now - ends + seconds, taken))
+            began = now
+        await asyncio.to_thread(sink.write, Picture(image, now, now - began, taken))
         taken += 1
     return taken
 
