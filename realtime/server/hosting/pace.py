@@ -13,7 +13,7 @@ STEPS = (1.0, 1.0, 0.8, 2 / 3)
 SERVED = 0.9
 """A session that gets less than this share of what it may have is short."""
 PATIENCE_S = 3.0
-"""So long half of the sessions have to be short until all get fewer pictures."""
+"""So long half of the sessions have to be short until the next step is taken."""
 BACK_S = 10.0
 """So long nobody may be short until they get more again; twice as long after each time that this was too early."""
 MOST_BACK_S = 160.0

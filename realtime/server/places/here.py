@@ -371,6 +371,8 @@ class Studio:
         held = self.pace.held_to
         if held != before:
             log.info("pictures a second: %s for all", "as asked for" if held is None else f"at most {held:.0f}")
+        if self.pace.sparing != sparing:
+            log.info("the machine is %s", "no longer full" if sparing else "full: shoulders are not read")
 
     def _tell_stats(self, session: Session, now: float) -> None:
         if session.peers:
