@@ -362,6 +362,7 @@ def test_a_sharded_run_is_the_same_run(system, data, tmp_path):
     assert {k: v.shape for k, v in weights[0].items()} == {k: v.shape for k, v in weights[1].items()}
 
 
+@pytest.mark.slow
 def test_a_sharded_run_goes_on_in_one_process_and_in_two(data, tmp_path):
     said, losses = two_processes(data, tmp_path / "run", replace(micro(steps=2, batch=1), shard=True))
     assert len(losses) == 2
