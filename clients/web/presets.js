@@ -38,10 +38,11 @@ class BrowserShelf {
   /** @param {Record<string, Preset>} all */
   #store(all) {
     try {
+      if (Object.keys(all).length > MOST) throw new Refused(400, `There are ${MOST} presets already: delete one first`);
       storage()?.setItem(PLACE, JSON.stringify(all));
-    } catch {
-      throw new Refused(400, "This browser has no room for it: delete a preset first");
-    } finally {
+    } catch (error) {
+      throw error instanceof Refused ? error : new Refused(400, "This browser has no room for it: delete a preset first");
+    } finally { // also of a preset that was not taken
       void tidyUp(this.own());
     }
   }
@@ -57,9 +58,7 @@ class BrowserShelf {
 
   /** @param {Preset} preset */
   async save(preset) {
-    const all = stored();
-    if (!(preset.name in all) && Object.keys(all).length >= MOST) throw new Refused(400, `There are ${MOST} presets already: delete one first`);
-    this.#store({ ...all, [preset.name]: preset });
+    this.#store({ ...stored(), [preset.name]: preset });
   }
 
   /** @param {string} name */

@@ -112,8 +112,11 @@ def test_of_a_portrait_few_forms_are_kept():
     engine, portrait = load_engine("mesh", size=64), GalleryPortrait("a", "A", builtin_portrait())
     first = portrait.ready_for(engine, Behind())
     assert portrait.ready_for(engine, Behind()) is first
+    engine.set_portrait(portrait.ready_for(engine, Behind(), "9:16"))
+    assert (engine.width, engine.height) != (64, 64)
+    assert portrait.ready_for(engine, Behind()) is first, "what an engine shows is no part of what was prepared"
     portrait.ready_for(engine, Behind("blur", 2.0))
-    assert len(portrait._ready) == 1, "what is one user's own is kept by nobody else"
+    assert len(portrait._ready) == 2, "what is one user's own is kept by nobody else"
     for background in ("original", "green"):
         for shape in ("1:1", "16:9", "4:3", "3:4"):
             portrait.ready_for(engine, Behind(background), shape)
