@@ -6,7 +6,7 @@ decoding, without camera and display. Clients that send landmarks in place of vi
 of one count run one after the other, again in each round.
 
   python -m benchmarks sessions --json sessions.json --plot sessions.png
-  python -m benchmarks sessions --counts 4 6 --ways video landmarks --workers 1 2 --rounds 2 --settle 14
+  python -m benchmarks sessions --counts 4 6 --ways video landmarks --workers 1 2 --rounds 2 --settle 8
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, help="measured seconds at each count (10; quick 5)")
     parser.add_argument(
         "--settle", metavar="SECONDS", type=float, default=3.0,
-        help="left out before that (3); a full server has decided on a fair drop after 14",
+        help="left out before that (3); a full server has decided on a fair drop after 8",
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from realtime.server.places import Wish
 from realtime.types import MotionCode
 from tests.support.server import DotEngine, gallery, make_studio
 
-GOOD, SHORT = Asked(30, 1), Asked(30, 9)
+GOOD, SHORT = Asked(30, 1), Asked(30, 6)
 
 
 class Machine:
@@ -50,15 +50,28 @@ def test_four_get_twenty_and_all_of_it():
 
 def test_before_anyone_gets_fewer_pictures_all_do_without_what_is_missed_less():
     pace = Pace(30.0)
-    for now in range(4):
+    for now in range(3):
         assert not pace.sparing
         pace.look(float(now), [SHORT] * 3)
     assert (pace.sparing, pace.held_to) == (True, None)
-    for now in range(4, 4 + round(BACK_S)):
+    for now in range(3, 3 + round(BACK_S)):
         pace.look(float(now), [GOOD] * 3)
         assert (pace.sparing, pace.held_to) == (True, None)
-    pace.look(4 + BACK_S, [GOOD] * 3)
+    pace.look(3 + BACK_S, [GOOD] * 3)
     assert not pace.sparing
+
+
+def test_where_far_too_many_come_the_right_rate_is_found_at_once():
+    assert Machine(48, 4).run(3) == [30.0, 30.0, 20.0]  # twelve a second each
+    assert Machine(76, 4).run(3) == [30.0, 30.0, 24.0]
+    assert Machine(92, 4).run(3) == [30.0, 30.0, 30.0]  # what is left out may be enough
+
+
+def test_the_best_of_the_seconds_that_were_short_decides():
+    pace = Pace(30.0)
+    for now, missed in enumerate([29, 7, 25]):  # the engine warms up
+        pace.look(float(now), [Asked(30, missed)])
+    assert (pace.sparing, pace.held_to) == (True, None)
 
 
 def test_a_second_that_goes_wrong_lowers_nothing():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 
 from realtime.server.common.limits import Bucket
 
@@ -12,8 +13,11 @@ STEPS = (1.0, 1.0, 0.8, 2 / 3)
 """Of the full rate: 30, 24 and 20 pictures a second. From the second on, what pictures can do without is left out."""
 SERVED = 0.9
 """A session that gets less than this share of what it may have is short."""
-PATIENCE_S = 3.0
-"""So long half of the sessions have to be short until the next step is taken."""
+PATIENCE_S = 2.0
+"""A step is taken when half of the sessions were short in every look for so long."""
+LIKELY = 0.75
+"""A step is passed over where sessions got less than this share of its rate in the best of that time: what it leaves
+out makes up for no more."""
 BACK_S = 10.0
 """So long nobody may be short until they get more again; twice as long after each time that this was too early."""
 MOST_BACK_S = 160.0
@@ -52,6 +56,7 @@ class Pace:
         self.full = self._others = full
         self._step = 0
         self._short_since: float | None = None
+        self._best = 0.0
         self._good_since: float | None = None
         self._raised = float("-inf")
         self._back = BACK_S
@@ -86,13 +91,20 @@ class Pace:
             self._back, self._crowd = BACK_S, len(busy)
         if busy and 2 * len(short) >= len(busy):  # one alone may have an engine that hangs
             self._good_since = None
-            self._short_since = now if self._short_since is None else self._short_since
+            if self._short_since is None:
+                self._short_since, self._best = now, 0.0
+            self._best = max(self._best, median(each.asked - each.missed for each in busy) / self.full)
             if now - self._short_since >= PATIENCE_S - 0.5 and self._step < len(STEPS) - 1:
                 early = now - self._raised < 2 * BACK_S
                 self._back = min(MOST_BACK_S, 2 * self._back) if early else BACK_S
-                self._step, self._crowd, self._short_since = self._step + 1, len(busy), None
+                self._step, self._crowd, self._short_since = self._enough(), len(busy), None
             return
         self._short_since = None
         self._good_since = now if self._good_since is None else self._good_since
         if self._step and now - self._good_since >= self._back:
             self._step, self._raised, self._good_since = self._step - 1, now, None
+
+    def _enough(self) -> int:
+        """The next step, or a later one where that one would hardly do."""
+        later = range(self._step + 1, len(STEPS))
+        return next((step for step in later if self._best >= LIKELY * STEPS[step]), later[-1])
