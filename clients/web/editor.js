@@ -173,9 +173,12 @@ get("turn-right", HTMLButtonElement).addEventListener("click", () => turn(1));
  * Ask what of a picture is wanted, and whose face it is.
  * @param {Blob} picture @param {(picture: Blob) => Promise<Look>} look  what the server sees in one
  * @param {boolean} consented  it was asked before
+ * @param {boolean} [view]  it is another view of a portrait's person
  * @returns {Promise<Blob | null>} the portrait, null where the user would not. Throws what `look` throws.
  */
-export async function edit(picture, look, consented) {
+export async function edit(picture, look, consented, view = false) {
+  get("consent-title", HTMLElement).textContent = view ? "Another view of the same person" : "Whose face is this?";
+  yes.textContent = view ? "Add this view" : "Use this portrait";
   whole = document.createElement("canvas");
   [zoom.value, across.value, down.value] = ["1", "0.5", "0.3"];
   box.checked = consented;

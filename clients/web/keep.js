@@ -1,6 +1,7 @@
 // Pictures that the user brought, kept by his browser (IndexedDB): a reload and a new session have them again.
 // @ts-check
-/** @typedef {{key: string, title: string, picture: Blob, at: number}} Kept  at: when its bringer consented, ms */
+/** @typedef {{key: string, picture: Blob}} KeptView  another picture of the person */
+/** @typedef {{key: string, title: string, picture: Blob, at: number, views?: KeptView[]}} Kept  at: when its bringer consented, ms */
 /** @typedef {{key: string, title: string, file: Blob, at: number}} KeptBackground  a picture or a clip */
 
 const PICTURES = "pictures";

@@ -37,7 +37,9 @@ const pauseButton = get("pause", HTMLButtonElement);
 const resetButton = get("reset", HTMLButtonElement);
 const snapshotButton = get("snapshot", HTMLButtonElement);
 const mirrorBox = get("mirror", HTMLInputElement);
+const viewSnapshotButton = get("snapshot-view", HTMLButtonElement);
 const fileInput = get("file", HTMLInputElement);
+const viewInput = get("view-file", HTMLInputElement);
 
 /** The page and one server. */
 class Page {
@@ -241,6 +243,15 @@ class Page {
     snapshotButton.addEventListener("click", async () => {
       await this.portraits.add(await snapshot(get("camera-view", HTMLVideoElement)), "Snapshot");
     });
+    get("add-view", HTMLButtonElement).addEventListener("click", () => viewInput.click());
+    viewInput.addEventListener("change", () => {
+      const file = viewInput.files?.[0];
+      viewInput.value = "";
+      if (file) void this.portraits.addView(file);
+    });
+    viewSnapshotButton.addEventListener("click", async () => {
+      await this.portraits.addView(await snapshot(get("camera-view", HTMLVideoElement)));
+    });
     get("edit-portrait", HTMLButtonElement).addEventListener("click", () => void this.portraits.change());
     get("delete-portrait", HTMLButtonElement).addEventListener("click", () => void this.portraits.remove());
     this.portraits.addEventListener("own", (event) => {
@@ -275,7 +286,7 @@ class Page {
     this.#session = hello.session;
     this.#panel = hello.panel;
     if (hello.panel) get("privacy", HTMLElement).textContent = "Your camera picture stays on this computer: only the avatar is shown.";
-    for (const button of [sampleButton, snapshotButton]) button.hidden = hello.panel;
+    for (const button of [sampleButton, snapshotButton, viewSnapshotButton]) button.hidden = hello.panel;
     this.camera.offer(!hello.panel && !preview.src);
     this.voice.offer(!hello.panel && !preview.src);
     const engine = get("engine", HTMLElement);
@@ -323,7 +334,7 @@ class Page {
   #enable() {
     const live = status.dataset.state === "live";
     resetButton.disabled = !live;
-    snapshotButton.disabled = !this.camera.on;
+    snapshotButton.disabled = viewSnapshotButton.disabled = !this.camera.on;
     calibrateButton.disabled = !(live && (this.camera.on || this.#panel));
   }
 }

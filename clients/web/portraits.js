@@ -6,14 +6,21 @@ import { edit } from "./editor.js";
 import { Gallery } from "./gallery.js";
 import { forget, keep, kept } from "./keep.js";
 import { cover, say } from "./notices.js";
-import { decoded, look, upload } from "./uploads.js";
+import { decoded, forgetView, look, upload, uploadView } from "./uploads.js";
+import { ViewsRow } from "./views.js";
 
 /** @typedef {import("./types.js").Portrait} Portrait */
 /** @typedef {import("./types.js").State} State */
 /** @typedef {import("./types.js").PresetPortrait} PresetPortrait */
-/** @typedef {import("./keep.js").Kept & {image: string}} Own  image: where the browser has it */
+/** @typedef {import("./keep.js").KeptView & {image: string}} View */
+/** @typedef {Omit<import("./keep.js").Kept, "views"> & {image: string, views: View[]}} Own  image: where the browser has it */
 
 const PATIENCE_MS = 20000;
+
+/** @param {Own} own @returns {import("./keep.js").Kept} */
+function stored({ key, title, picture, at, views }) {
+  return { key, title, picture, at, ...(views.length ? { views: views.map((view) => ({ key: view.key, picture: view.picture })) } : {}) };
+}
 
 function newKey() { return `kept-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 10)}`; }
 
@@ -21,14 +28,17 @@ function newKey() { return `kept-${Date.now().toString(36)}-${Math.random().toSt
 export class Portraits extends EventTarget {
   /** @type {Own[]} */ #own = [];
   /** @type {Portrait[]} what the session has */ #listed = [];
-  /** @type {Map<string, string>} key of an own picture: its id in this session */ #served = new Map();
+  /** @type {Map<string, string>} key of an own picture, also of one that is forgotten: its id in this session */ #served = new Map();
   /** @type {State | null} */ #state = null;
   /** @type {string | null} asked for and not shown yet: an id, or the key of an own picture */ #asked = null;
   /** @type {string | null} */ #announce = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   /** @type {Map<string, string>} pictures of presets: their ids in this session */ #worn = new Map();
   #loaded;
-  /** @type {Promise<unknown>} the last look at a picture, over or not */ #looking = Promise.resolve();
+  /** @type {Map<string, string>} key of a view: its id in this session */ #servedViews = new Map();
+  /** @type {Set<string>} keys of views that are on their way */ #bringing = new Set();
+  /** How many views the server takes of a portrait. */ #mostViews = 0;
+  #row = new ViewsRow();
 
   /**
    * @param {HTMLElement} root @param {import("./connection.js").Connection} connection
@@ -40,12 +50,15 @@ export class Portraits extends EventTarget {
     this.wishes = wishes;
     this.gallery = new Gallery(root);
     this.gallery.addEventListener("choose", (event) => void this.#choose(/** @type {CustomEvent<string>} */ (event).detail));
+    this.#row.addEventListener("remove", (event) => void this.#removeView(/** @type {CustomEvent<string>} */ (event).detail));
     this.#loaded = this.#load();
   }
 
   async #load() {
-    for (const { image } of this.#own) URL.revokeObjectURL(image);
-    this.#own = (await kept()).map((own) => ({ ...own, image: URL.createObjectURL(own.picture) }));
+    for (const { image, views } of this.#own) for (const address of [image, ...views.map((view) => view.image)]) URL.revokeObjectURL(address);
+    /** @template {{picture: Blob}} T @param {T} one */
+    const shown = (one) => ({ ...one, image: URL.createObjectURL(one.picture) });
+    this.#own = (await kept()).map((own) => ({ ...shown(own), views: (own.views ?? []).map(shown) }));
     this.#list();
   }
 
@@ -70,8 +83,11 @@ export class Portraits extends EventTarget {
   async begin(hello) {
     await this.#loaded;
     this.#served.clear();
+    this.#servedViews.clear();
+    this.#bringing.clear();
     this.#worn.clear();
     this.#asked = null;
+    this.#mostViews = hello.views;
     this.#listed = hello.portraits;
     this.#list();
     const wish = this.wishes.portrait;
@@ -134,7 +150,9 @@ export class Portraits extends EventTarget {
     }
     if (this.#asked === null) cover("portrait", "");
     this.gallery.choose(this.#asked ?? shown, this.#asked !== null || state.preparing);
-    this.dispatchEvent(new CustomEvent("own", { detail: this.#find(this.#asked ?? shown) !== undefined }));
+    const own = this.#find(this.#asked ?? shown);
+    this.#row.show(own?.views.map(({ key, image }) => ({ key, image })) ?? null, this.#mostViews, this.#bringing);
+    this.dispatchEvent(new CustomEvent("own", { detail: own !== undefined }));
   }
 
   /** @param {string} id */
@@ -143,8 +161,10 @@ export class Portraits extends EventTarget {
     this.#ask(id);
     this.#settle();
     const own = this.#find(id);
-    if (own && !this.#served.has(id)) await this.#bring(own);
-    else this.connection.send({ type: "portrait", id: this.#served.get(id) ?? id });
+    const served = this.#served.get(id);
+    if (own && !this.#listed.some((portrait) => portrait.id === served)) { await this.#bring(own); return; } // where it made room for others, again
+    this.connection.send({ type: "portrait", id: served ?? id });
+    if (own) await this.#bringViews(own);
   }
 
   /** Bring a picture to the session. @param {Own} own @returns {Promise<boolean>} */
@@ -155,8 +175,11 @@ export class Portraits extends EventTarget {
       const portrait = await upload(session, own.picture, own.title);
       if (session !== this.connection.session) return false;
       this.#served.set(own.key, portrait.id);
+      this.#listed = [...this.#listed.filter(({ id }) => id !== portrait.id), portrait];
+      for (const { key } of own.views) this.#servedViews.delete(key);
       this.#list();
       this.#settle();
+      void this.#bringViews(own);
       return true;
     } catch (error) {
       if (session === this.connection.session) {
@@ -164,6 +187,92 @@ export class Portraits extends EventTarget {
         this.#giveUp();
       }
       return false;
+    }
+  }
+
+  /** Bring the views of a portrait that the session has, as long as it is chosen. @param {Own} own */
+  async #bringViews(own) {
+    for (const view of own.views.slice(0, this.#mostViews)) {
+      if (this.#servedViews.has(view.key) || this.#bringing.has(view.key)) continue;
+      if (this.wishes.portrait !== own.key || !(await this.#bringView(own, view))) return;
+    }
+  }
+
+  /** @param {Own} own @param {View} view @returns {Promise<boolean>} the session has it */
+  async #bringView(own, view) {
+    const [session, portrait] = [this.connection.session, this.#served.get(own.key)];
+    if (!session || !portrait) return false;
+    this.#bringing.add(view.key);
+    this.#settle();
+    try {
+      const { views } = await uploadView(session, portrait, view.picture);
+      if (session !== this.connection.session) return false;
+      this.#servedViews.set(view.key, views.at(-1) ?? "");
+      return true;
+    } catch (error) {
+      if (session === this.connection.session) say(error instanceof Refused ? error.message : "That view could not be used.");
+      return false;
+    } finally {
+      if (session === this.connection.session) this.#bringing.delete(view.key);
+      this.#settle();
+    }
+  }
+
+  /** Another picture of the person of the portrait that is chosen. @param {Blob} picture */
+  async addView(picture) {
+    const own = this.#find(this.wishes.portrait);
+    const { session } = this.connection;
+    if (!own || !session || !this.#served.has(own.key)) { say("Wait until the portrait is shown."); return; }
+    const part = await this.#edited(session, picture, false, true);
+    if (!part) return;
+    say("Preparing the view", "busy");
+    const view = { key: newKey(), picture: part, image: URL.createObjectURL(part) };
+    own.views.push(view);
+    if (await this.#bringView(own, view)) {
+      await keep(stored(own));
+      say("The view is added: the head is shown from it where it comes nearest.", "note");
+    } else if (session !== this.connection.session) say("The connection was lost meanwhile: add the view again.");
+    await this.#load();
+    this.#settle();
+  }
+
+  /** @param {string} key */
+  async #removeView(key) {
+    const own = this.#own.find(({ views }) => views.some((view) => view.key === key));
+    if (!own) return;
+    const [session, portrait, id] = [this.connection.session, this.#served.get(own.key), this.#servedViews.get(key)];
+    this.#bringing.add(key);
+    this.#settle();
+    try {
+      if (session && portrait && id) await forgetView(session, portrait, id);
+    } catch (error) {
+      if (!(error instanceof Refused && error.status === 404)) { // what is not there is gone
+        say(error instanceof Refused ? error.message : "The view could not be removed.");
+        return;
+      }
+    } finally {
+      this.#bringing.delete(key);
+      this.#settle();
+    }
+    this.#servedViews.delete(key);
+    own.views = own.views.filter((view) => view.key !== key);
+    await keep(stored(own));
+    await this.#load();
+    this.#settle();
+    say("The view is removed, here and on the server.", "note");
+  }
+
+  /**
+   * The part of a picture that the user wants, null where he would not, or it cannot be used.
+   * @param {string} session @param {Blob} picture @param {boolean} consented @param {boolean} [view]
+   */
+  async #edited(session, picture, consented, view = false) {
+    say("");
+    try {
+      return await edit(picture, (part) => look(session, part), consented, view);
+    } catch (error) {
+      say(error instanceof Refused ? error.message : "That picture could not be used.");
+      return null;
     }
   }
 
@@ -175,23 +284,10 @@ export class Portraits extends EventTarget {
   async add(picture, title, old, announced = true) {
     const { session } = this.connection;
     if (!session) { say("Wait until the avatar is live."); return false; }
-    say("");
-    /** @type {Blob | null} */
-    let portrait;
-    try {
-      portrait = await edit(picture, (part) => {
-        const looked = this.#looking.then(() => look(session, part)); // the server looks at one of a session's at once
-        this.#looking = looked.catch(() => {});
-        return looked;
-      }, old !== undefined);
-    } catch (error) {
-      say(error instanceof Refused ? error.message : "That picture could not be used.");
-      return false;
-    }
+    const portrait = await this.#edited(session, picture, old !== undefined);
     if (!portrait) return false;
     say("Preparing the portrait", "busy");
-    const stored = { key: newKey(), title, picture: portrait, at: Date.now() };
-    const own = { ...stored, image: URL.createObjectURL(portrait) };
+    const own = { key: newKey(), title, picture: portrait, at: Date.now(), image: URL.createObjectURL(portrait), views: (old?.views ?? []).map((view) => ({ ...view, key: newKey() })) };
     const before = this.wishes.portrait;
     this.#own.push(own);
     this.wishes.set({ portrait: own.key });
@@ -201,7 +297,7 @@ export class Portraits extends EventTarget {
     this.#settle();
     const brought = await this.#bring(own);
     if (brought) {
-      await keep(stored);
+      await keep(stored(own));
       if (old) await this.#forget(old);
     } else if (this.wishes.portrait === own.key) this.wishes.set({ portrait: before });
     await this.#load();
@@ -230,6 +326,9 @@ export class Portraits extends EventTarget {
       reader.readAsDataURL(own.picture);
     });
   }
+
+  /** Has it other views, which no file takes? @param {string} key */
+  hasViews(key) { return Boolean(this.#find(key)?.views.length); }
 
   /** Show the portrait of a preset. @param {PresetPortrait | null} portrait @returns {Promise<string>} what is the matter, "" where nothing is */
   async wear(portrait) {
@@ -262,7 +361,7 @@ export class Portraits extends EventTarget {
     if (id && session) {
       await fetch(`/api/sessions/${session}/portraits/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => {});
     }
-    if (session === this.connection.session) this.#served.delete(own.key); // not before: it would be listed as the server's
+    // it stays among what was served: the server's word of it may still be on its way, and it would be listed as the server's
   }
 
   /** Forget the portrait that is chosen, here and on the server. */

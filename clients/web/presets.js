@@ -188,6 +188,7 @@ export class Presets {
     const own = portrait?.key ? await this.portraits.picture(portrait.key) : null;
     const file = own ? { ...rest, portrait: own } : portrait && !portrait.key ? { ...rest, portrait } : rest;
     download(new Blob([JSON.stringify(file, null, 1)], { type: "application/json" }), `${preset.name}.json`);
+    if (own && portrait?.key && this.portraits.hasViews(portrait.key)) say("The file holds the portrait itself; its other views stay in this browser.", "note");
   }
 
   /** @param {Shelf} shelf @param {File} file */

@@ -1,7 +1,7 @@
 // What the server says on the control channel and at /api. The server's own schema: /api/control.schema.json.
 export interface Direction { name: string; lo: number; hi: number; about: string; group: string; unit: string }
 export interface Expression { name: string; about: string }
-export interface Portrait { id: string; title: string; image: string; uploaded: boolean }
+export interface Portrait { id: string; title: string; image: string; uploaded: boolean; views: string[] }
 export interface FaceBox { x: number; y: number; width: number; height: number; cut: boolean }
 export interface Look { image: string; width: number; height: number; turned: boolean; faces: FaceBox[] }
 export type Source = "camera" | "landmarks" | "sample" | "motion" | "voice";
@@ -17,7 +17,7 @@ export interface State {
 export interface Hello {
   type: "hello"; session: string; engine: string; device: string; size: number; fps: number; panel: boolean;
   directions: Direction[]; portraits: Portrait[]; expressions: Expression[]; state: State; view: string; drive: string;
-  landmarks: boolean; shapes: string[];
+  landmarks: boolean; shapes: string[]; views: number;
 }
 export interface Stats {
   type: "stats"; fps: number; received: number; rendered: number; dropped: number; no_face: number;

@@ -26,7 +26,7 @@ TRIES = 3
 """Nodes that are tried for one offer."""
 PATIENCE_S = 30.0
 """A call to a node that takes longer is given up. That a node is gone is noticed earlier."""
-SLOW = {"add_background": 100.0, "add_portrait": 50.0}
+SLOW = {"add_background": 100.0, "add_portrait": 50.0, "add_view": 50.0, "remove_view": 50.0}
 """The patience for what may wait for its turn there, and then takes long."""
 WATCH_S = 0.5
 """How often the directory is asked which nodes there are."""
@@ -193,6 +193,14 @@ class Front:
     async def remove_portrait(self, key: str, portrait: str) -> None:
         """Forget a picture."""
         await self._call("remove_portrait", key, portrait)
+
+    async def add_view(self, key: str, portrait: str, data: bytes) -> messages.PortraitInfo:
+        """Another picture of a portrait's person."""
+        return await self._call("add_view", key, portrait, data)
+
+    async def remove_view(self, key: str, portrait: str, view: str) -> None:
+        """Forget such a picture."""
+        await self._call("remove_view", key, portrait, view)
 
     async def picture(self, key: str, portrait: str) -> bytes:
         """The gallery's small picture, JPEG."""

@@ -40,6 +40,7 @@ PASSED_ON = frozenset(
     {
         "add_background",
         "add_portrait",
+        "add_view",
         "answer",
         "control",
         "end",
@@ -48,6 +49,7 @@ PASSED_ON = frozenset(
         "look",
         "picture",
         "remove_portrait",
+        "remove_view",
         "renew",
     }
     | {"trickle", "withdraw"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -167,6 +167,7 @@ def command(
                 behind,
                 wanted.round,
                 _open_in_browser,
+                views,
             )
             if ui
             else contextlib.nullcontext()
@@ -216,16 +217,19 @@ def open_control_panel(
     behind: Behind,
     round: bool,
     started: Callable[[str], None],
+    views: Sequence[PortraitFile] = (),
 ) -> contextlib.AbstractContextManager[PanelPlayer]:
-    """The control panel as a page. started: called with its link. Raises MissingExtra, DeviceError."""
+    """The control panel as a page. started: called with its link. views: of the one person in `pictures`. Raises
+    MissingExtra, DeviceError."""
     from realtime.commands.serve import builtin_gallery, need_serve_extra
 
     need_serve_extra()
-    from realtime.server.hosting.gallery import GalleryPortrait
+    from realtime.server.hosting.gallery import GalleryPortrait, View
     from realtime.server.panel import open_panel
 
+    more = [View(view.image, view.name) for view in views]
     given = [
-        GalleryPortrait(f"given-{i}", Path(picture.name).stem[:40], picture.image)
+        GalleryPortrait(f"given-{i}", Path(picture.name).stem[:40], picture.image, views=more)
         for i, picture in enumerate(pictures)
         if not picture.builtin
     ]

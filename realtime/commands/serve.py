@@ -318,12 +318,12 @@ def builtin_gallery() -> list[GalleryPortrait]:
 
 def read_gallery(specs: Iterable[str], views: Sequence[str] = ()) -> list[GalleryPortrait]:
     """The portraits that `--portrait` names. views: more pictures of the person, for each of them. Raises BadFile."""
-    from realtime.server.hosting.gallery import GalleryPortrait
+    from realtime.server.hosting.gallery import GalleryPortrait, View
 
-    files, more = map(read_portrait, specs), [read_portrait(view).image for view in views]
+    more = [View(file.image, file.name) for file in map(read_portrait, views)]
     return [
         GalleryPortrait(f"given-{i}", Path(file.name).stem[:40], file.image, views=more)
-        for i, file in enumerate(files)
+        for i, file in enumerate(map(read_portrait, specs))
     ]
 
 

@@ -15,7 +15,7 @@ from realtime.errors import MissingExtra, UnknownName
 from realtime.families import ENGINES, target
 from realtime.types import Direction, Frame, Landmarks, MotionCode
 
-__all__ = ["ENGINES", "Engine", "ReadsLandmarks", "Spares", "load_engine"]
+__all__ = ["ENGINES", "Engine", "ReadsLandmarks", "Spares", "TakesViews", "load_engine"]
 
 
 @runtime_checkable
@@ -89,6 +89,20 @@ class Spares(Protocol):
 
     def spare(self, sparing: bool) -> None:
         """Leave it out from now on (the machine is full), or no more. Any thread; pictures change softly."""
+
+
+@runtime_checkable
+class TakesViews(Protocol):
+    """An engine that takes more pictures of a portrait's person, and shows each motion from the one that comes
+    nearest. What is ready of the portrait itself, from its `prepare`, and of each view is put together at no cost.
+    Any thread."""
+
+    def prepare_view(self, image: np.ndarray, beside: Any = None) -> Any:
+        """Another picture, uint8 (H, W, 3) RGB, made ready beside what `prepare` made of the portrait; None: beside
+        the portrait shown. Raises BadPortrait."""
+
+    def with_views(self, prepared: Any, views: Sequence[Any]) -> Any:
+        """What `set_portrait` takes: what `prepare` made, with these views in place of any that it had."""
 
 
 def load_engine(name: str, **options: Any) -> Engine:

@@ -76,6 +76,13 @@ def test_what_is_none_is_refused_and_changes_nothing(http, at, data, kind, statu
     assert http.get(at).json()["state"]["background"] == "original"
 
 
+def test_a_background_may_be_as_large_as_a_portrait(http, at):
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    data = encode_jpeg(noise, None, 92)
+    assert len(data) > 2 * Limits().sdp_bytes
+    assert bring(http, at, data, "image/jpeg").status_code == 201
+
+
 def test_only_who_controls_brings_one(http, at):
     hello = http.get(at).json()
     for key in (hello["view"].rpartition("/")[2], hello["drive"], "nobody"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,7 @@ from tests.server.test_api import png
 from tests.support.cluster import Cluster, whole
 from tests.support.fake_place import FakePlace
 from tests.support.processes import processes
-from tests.support.server import make_studio, offer, portrait_picture, running
+from tests.support.server import ViewEngine, make_studio, offer, portrait_picture, running
 
 LIMITS = Limits(requests_per_s=1000)
 
@@ -28,7 +29,7 @@ LIMITS = Limits(requests_per_s=1000)
 def cluster() -> Front:
     nodes = Cluster()
     for name in "ab":
-        nodes.add(name)
+        nodes.add(name, studio=make_studio(StudioSettings(replace(LIMITS, sessions=2)), ViewEngine))
     return whole(nodes)
 
 
@@ -78,6 +79,13 @@ def test_portraits_come_and_go(http, keys):
     assert info["title"] == "Me"
     assert http.get(info["image"]).content[:2] == b"\xff\xd8"
     assert info["id"] in [p["id"] for p in http.get(f"/api/sessions/{keys['id']}").json()["portraits"]]
+    brought = http.post(f"{url}/{info['id']}/views", params={"consent": "true"}, **sent)
+    if http.get(f"/api/sessions/{keys['id']}").json()["views"]:
+        (view,) = brought.json()["views"]
+        assert http.delete(f"{url}/{info['id']}/views/{view}").status_code == 204
+        assert http.delete(f"{url}/{info['id']}/views/{view}").status_code == 404
+    else:
+        assert (brought.status_code, "takes one picture" in brought.json()["detail"]) == (400, True)
     assert http.delete(f"{url}/{info['id']}").status_code == 204
     assert http.get(info["image"]).status_code == 404
 

@@ -115,6 +115,7 @@ class FakePlace:
             portraits=self.portraits[entry.id],
             state=state,
             view=f"/view/{entry.keys.view}",
+            views=4,
         )
 
     async def hello(self, key: str) -> messages.Hello:
@@ -164,6 +165,22 @@ class FakePlace:
         own = self.portraits[self.entry(key, Right.CONTROL).id]
         await self.picture(key, portrait)
         own[:] = [info for info in own if info.id != portrait]
+
+    async def add_view(self, key: str, portrait: str, data: bytes) -> messages.PortraitInfo:
+        await self.picture(key, portrait)
+        self.uploads.append(data)
+        own = self.portraits[self.entry(key, Right.CONTROL).id]
+        found = next(info for info in own if info.id == portrait)
+        found.views.append(f"view{len(found.views)}")
+        return found
+
+    async def remove_view(self, key: str, portrait: str, view: str) -> None:
+        await self.picture(key, portrait)
+        own = self.portraits[self.entry(key, Right.CONTROL).id]
+        found = next(info for info in own if info.id == portrait)
+        if view not in found.views:
+            raise UnknownName("view", view, found.views)
+        found.views.remove(view)
 
     async def picture(self, key: str, portrait: str) -> bytes:
         own = [info.id for info in self.portraits[self.entry(key, Right.CONTROL).id]]

@@ -8,6 +8,7 @@ import functools
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -90,6 +91,37 @@ class DotEngine:
 
     def close(self) -> None:
         type(self).closed += 1
+
+
+@dataclass(frozen=True, eq=False)
+class Viewed:
+    """A portrait with its views, as `ViewEngine` shows it."""
+
+    main: np.ndarray
+    views: tuple[np.ndarray, ...]
+
+
+class ViewEngine(DotEngine):
+    """It takes more pictures of a portrait's person. shown: those of the portrait that it was given last; looked: how
+    many it has made ready."""
+
+    def __init__(self, size: int = 128) -> None:
+        super().__init__(size)
+        self.shown: tuple[np.ndarray, ...] = ()
+        self.looked = 0
+
+    def set_portrait(self, image: np.ndarray | Viewed) -> None:
+        super().set_portrait(image.main if isinstance(image, Viewed) else image)
+        self.shown = image.views if isinstance(image, Viewed) else ()
+
+    def prepare_view(self, image: np.ndarray, beside: Any = None) -> np.ndarray:
+        if image.max() - image.min() < 30:
+            raise BadPortrait("no face was found")
+        self.looked += 1
+        return image
+
+    def with_views(self, prepared: Any, views: tuple[np.ndarray, ...]) -> Viewed:
+        return Viewed(prepared, tuple(views))
 
 
 def gallery() -> list[GalleryPortrait]:

@@ -12,7 +12,7 @@ from PIL import Image
 from realtime.face.upright import box, look
 from realtime.media.portraits import builtin_portrait
 from tests.support import until
-from tests.support.page import only_session, wait_js
+from tests.support.page import live, only_session, wait_js
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 SIDE = 320
@@ -176,3 +176,41 @@ def test_the_picture_is_turned_by_hand(page, server):
     page.click("#turn-right")
     take(page)
     assert shown(server).shape == (SIDE, SIDE + 80, 3)
+
+
+KEPT_VIEWS = "import('/app/keep.js').then(keep => keep.kept()).then(all => all.map(one => one.views?.length ?? 0))"
+ONE_VIEW = "import('/app/views.js').then(({ ViewsRow }) => new ViewsRow().show([{key: '', image: ''}], 0, new Set()))"
+
+
+def views(server) -> int:
+    return len(only_session(server).performer.portrait.views)
+
+
+def test_another_view_of_the_person_is_added_kept_and_removed(page, server):
+    assert not page.is_visible("#add-view"), "whose view should it be?"
+    choose(page, coded(face(), "PNG"), "me.png")
+    take(page)
+    page.set_input_files("#view-file", {"name": "left.png", "mimeType": "", "buffer": coded(face(True), "PNG")})
+    page.wait_for_selector("#consent[open]")
+    wait_js(page, LOOKED)
+    assert page.inner_text("#consent-title") == "Another view of the same person"
+    assert page.is_disabled("#consent-yes"), "nobody said that this face may be used"
+    page.check("#consent-box")
+    page.click("#consent-yes")
+    wait_js(page, "document.querySelector('#message').textContent.startsWith('The view is added')")
+    assert (views(server), page.evaluate(KEPT_VIEWS)) == (1, [1])
+    old = only_session(server).id
+    page.reload()
+    live(page)
+    until(lambda: old not in server.studio.sessions)
+    until(lambda: views(server) == 1, what="the view was not brought to the new session")
+    page.wait_for_selector("#views-list [aria-busy='false']")
+    page.focus("[aria-label='Remove view 1']")
+    page.keyboard.press("Enter")
+    until(lambda: views(server) == 0)
+    wait_js(page, "document.querySelector('#views-list').hidden")
+    assert page.evaluate("document.activeElement.id") == "add-view", "the focus is lost"
+    assert page.evaluate(KEPT_VIEWS) == [0]
+    page.evaluate(ONE_VIEW)
+    assert "takes one picture" in page.inner_text("#views-word")
+    assert not page.is_visible("#add-view")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import threading
@@ -14,6 +15,7 @@ from PIL import Image
 from realtime.engines import load_engine
 from realtime.engines.mesh.motion.code import BODY
 from realtime.media.portraits import builtin_portrait, builtin_portraits
+from realtime.media.uploads import encode_jpeg
 from realtime.presets.folder import PresetFolder
 from realtime.presets.preset import parse
 from realtime.server.hosting.gallery import GalleryPortrait
@@ -23,6 +25,7 @@ from realtime.sources import SourceOptions, open_source
 from tests.support import until
 from tests.support.page import SIZE, listen, live, only_session, open_page, studio, wait_js
 from tests.support.server import running
+from tests.web.test_behind import FILES
 from tests.web.test_carrying import bring, chosen, own  # noqa: F401
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -155,6 +158,44 @@ def test_a_file_takes_a_preset_with_its_picture_to_another_browser(page, server,
         assert "base64" not in kept, "a deleted picture is still in the preset"
         assert other.troubles == []
         context.close()
+
+
+def data_address(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def test_of_a_file_nothing_is_taken_before_its_face_may_be_used(page, server, own, tmp_path):  # noqa: F811
+    beach = encode_jpeg(np.full((120, 200, 3), (200, 60, 30), np.uint8), None, 92)
+    preset = {
+        "format": "avatar-preset",
+        "version": 1,
+        "name": "from afar",
+        "portrait": {"picture": data_address(own.read_bytes(), "png"), "title": "afar"},
+        "edits": {"smile": 1.0},
+        "background": "own",
+        "own_background": data_address(beach, "jpeg"),
+    }
+    file = tmp_path / "afar.json"
+    file.write_text(json.dumps(preset))
+    performer = only_session(server).performer
+    page.set_input_files("#preset-file", str(file))
+    page.wait_for_selector("#consent[open]")
+    page.click("#consent button[value=no]")
+    wait_js(page, f"{SAID} === 'Nothing was taken from that file.'")
+    assert (page.evaluate(KEPT), page.evaluate(FILES)) == ([""], [])
+    assert (performer.portrait.consent, dict(performer.live.edits)) == (None, {})
+    page.set_input_files("#preset-file", str(file))
+    page.wait_for_selector("#consent[open]")
+    page.check("#consent-box")
+    page.click("#consent-yes")
+    wait_js(page, f"{SAID} === '“from afar” is on.'")
+    until(lambda: performer.portrait.title == "afar" and performer.live.edits == {"smile": 1.0})
+    until(lambda: performer.choice.shown.behind.name == "own", what="the background")
+    assert performer.choice.shown.behind.own.source == beach
+    (key,) = page.evaluate(FILES)
+    kept = page.evaluate("localStorage.getItem('avatar.presets')")
+    assert f"kept:{key}" in kept
+    assert "base64" not in kept
 
 
 @pytest.mark.parametrize(

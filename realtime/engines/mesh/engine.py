@@ -28,7 +28,7 @@ FARTHEST = 1e4
 """No entry of a code means anything beyond: what is farther comes from a broken sender."""
 
 Ready = PreparedPortrait | ImprovingPortrait | ViewedPortrait
-"""What `MeshEngine.prepare` makes."""
+"""What `MeshEngine.prepare` and `with_views` make."""
 
 
 class MeshEngine(TakesCodes):
@@ -79,14 +79,11 @@ class MeshEngine(TakesCodes):
         self._portrait: Ready | None = None
         self._retargeter: Retargeter | None = None
 
-    def prepare(
-        self, image: np.ndarray | str | Path, size: tuple[int, int] | None = None, views: Sequence[np.ndarray] = ()
-    ) -> Ready:
+    def prepare(self, image: np.ndarray | str | Path, size: tuple[int, int] | None = None) -> Ready:
         """Make a portrait ready for `set_portrait`, from any thread: a second or two, some tenths where `live`.
 
         image: uint8 (H, W, 3) RGB of any size, or the path of a picture file. The face is found, cropped and framed.
         size: (width, height) of its pictures, where that is not the engine's own.
-        views: more pictures of its person, which it then brings along; a second or two each.
         Raises BadPortrait, BadValue (a size that cannot be) and, for a path, BadFile.
         """
         size = self._own_size if size is None else size
@@ -98,16 +95,7 @@ class MeshEngine(TakesCodes):
         else:
             framed = frame_portrait(image, size)
         joints = joints_of(framed) if self._body else None
-        main = ImprovingPortrait(framed, joints) if self._live else prepare_portrait(framed, joints)
-        if not views:
-            return main
-        own, ready = main.now, []
-        for number, view in enumerate(views, 1):
-            try:
-                ready.append(prepare_view(frame_view(view, size, own.pose), own))
-            except BadPortrait as error:
-                raise BadPortrait(error.reason, f"view {number}") from error
-        return ViewedPortrait(main, tuple(ready))
+        return ImprovingPortrait(framed, joints) if self._live else prepare_portrait(framed, joints)
 
     def set_portrait(self, image: np.ndarray | str | Path | Ready) -> None:
         """Show another portrait from the next `render` on, in the size that it was prepared for. One that `prepare`
@@ -127,13 +115,19 @@ class MeshEngine(TakesCodes):
         if was_absolute:
             self.reference = self.portrait_code
 
-    def prepare_view(self, image: np.ndarray) -> PreparedPortrait:
-        """Make another picture of the portrait's person (turned, smiling; uint8 (H, W, 3) RGB) ready for `set_views`:
-        a second or two. Raises BadPortrait, and EngineError before there is a portrait."""
-        main = self.portrait
+    def prepare_view(self, image: np.ndarray, beside: Ready | None = None) -> PreparedPortrait:
+        """Make another picture of a portrait's person (turned, smiling; uint8 (H, W, 3) RGB) ready for `set_views`
+        and `with_views`, from any thread: a second or two. beside: the portrait, from `prepare`; None: that shown.
+        Raises BadPortrait, and EngineError where there is no portrait."""
+        main = self.portrait if beside is None else beside.now
         if main is None:
             raise EngineError(self.name, "no portrait is set")
         return prepare_view(frame_view(image, (main.width, main.height), main.pose), main)
+
+    def with_views(self, prepared: Ready, views: Sequence[PreparedPortrait]) -> Ready:
+        """A portrait from `prepare` that brings these views, from `prepare_view`, along. Takes no time."""
+        main = prepared.main if isinstance(prepared, ViewedPortrait) else prepared
+        return ViewedPortrait(main, tuple(views)) if views else main
 
     def set_views(self, views: Sequence[PreparedPortrait]) -> None:
         """Show the head from the view that comes nearest to each motion, see `views`. They go with the portrait shown

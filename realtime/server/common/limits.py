@@ -66,7 +66,9 @@ class Limits:
     upload_memory_bytes: int = 1 << 30
     """Memory of decoding one portrait."""
     portraits: int = 12
-    """Uploaded portraits that one session keeps; the oldest leaves."""
+    """Uploaded pictures that one session keeps, portraits and views of them; the oldest portrait leaves."""
+    views: int = 4
+    """Further pictures of the person of one uploaded portrait."""
     message_bytes: int = 8 * 1024
     """Largest control message."""
     messages_per_s: float = 60.0

@@ -174,6 +174,8 @@ class PortraitInfo(BaseModel):
     title: str
     image: str
     uploaded: bool = False
+    views: list[str] = Field(default_factory=list)
+    """The ids of further pictures of its person, in the order in which they came."""
 
 
 class BackgroundInfo(BaseModel):
@@ -258,6 +260,8 @@ class Hello(BaseModel):
     """Shapes of the picture that can be chosen, beside that which the server was started with."""
     landmarks: bool = False
     """True where landmark packets can drive: the engine needs no more of a driving frame."""
+    views: int = 0
+    """How many further pictures of its person an uploaded portrait may have; 0 where the engine takes one picture."""
 
 
 class Stats(BaseModel):

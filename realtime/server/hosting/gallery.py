@@ -4,10 +4,11 @@ them was chosen last."""
 from __future__ import annotations
 
 import asyncio
+import copy
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from realtime.engines import Engine
-from realtime.errors import AvatarError, UnknownName
+from realtime.engines import Engine, TakesViews
+from realtime.errors import AvatarError, BadPortrait, UnknownName
 from realtime.media.backdrop import Backdrop, Keyed
 from realtime.media.backgrounds import Behind, unkeyed
 from realtime.media.uploads import encode_jpeg
@@ -28,7 +29,37 @@ SMALL = 192
 PATIENCE = 30.0
 """Seconds that whoever brought a picture waits for it to be shown."""
 READY = 6
-"""Forms of one portrait (backgrounds, shapes) that are kept ready; the one not asked for longest goes."""
+"""Forms of one picture (backgrounds, shapes) that are kept ready; the one not asked for longest goes."""
+
+
+class _Forms(OrderedDict[tuple[Hashable, ...], Any]):
+    """What was prepared of one picture, by its form: `READY` of them."""
+
+    def ready(self, form: tuple[Hashable, ...], prepare: Callable[[], Any]) -> Any:
+        """The one of this form, prepared now where it is not there."""
+        if form not in self:
+            self[form] = prepare()
+        self.move_to_end(form)
+        while len(self) > READY:
+            self.popitem(last=False)
+        return self[form]
+
+
+class View:
+    """Another picture of a portrait's person. image: uint8 (H, W, 3) RGB. name: for messages. It is prepared by one
+    thread at a time."""
+
+    def __init__(self, image: np.ndarray, name: str = "this view") -> None:
+        self.id, self.image, self.name = f"view-{secrets.token_urlsafe(8)}", image, name
+        self._ready = _Forms()
+
+    def ready_for(self, engine: TakesViews, beside: Any, form: tuple[Hashable, ...]) -> Any:
+        """What `engine.with_views` takes, beside what it prepared of the portrait in this form; which background that
+        has makes no difference. Blocks for a second or two. Raises BadPortrait."""
+        try:
+            return self._ready.ready(form, lambda: engine.prepare_view(self.image, beside))
+        except BadPortrait as error:
+            raise BadPortrait(error.reason, self.name) from error
 
 
 class GalleryPortrait:
@@ -42,35 +73,47 @@ class GalleryPortrait:
         title: str,
         image: np.ndarray,
         consent: datetime | None = None,
-        views: Sequence[np.ndarray] = (),
+        views: Sequence[View] = (),
     ) -> None:
-        self.id, self.title, self.image, self.consent, self.views = id, title, image, consent, views
+        self.id, self.title, self.image, self.consent, self.views = id, title, image, consent, tuple(views)
         self.small = encode_jpeg(image, SMALL)
-        self._ready: OrderedDict[tuple[str, int, Behind, str], Any] = OrderedDict()
+        self._ready = _Forms()
         self._lock = threading.Lock()
+
+    def with_views(self, views: Sequence[View]) -> GalleryPortrait:
+        """The same portrait with these views in place of its own. What was prepared of it is kept by both."""
+        other = copy.copy(self)
+        other.views = tuple(views)
+        return other
 
     def ready_for(self, engine: Engine, behind: Behind, shape: str = "") -> Any:
         """What `Rendering.swap` takes: prepared ahead where the engine can do that (`prepare`), else the picture.
-        What others are likely to want is prepared once for all sessions. Blocks for up to a second; any thread.
+        What others are likely to want is prepared once for all sessions. Blocks for up to a second, and a second or
+        two for each view; any thread.
 
         shape: of `PROPORTIONS`, "" the engine's own. Raises BadPortrait."""
+        main = self._main_for(engine, behind, shape)
+        if not (self.views and isinstance(engine, TakesViews)):
+            return main
+        form = (engine.name, shorter_side(engine), shape)
+        with self._lock:
+            views = [view.ready_for(engine, unkeyed(main), form) for view in self.views]
+        data = engine.with_views(unkeyed(main), views)
+        return replace(main, data=data) if isinstance(main, Keyed) else data
+
+    def _main_for(self, engine: Engine, behind: Behind, shape: str) -> Any:
+        """The same without the views."""
         if not behind.common:
             return self._prepare(engine, behind, shape)
-        key = (engine.name, shorter_side(engine), behind, shape)
+        form = (engine.name, shorter_side(engine), behind, shape)
         with self._lock:
-            if key not in self._ready:
-                self._ready[key] = self._prepare(engine, behind, shape)
-            self._ready.move_to_end(key)
-            while len(self._ready) > READY:
-                self._ready.popitem(last=False)
-            return self._ready[key]
+            return self._ready.ready(form, lambda: self._prepare(engine, behind, shape))
 
     def _prepare(self, engine: Engine, behind: Behind, shape: str) -> Any:
         shown = behind.of(self.image)
         data = unkeyed(shown)
         if (prepare := getattr(engine, "prepare", None)) is not None:
-            more: dict[str, Any] = {"views": self.views} if self.views else {}
-            data = prepare(data, sides_of(shape, shorter_side(engine)), **more) if shape else prepare(data, **more)
+            data = prepare(data, sides_of(shape, shorter_side(engine))) if shape else prepare(data)
         return replace(shown, data=data) if isinstance(shown, Keyed) else data
 
 
@@ -80,7 +123,8 @@ def shorter_side(engine: Engine) -> int:
 
 
 class Gallery:
-    """The portraits of one session. `shared` come first; at most `most` of its own, then the oldest leaves."""
+    """The portraits of one session. `shared` come first. At most `most` pictures are its own, views among them, then
+    the portrait that was kept longest ago leaves, with its views."""
 
     def __init__(self, shared: Sequence[GalleryPortrait], most: int = 12) -> None:
         if not shared:
@@ -100,10 +144,17 @@ class Gallery:
         return GalleryPortrait(f"own-{secrets.token_urlsafe(8)}", title, image, datetime.now(UTC))
 
     def keep(self, portrait: GalleryPortrait) -> None:
-        """Keep a portrait until the session ends."""
+        """Keep a portrait until the session ends, in place of one of the same id."""
         self._own[portrait.id] = portrait
-        while len(self._own) > self.most:
+        self._own.move_to_end(portrait.id)
+        while len(self._own) > 1 and sum(1 + len(each.views) for each in self._own.values()) > self.most:
             self._own.popitem(last=False)
+
+    def own(self, id: str) -> GalleryPortrait:
+        """One that the session brought. Raises UnknownName."""
+        if id not in self._own:
+            raise UnknownName("own portrait", id, self._own)
+        return self._own[id]
 
     def remove(self, id: str) -> None:
         """Forget an own portrait. Raises UnknownName."""
@@ -125,6 +176,7 @@ class Gallery:
                 title=portrait.title,
                 image=f"/api/sessions/{session}/portraits/{portrait.id}.jpg",
                 uploaded=portrait.consent is not None,
+                views=[view.id for view in portrait.views],
             )
             for portrait in [*self._shared.values(), *self._own.values()]
         ]
@@ -226,6 +278,35 @@ class PortraitChoice:
         await self._shown(self.choose(portrait))
         self._gallery.keep(portrait)
         return portrait
+
+    async def bring_view(self, id: str, image: np.ndarray) -> GalleryPortrait:
+        """Take one more view of a portrait that the client brought, and keep it with that. Raises UnknownName;
+        BadPortrait where the engine cannot use it, PortraitLate; the portrait stays as it is then."""
+        old = self._gallery.own(id)
+        return await self._view(old, old.with_views([*old.views, View(image)]))
+
+    async def forget_view(self, id: str, view: str) -> GalleryPortrait:
+        """Forget a view of a portrait that the client brought. Raises UnknownName, PortraitLate."""
+        old = self._gallery.own(id)
+        left = [each for each in old.views if each.id != view]
+        if len(left) == len(old.views):
+            raise UnknownName("view", view, [each.id for each in old.views])
+        return await self._view(old, old.with_views(left))
+
+    async def _view(self, old: GalleryPortrait, new: GalleryPortrait) -> GalleryPortrait:
+        """Let `new` take the place of `old`, also where that is shown. Raises UnknownName where it was forgotten
+        meanwhile."""
+        now = self.wanted
+        if now.portrait.id == old.id:
+            choice = self.choose(new)
+        else:  # it is prepared all the same: what cannot be used is not kept
+            choice = Choice(new, now.behind, now.shape)
+            self._aside(lambda: self._prepare(choice))
+        await self._shown(choice)
+        if self._gallery.own(old.id) is not old:
+            raise UnknownName("own portrait", old.id, [])
+        self._gallery.keep(new)
+        return new
 
     async def bring_behind(self, own: Backdrop) -> None:
         """Show a picture, or a clip, that the client brought, behind the portrait; keep it. Raises PortraitLate."""

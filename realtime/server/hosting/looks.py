@@ -37,8 +37,8 @@ class Looks:
     def __init__(self, engine: Engine, pool: Pool) -> None:
         self._engine, self._pool = engine, pool
         self._lock = threading.Lock()
-        self._ready: dict[tuple[str, str, Background], Any] = {}
-        self._asked: set[tuple[str, str, Background]] = set()
+        self._ready: dict[tuple[GalleryPortrait, str, Background], Any] = {}
+        self._asked: set[tuple[GalleryPortrait, str, Background]] = set()
 
     def check(self) -> None:
         """Raises OneBackground."""
@@ -63,7 +63,7 @@ class Looks:
             self._engine.reference = drive.reference
 
     def _get(self, portrait: GalleryPortrait, background: Background, shape: str) -> Any:
-        key = (portrait.id, shape, background)
+        key = (portrait, shape, background)
         with self._lock:
             if key in self._asked:
                 return self._ready.get(key)
@@ -79,6 +79,6 @@ class Looks:
             said = str(error) if isinstance(error, AvatarError) else type(error).__name__
             log.warning("a view has its session's own background, as %s could not be made: %s", background, said)
         with self._lock:
-            self._ready = {key: kept for key, kept in self._ready.items() if key[:2] == (portrait.id, shape)}
-            self._asked = {key for key in self._asked if key[:2] == (portrait.id, shape)}
-            self._ready[portrait.id, shape, background] = ready
+            self._ready = {key: kept for key, kept in self._ready.items() if key[:2] == (portrait, shape)}
+            self._asked = {key for key in self._asked if key[:2] == (portrait, shape)}
+            self._ready[portrait, shape, background] = ready

@@ -182,6 +182,14 @@ def _handle_errors(app: FastAPI) -> None:
         return answer(503, error, {"Retry-After": "10"})
 
 
+CONSENT = "I may use this face: it is mine, or its owner agreed"
+
+
+def _consented(consent: bool) -> None:
+    if not consent:
+        raise HTTPException(403, "Say first that you may use this face (consent=true)")
+
+
 @asynccontextmanager
 async def _picture(door: Door, request: Request, kinds: tuple[str, ...] = pages.PICTURES) -> AsyncIterator[bytes]:
     """The picture that a request brings; it counts as under way until the block ends. Raises Busy."""
@@ -305,16 +313,50 @@ def _add_api(app: FastAPI, door: Door) -> None:
     async def add_portrait(
         id: str,
         request: Request,
-        consent: Annotated[bool, Query(description="I may use this face: it is mine, or its owner agreed")] = False,
+        consent: Annotated[bool, Query(description=CONSENT)] = False,
         title: Annotated[str, Query(max_length=60)] = "Your picture",
     ) -> messages.PortraitInfo:
         """Bring a portrait (the picture as the body) to this session, and show it. Kept until it ends.
 
         PNG, JPEG, WebP, GIF, TIFF, AVIF or HEIC. One that lies on its side is set upright."""
-        if not consent:
-            raise HTTPException(403, "Say first that you may use this face (consent=true)")
+        _consented(consent)
         async with _picture(door, request) as data:
             return await place.add_portrait(id, data, title)
+
+    @app.post(
+        "/api/sessions/{id}/portraits/{portrait}/views",
+        status_code=201,
+        tags=["portraits"],
+        responses=problems(404, 415, 429, 503),
+        openapi_extra={"requestBody": picture},
+        dependencies=[Depends(knock)],
+    )
+    async def add_view(
+        id: str,
+        portrait: str,
+        request: Request,
+        consent: Annotated[bool, Query(description=CONSENT)] = False,
+    ) -> messages.PortraitInfo:
+        """Bring another picture (as the body) of the person of a portrait that this session brought: turned left or
+        right, smiling. The head is shown from the one that comes nearest. The new one's id is the last of `views`.
+
+        Kept until the session ends, at most `hello.views` of a portrait; of the kinds that portraits are. 400 where
+        the engine takes one picture (`hello.views` is 0 then)."""
+        _consented(consent)
+        async with _picture(door, request) as data:
+            return await place.add_view(id, portrait, data)
+
+    @app.delete(
+        "/api/sessions/{id}/portraits/{portrait}/views/{view}",
+        status_code=204,
+        tags=["portraits"],
+        responses=problems(404, 503),
+        response_class=Response,
+    )
+    async def remove_view(id: str, portrait: str, view: str) -> Response:
+        """Forget a view of a portrait that this session brought."""
+        await place.remove_view(id, portrait, view)
+        return Response(status_code=204)
 
     @app.post(
         "/api/sessions/{id}/background",

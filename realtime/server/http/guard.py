@@ -29,6 +29,10 @@ OPEN_PATHS = frozenset({"/api/health"})
 """Answered without a token: they say nothing about anyone."""
 
 
+BRINGING = ("/portraits", "/views", "/background", "/look", "/presets")
+"""How the addresses below /api/ end that take files; the bodies of all others are small."""
+
+
 class _BodyRefused(Exception):
     """Ends the application's reading of a body."""
 
@@ -142,7 +146,7 @@ class Guard:
         return None
 
     def _most(self, scope: Scope) -> int:
-        brings = scope["path"].startswith("/api/") and scope["path"].endswith(("/portraits", "/look", "/presets"))
+        brings = scope["path"].startswith("/api/") and scope["path"].endswith(BRINGING)
         return self.limits.body_bytes if brings else self.limits.sdp_bytes
 
     async def _discard(self, receive: Any) -> None:

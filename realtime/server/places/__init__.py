@@ -124,6 +124,26 @@ class TooManyDrivers(UsageError):
         return "Too many motion clients drive this session already"
 
 
+class OneView(UsageError):
+    """The engine takes one picture of a person."""
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+
+    def __str__(self) -> str:
+        return f"The engine {self.engine} takes one picture of a person, and no other views"
+
+
+class TooManyViews(UsageError):
+    """A portrait has as many views as allowed."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def __str__(self) -> str:
+        return f"A portrait takes {self.most} other views: remove one of them first"
+
+
 class Busy(AvatarError):
     """Too much of this kind is under way; the next try makes sense in `retry_after` seconds."""
 
@@ -207,6 +227,13 @@ class Place(Protocol):
 
     async def remove_portrait(self, key: str, portrait: str) -> None:
         """Forget a picture. Raises UnknownName."""
+
+    async def add_view(self, key: str, portrait: str, data: bytes) -> messages.PortraitInfo:
+        """Decode and keep another picture of the person of a portrait that was brought. Raises UnknownName, OneView,
+        TooManyViews, BadPortrait, Busy."""
+
+    async def remove_view(self, key: str, portrait: str, view: str) -> None:
+        """Forget such a picture. Raises UnknownName, Busy."""
 
     async def picture(self, key: str, portrait: str) -> bytes:
         """The gallery's small picture, JPEG. Raises UnknownName."""

@@ -316,6 +316,15 @@ class Studio:
         """Forget a picture. Raises UnknownName."""
         self._portraits.remove(key, portrait)
 
+    async def add_view(self, key: str, portrait: str, data: bytes) -> messages.PortraitInfo:
+        """Another picture of a portrait's person. Raises UnknownName, OneView, TooManyViews, BadPortrait,
+        PortraitLate, Busy."""
+        return await self._portraits.add_view(key, portrait, data)
+
+    async def remove_view(self, key: str, portrait: str, view: str) -> None:
+        """Forget such a picture. Raises UnknownName, PortraitLate, Busy."""
+        await self._portraits.remove_view(key, portrait, view)
+
     async def picture(self, key: str, portrait: str) -> bytes:
         """The gallery's small picture, JPEG. Raises UnknownName."""
         return self._portraits.small(key, portrait)

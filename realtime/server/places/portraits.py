@@ -8,6 +8,9 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
+
+from realtime.engines import TakesViews
 from realtime.errors import BadPortrait
 from realtime.face.upright import CUT, Looked, box, is_cut, look
 from realtime.media.backdrop import BadBackdrop, decode_backdrop
@@ -16,7 +19,7 @@ from realtime.media.uploads import decode_portrait, encode_jpeg
 from realtime.server.common import messages
 from realtime.server.common.limits import Places
 from realtime.server.common.sessions import Right
-from realtime.server.places import Busy
+from realtime.server.places import Busy, OneView, TooManyViews
 from realtime.server.places.house import House
 from realtime.server.places.session import Session
 
@@ -36,12 +39,36 @@ class Portraits:
         """Decode, show and keep a picture. Raises BadPortrait, PortraitLate, Busy."""
         session = self._house.get(key, Right.CONTROL)
         with self._upload(session):
-            seen = await self._looked(data)
-            if seen.faces and is_cut(seen.faces[0], seen.image):
-                raise BadPortrait(CUT)
-            portrait = await session.performer.try_portrait(seen.image, title)
-        infos = session.tell_portraits()
-        return next(info for info in infos if info.id == portrait.id)
+            portrait = await session.performer.try_portrait(await self._whole_face(data), title)
+        return _info(session, portrait.id)
+
+    async def add_view(self, key: str, portrait: str, data: bytes) -> messages.PortraitInfo:
+        """Decode and keep another picture of the person of a portrait that was brought. Raises UnknownName, OneView,
+        TooManyViews, BadPortrait, PortraitLate, Busy."""
+        session = self._house.get(key, Right.CONTROL)
+        engine, most = session.performer.engine, self._house.limits.views
+        if not isinstance(engine, TakesViews):
+            raise OneView(engine.name)
+        with self._upload(session):
+            if len(session.performer.gallery.own(portrait).views) >= most:
+                raise TooManyViews(most)
+            await session.performer.try_view(portrait, await self._whole_face(data))
+        return _info(session, portrait)
+
+    async def remove_view(self, key: str, portrait: str, view: str) -> None:
+        """Forget such a picture. Raises UnknownName, PortraitLate, Busy."""
+        session = self._house.get(key, Right.CONTROL)
+        with self._upload(session):  # what is shown is put together anew, by one at a time
+            await session.performer.forget_view(portrait, view)
+        session.tell_portraits()
+
+    async def _whole_face(self, data: bytes) -> np.ndarray:
+        """A stranger's picture, uint8 (H, W, 3) RGB, upright. Raises BadPortrait, also where its border cuts the
+        face."""
+        seen = await self._looked(data)
+        if seen.faces and is_cut(seen.faces[0], seen.image):
+            raise BadPortrait(CUT)
+        return seen.image
 
     async def add_background(self, key: str, data: bytes) -> messages.BackgroundInfo:
         """Decode a picture or a clip, show it behind the portrait, and keep it. Raises BadBackdrop, PortraitLate,
@@ -97,3 +124,8 @@ class Portraits:
         """End the process that decodes."""
         await asyncio.to_thread(self._decoder.close)
         await asyncio.to_thread(self._backdrops.close)
+
+
+def _info(session: Session, portrait: str) -> messages.PortraitInfo:
+    """What is told of a portrait that has changed, to all who control the session too."""
+    return next(info for info in session.tell_portraits() if info.id == portrait)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from realtime.engines import ReadsLandmarks
+from realtime.engines import ReadsLandmarks, TakesViews
 from realtime.flow.metrics import Window
 from realtime.motion.expressions import board_of
 from realtime.server.common import messages
@@ -75,7 +75,7 @@ class Session:
         rate = limits.messages_per_s
         self.messages = {right: Bucket(rate, 2 * rate) for right in Right}  # who has a link keeps nobody else out
         self.complaints = Bucket(1.0, 3.0)
-        self._places, self._session_s = places, limits.session_s
+        self._places, self._limits = places, limits
 
     @property
     def watchers(self) -> int:
@@ -109,7 +109,7 @@ class Session:
     async def hang_up(self, why: End) -> None:
         """Tell all peers that it is over, and close them."""
         self.settle(self.peers)
-        limit = self._session_s if why is End.TOO_LONG else None
+        limit = self._limits.session_s if why is End.TOO_LONG else None
         ended = messages.Ended(reason=why.value, limit_s=limit)
         for peer in self.peers:
             peer.send(ended.model_dump_json())
@@ -155,6 +155,7 @@ class Session:
             drive=keys.drive if controls else "",
             shapes=list(performer.shapes),
             landmarks=not self.shared and isinstance(engine, ReadsLandmarks),
+            views=self._limits.views if isinstance(engine, TakesViews) else 0,
         )
 
     def stats(self, now: float, sessions: int, held_to: float | None = None) -> messages.Stats:

@@ -211,7 +211,8 @@ def test_shoulders_are_looked_for_once_and_only_in_a_portrait_whose_body_moves(p
     monkeypatch.setattr(portrait, "find_shoulders", lambda *seen: asked.append(seen[0]) or found(*seen))
     engine = MeshEngine(128, live=True)
     try:
-        ready = engine.prepare(picture, views=[picture])
+        main = engine.prepare(picture)
+        ready = engine.with_views(main, [engine.prepare_view(picture, main)])
         assert ready.main.wait(60)
         assert len(asked) == 1
         middle = ready.now.landmarks[152, :2]

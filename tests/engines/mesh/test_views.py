@@ -11,7 +11,7 @@ from realtime.engines.mesh.views import FADE, HYSTERESIS, ViewChoice
 from realtime.errors import BadPortrait, BadValue, EngineError
 from realtime.media.backgrounds import Behind
 from realtime.media.portraits import builtin_portrait
-from realtime.server.hosting.gallery import GalleryPortrait
+from realtime.server.hosting.gallery import GalleryPortrait, View
 from realtime.settings import EngineSettings
 from realtime.types import MotionCode
 
@@ -123,14 +123,19 @@ def test_a_portrait_can_bring_its_views_along(engine, turned):
     engine.set_views([engine.prepare_view(turned)])
     wanted = moved(engine, yaw=25.0)
     engine.set_views([])
-    gallery = GalleryPortrait("a", "A", builtin_portrait(), views=[turned])
+    alone = GalleryPortrait("a", "A", builtin_portrait())
+    gallery = alone.with_views([View(turned)])
     ready = gallery.ready_for(engine, Behind())
     engine.set_portrait(ready)
     np.testing.assert_array_equal(moved(engine, yaw=25.0), wanted)
-    engine.set_portrait(builtin_portrait())
+    green = gallery.ready_for(engine, Behind("green"))
+    assert green.views[0] is ready.views[0], "a view is prepared once, whatever lies behind"
+    engine.set_portrait(alone.ready_for(engine, Behind()))
+    assert alone.ready_for(engine, Behind()) is ready.main, "the portrait itself was prepared again"
     assert blue(moved(engine, yaw=25.0)) < blue(wanted)
-    with pytest.raises(BadPortrait, match="view 2"):
-        engine.prepare(builtin_portrait(), views=[turned, np.full((200, 200, 3), 90, np.uint8)])
+    bad = View(np.full((200, 200, 3), 90, np.uint8), "left.jpg")
+    with pytest.raises(BadPortrait, match=r"left\.jpg: no human face"):
+        gallery.with_views([*gallery.views, bad]).ready_for(engine, Behind())
 
 
 def test_a_view_from_the_front_lets_a_turned_portrait_turn_on(engine, turned):
