@@ -62,10 +62,12 @@ export function figures(now, before, server, finding = null) {
 /**
  * The same in words: how smooth it is, and how late.
  * @param {Pick<Figures, "fps" | "glassToGlass">} values @param {boolean} camera @param {number | null} [heldTo]  of all sessions
+ * @param {boolean} [sparing]  they do without something
  */
-export function inWords({ fps, glassToGlass }, camera, heldTo = null) {
+export function inWords({ fps, glassToGlass }, camera, heldTo = null, sparing = false) {
   if (fps === null) return "Nothing comes just now";
-  const smooth = heldTo !== null ? `Frame rate lowered to ${Math.round(heldTo)} for all: the machine is full` : fps >= 26 ? "Smooth" : fps >= 16 ? "A little jerky" : "Jerky: the machine has too much to do";
+  const less = [heldTo === null ? "" : `frame rate lowered to ${Math.round(heldTo)} for all`, sparing ? "picture coarser, shoulders at rest" : ""].filter(Boolean).join(", ");
+  const smooth = less ? `${less.charAt(0).toUpperCase()}${less.slice(1)}: the machine is full` : fps >= 26 ? "Smooth" : fps >= 16 ? "A little jerky" : "Jerky: the machine has too much to do";
   if (!camera || glassToGlass === null) return smooth;
   const late = glassToGlass < 130 ? "no delay that you would notice" : glassToGlass < 260 ? "a slight delay" : "a delay that disturbs talking";
   return `${smooth}; ${late}`;
@@ -81,7 +83,7 @@ export function rows(values, server, camera) {
   const show = (value, unit, digits = 0) => (value == null ? "–" : `${value.toFixed(digits)} ${unit}`);
   /** @type {[string, string][]} */
   const out = [
-    ["In words", inWords(values, camera, server?.held_to ?? null)],
+    ["In words", inWords(values, camera, server?.held_to ?? null, server?.sparing ?? false)],
     ["Pictures", show(values.fps, "fps")],
     [camera ? "Glass to glass" : "Server to screen", show(values.glassToGlass, "ms")],
     ["Jitter buffer", show(values.jitterBuffer, "ms")],

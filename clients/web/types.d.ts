@@ -24,7 +24,7 @@ export interface Stats {
   encode_ms: number | null; render_ms: number | null; server_ms: number | null; sent_ms: number | null; engine: string; device: string;
   codec: string | null; bitrate: number | null; sessions: number; face: Face;
   calibration: number; fit: number | null; off: "" | "head" | "face";
-  held_to: number | null;
+  held_to: number | null; sparing: boolean;
 }
 export type Event =
   | Hello | State | Stats

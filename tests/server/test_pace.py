@@ -167,6 +167,22 @@ class Spare(DotEngine):
         self.sparing = sparing
 
 
+class Peer:
+    """A connection that has shown nothing yet."""
+
+    codec = delay = None
+
+
+def told_of(studio, session) -> tuple[float | None, bool, int]:
+    """What the statistics tell the page of a full machine."""
+    told = []
+    session.peers.add(Peer())
+    session.tell = told.append
+    studio._tell_stats(session, 0.0)
+    session.peers.clear()
+    return told[0].held_to, told[0].sparing, told[0].sessions
+
+
 async def test_all_sessions_are_told_and_held():
     studio = make_studio(engine=Spare)
     await studio.open()
@@ -179,10 +195,10 @@ async def test_all_sessions_are_told_and_held():
             assert session.performer._thinner.fps == 20.0
             assert session.performer.engine.sparing
             assert session.performer._viewers.sparing
-            stats = session.stats(0.0, 5, studio.pace.held_to)
-            assert (stats.held_to, stats.sessions) == (20.0, 5)
+        assert told_of(studio, session) == (20.0, True, 5)
         studio.beside(3, 30.0)
         studio._keep_pace(1.0)
         assert not any(session.performer.engine.sparing for session in studio.sessions.values())
+        assert told_of(studio, session) == (None, False, 5)
     finally:
         await studio.close()

@@ -81,8 +81,8 @@ def test_figures_are_said_in_words(page):
     said = page.evaluate(
         """async () => { const { inWords } = await import('/app/stats.js');
         return [[30, 90, true], [30, 200, true], [20, 400, true], [8, null, false], [null, null, true],
-          [30, 90, false], [20, 90, true, 20]].map(([fps, glassToGlass, camera, held]) =>
-            inWords({ fps, glassToGlass }, camera, held)); }"""
+          [30, 90, false], [20, 90, true, 20], [30, 90, true, null, true], [20, 90, false, 20, true]].map(
+            ([fps, glassToGlass, camera, ...full]) => inWords({ fps, glassToGlass }, camera, ...full)); }"""
     )
     assert said == [
         "Smooth; no delay that you would notice",
@@ -92,6 +92,8 @@ def test_figures_are_said_in_words(page):
         "Nothing comes just now",
         "Smooth",
         "Frame rate lowered to 20 for all: the machine is full; no delay that you would notice",
+        "Picture coarser, shoulders at rest: the machine is full; no delay that you would notice",
+        "Frame rate lowered to 20 for all, picture coarser, shoulders at rest: the machine is full",
     ]
     page.click("#figures")
     wait_js(page, "document.querySelector('#live-figures').textContent.includes('In words')")

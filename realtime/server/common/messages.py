@@ -290,6 +290,8 @@ class Stats(BaseModel):
     """How well the driver's neutral face is known, 0 to 1."""
     held_to: float | None = None
     """Pictures a second that all sessions are held to, because the machine is full; None where they are not."""
+    sparing: bool = False
+    """The machine is full, and what pictures can do without is left out: shoulders rest, video has half the bits."""
 
     fit: float | None = None
     """How well that neutral face still sits: 1 wholly, 0 not at all; None before enough of a calm driver was seen."""

@@ -385,7 +385,8 @@ class Studio:
 
     def _tell_stats(self, session: Session, now: float) -> None:
         if session.peers:
-            session.tell(session.stats(now, len(self.sessions) + self._elsewhere, self.pace.held_to))
+            pace, sessions = self.pace, len(self.sessions) + self._elsewhere
+            session.tell(session.stats(now, sessions, pace.held_to, pace.sparing))
 
     def _try(self, work: Callable[[], object]) -> None:
         """What fails for one session stops the clock for none: without it no session would ever end."""

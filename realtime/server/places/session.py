@@ -158,8 +158,8 @@ class Session:
             views=self._limits.views if isinstance(engine, TakesViews) else 0,
         )
 
-    def stats(self, now: float, sessions: int, held_to: float | None = None) -> messages.Stats:
-        """How it goes, on a server with so many sessions, which all are held to a rate."""
+    def stats(self, now: float, sessions: int, held_to: float | None = None, sparing: bool = False) -> messages.Stats:
+        """How it goes, on a server with so many sessions, which all are held to a rate, and do without something."""
         performer = self.performer
         codecs = [peer for peer in self.peers if peer.codec]
         delays = [delay for peer in self.peers if (delay := peer.delay) is not None]
@@ -183,6 +183,7 @@ class Session:
             fit=None if (fit := performer.fit) is None or (sits := fit.quality) is None else round(sits, 2),
             off="" if fit is None else fit.off,
             held_to=held_to,
+            sparing=sparing,
         )
 
 
