@@ -14,6 +14,7 @@ import numpy as np
 
 from realtime.engines.mesh.motion.limits import FRONTAL
 from realtime.engines.mesh.outer import OuterMesh
+from realtime.engines.mesh.paint import lay_over, painted
 from realtime.engines.mesh.raster import rasterise
 from realtime.engines.mesh.topology import face_triangles, smoothstep
 from realtime.face.face_model import (
@@ -27,7 +28,6 @@ from realtime.face.face_model import (
     SKIN,
 )
 from realtime.face.pose import HeadPose, angles
-from realtime.flow.jit import compiled
 
 TURNED = (0.5, 5.0)
 """Degrees towards the front from which the cheek is painted, and from which in full."""
@@ -43,10 +43,8 @@ ALONG, ACROSS = 0.06, 0.1
 """How far down and across the face colours are evened out, face heights."""
 LIP = 0.03
 """The same along the lips, whose hidden parts are as red as those that are seen."""
-GRAIN, GRAIN_SIDE = 12.0, 7
-"""What differs from the mean of so many pixels around by less than so many grey levels is grain, and stays."""
-COARSE = 2
-"""It is drawn in a picture so many times smaller."""
+GRAIN = 12.0
+"""So many grey levels of what was there stay as grain."""
 _LIPS = list(LIPS_OUTER + LIPS_INNER)
 _EDGES = _LIPS + list(LEFT_EYE + RIGHT_EYE)
 _DRAWN = _EDGES + list(LEFT_BROW + RIGHT_BROW)
@@ -111,41 +109,10 @@ class FarCheek:
         share = self.share(pose)
         if share <= 0.0:
             return
-        height, width = out.shape[:2]
-        at = points[self.paint[:, 3] > 0.0]
-        low = np.clip(np.floor(at.min(axis=0)).astype(int) - 2, 0, (width, height))
-        high = np.clip(np.ceil(at.max(axis=0)).astype(int) + 3, 0, (width, height))
-        size = -((low - high) // COARSE)
-        if (size < 2).any():
-            return
-        inside = np.ascontiguousarray((points - low + 0.5) / COARSE - 0.5, np.float32)
-        layers = np.empty((4, size[1], size[0]), np.float32)
-        near = np.empty((size[1], size[0]), np.float32)
-        for k in (0, 2):
-            values = np.ascontiguousarray(self.paint[:, k : k + 2])
-            rasterise(inside, depth, values, self.triangles, 0, layers[k], layers[k + 1], near)
-        paint = np.ascontiguousarray(np.maximum(layers, 0.0).transpose(1, 2, 0))
-        paint[..., 3] *= share
-        paint[..., :3] *= paint[..., 3:]
-        paint = cv2.resize(cv2.blur(paint, (3, 3)), None, fx=COARSE, fy=COARSE, interpolation=cv2.INTER_LINEAR)
-        box = out[low[1] : high[1], low[0] : high[0]]
-        _lay_over(paint, cv2.blur(box, (GRAIN_SIDE, GRAIN_SIDE)), GRAIN, box)
-
-
-@compiled("void(float32[:,:,::1], uint8[:,:,::1], float64, uint8[:,:,:])")
-def _lay_over(paint: np.ndarray, calm: np.ndarray, most: float, out: np.ndarray) -> None:
-    """Lay `paint` (float32 (H, W, 4), RGB multiplied by the fourth) over `out` (uint8 (H, W, 3)), which keeps its
-    difference from `calm` up to `most`."""
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
-            cover = paint[y, x, 3]
-            if cover < 0.004:
-                continue
-            for c in range(3):
-                value = float(out[y, x, c])
-                grain = min(max(value - float(calm[y, x, c]), -most), most)
-                value += float(paint[y, x, c]) + float(cover) * (grain - value) + 0.5
-                out[y, x, c] = np.uint8(min(max(value, 0.0), 255.0))
+        there = painted(points, depth, self.paint, self.triangles, (out.shape[1], out.shape[0]), share)
+        if there is not None:
+            rows, columns, paint = there
+            lay_over(paint, out[rows, columns], GRAIN)
 
 
 def _covered(points: np.ndarray, size: tuple[int, ...], behind: float) -> np.ndarray:

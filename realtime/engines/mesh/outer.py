@@ -163,7 +163,7 @@ class OuterMesh:
 
     def _drawn_up(self, start: HeadPose, pose: HeadPose, way: np.ndarray) -> np.ndarray:
         """How far a lifted chin draws up the throat's points, which go their own `way` (k, 2) already: (k, 2)."""
-        _, down = _axes(pose)
+        _, down = picture_axes(pose)
         risen = (pose.to_picture(self.oval) - start.to_picture(self.oval))[:, :2] @ down
         more = self.jaw @ risen - self.jaw.sum(axis=1) * (way @ down)
         return np.minimum(more, 0.0)[:, None] * down
@@ -235,7 +235,7 @@ class Outline:
         """
         fh = pose.scale
         steps = np.arange(0.0, MOST_HAIR, 0.01)  # (n,) beyond the oval
-        _, down = _axes(pose)
+        _, down = picture_axes(pose)
         around = 2.0 * np.pi * np.arange(RAYS) / RAYS
         turn = np.arctan2(down[1], down[0]) - np.pi / 2.0
         ways = np.column_stack([np.cos(around + turn), np.sin(around + turn)])  # (RAYS, 2)
@@ -274,7 +274,7 @@ def _by_angle(angle: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndar
     return angle[order], value[order]
 
 
-def _axes(pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
+def picture_axes(pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
     """Across and down the face in the picture: unit vectors (2,)."""
     down = pose.rotation[:2, 1] / max(1e-9, float(np.linalg.norm(pose.rotation[:2, 1])))
     return np.array([down[1], -down[0]]), down
@@ -282,7 +282,7 @@ def _axes(pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
 
 def face_coordinates(points: np.ndarray, oval: np.ndarray, pose: HeadPose) -> tuple[np.ndarray, np.ndarray]:
     """Face coordinates (u, v) of `points` (n, 2; pixels) for a face with this `oval` (k, 2; pixels) and pose."""
-    across, down = _axes(pose)
+    across, down = picture_axes(pose)
     offset = (points - oval.mean(axis=0)) / pose.scale
     return offset @ across, offset @ down
 

@@ -20,6 +20,8 @@ from realtime.engines.mesh.inpaint import fill_smooth
 from realtime.engines.mesh.layers import split_layers
 from realtime.engines.mesh.motion.shoulders import find_shoulders
 from realtime.engines.mesh.mouth import Mouth, prepare_mouth
+from realtime.engines.mesh.nape import Nape
+from realtime.engines.mesh.near import NearCheek
 from realtime.engines.mesh.outer import OuterMesh, Outline, Shoulders, build_outer_mesh, face_coordinates
 from realtime.engines.mesh.shade import Shade
 from realtime.engines.mesh.throat import Throat
@@ -68,6 +70,8 @@ class PreparedPortrait:
     shade: Shade
     creases: Creases
     cheek: FarCheek | None = None
+    near: tuple[NearCheek, ...] = ()
+    napes: tuple[Nape, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -152,6 +156,7 @@ def prepare_portrait(
     outer = outer.with_throat(throat.skin)
     points = np.concatenate([landmarks[:, :2], outer.points])
     uv = np.ascontiguousarray((points + margin) * ZOOM, dtype=np.float32)
+    triangles = np.concatenate([face_triangles(), _shown(outer.triangles, uv, texture[..., 3])])
     shade = Shade.of(shape, pose, throat)
     return PreparedPortrait(
         picture=picture,
@@ -161,7 +166,7 @@ def prepare_portrait(
         values=framed.values,
         texture=np.ascontiguousarray(texture),
         uv=uv,
-        triangles=np.concatenate([face_triangles(), _shown(outer.triangles, uv, texture[..., 3])]),
+        triangles=triangles,
         background=np.ascontiguousarray(np.clip(layers.background[inner] + 0.5, 0, 255).astype(np.uint8)),
         outer=outer,
         body=body,
@@ -170,6 +175,8 @@ def prepare_portrait(
         shade=shade,
         creases=prepare_creases(picture, landmarks, pose.scale),
         cheek=FarCheek.of(picture, landmarks, pose, shade.normals, outer) if relief == 1.0 else None,
+        near=NearCheek.both(landmarks, pose),
+        napes=Nape.both(picture, layers.matte[inner], landmarks, pose, points, triangles) if relief == 1.0 else (),
         warnings=framed.warnings,
     )
 

@@ -33,6 +33,8 @@ class MeshRenderer:
         """
         points, depth = move_mesh(portrait, shape, pose, hair, body)
         out = self._warp.draw(portrait, points, depth)
+        for nape in portrait.napes:
+            nape.draw(out, points, depth, portrait.uv, portrait.texture, pose)
         if not face:
             return out
         if portrait.cheek is not None:
@@ -58,6 +60,9 @@ def move_mesh(
     outer, outer_depth = portrait.outer.move(shape[oval] - portrait.shape[oval], portrait.pose, pose, hair)
     if body is not None:
         outer = portrait.body.move(outer, body)
-    points = np.concatenate([face[:, :2], outer]).astype(np.float32)
+    seen = face[:, :2].copy()
+    for cheek in portrait.near:
+        cheek.give_way(seen, pose)
+    points = np.concatenate([seen, outer]).astype(np.float32)
     depth = np.concatenate([face[:, 2], outer_depth]).astype(np.float32)
     return points, depth

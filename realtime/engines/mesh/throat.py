@@ -50,14 +50,14 @@ class Throat:
     def of(cls, picture: np.ndarray, landmarks: np.ndarray, outer: OuterMesh, fh: float) -> Throat:
         """From the picture shown (uint8 (H, W, 3)) and what lies where in it (pixels)."""
         calm = cv2.GaussianBlur(picture, (0, 0), max(1.0, 0.015 * fh))
-        chin = np.median(_at(calm, landmarks[list(JAW), :2]), axis=0)
+        chin = np.median(colours_at(calm, landmarks[list(JAW), :2]), axis=0)
         at = outer.points[outer.throat]
         rim = landmarks[list(OVAL), :2]
         rim = rim[np.linalg.norm(at[:, None] - rim, axis=2).argmin(axis=1)]
-        seen = np.stack([_at(calm, at + way * (rim - at)) for way in TOWARDS_JAW])  # (3, k, 3)
+        seen = np.stack([colours_at(calm, at + way * (rim - at)) for way in TOWARDS_JAW])  # (3, k, 3)
         light, wanted = seen.mean(axis=2), float(chin.mean())
-        hue = np.abs(_hue(seen) - _hue(chin)).max(axis=2)
-        skins = (1.0 - smoothstep(*HUES, hue)) * smoothstep(*BLACK, light / max(wanted, 1.0))
+        apart = np.abs(hue(seen) - hue(chin)).max(axis=2)
+        skins = (1.0 - smoothstep(*HUES, apart)) * smoothstep(*BLACK, light / max(wanted, 1.0))
         raised = 1.0 + skins * (np.clip(LIT * wanted / np.maximum(light, 1.0), 1.0, MOST) - 1.0)
         near = np.exp(-np.square(np.linalg.norm(at[:, None] - at, axis=2) / (EVEN * fh)))
         near /= np.maximum(near.sum(axis=1, keepdims=True), 1e-9)
@@ -75,14 +75,14 @@ class Throat:
         return float(smoothstep(*LIFTED, angles(pose.rotation)[1] - angles(start.rotation)[1]))
 
 
-def _at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+def colours_at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Colours (n, 3) of `picture` at `points` (n, 2), those at the edge beyond it."""
     x = np.clip(points[:, 0].round().astype(int), 0, picture.shape[1] - 1)
     y = np.clip(points[:, 1].round().astype(int), 0, picture.shape[0] - 1)
     return picture[y, x].astype(np.float64)
 
 
-def _hue(colours: np.ndarray) -> np.ndarray:
+def hue(colours: np.ndarray) -> np.ndarray:
     """(..., 2) of colours (..., 3): logarithms of red over green and of green over blue."""
     logs = np.log(colours + 8.0)
     return logs[..., :-1] - logs[..., 1:]
