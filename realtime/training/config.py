@@ -17,7 +17,7 @@ from typing import Any, Literal
 from realtime.engines.neural.crop import MARGIN
 from realtime.engines.parts.animator import AnimatorConfig, GeneratorConfig, HourglassConfig, config_from
 from realtime.engines.parts.motion_transformer import MotionTransformerConfig
-from realtime.engines.unimotion.network import UniMotionConfig
+from realtime.engines.unimotion.network import FIXED, UniMotionConfig
 from realtime.errors import BadFile, BadValue
 from realtime.families import trained
 
@@ -270,6 +270,9 @@ class TrainConfig:
                 raise BadValue(
                     "size", self.size, f"with these networks it must be a multiple of {self.animator.multiple}"
                 )
+        for name, number in FIXED.items():
+            if (value := getattr(self.unimotion, name)) != number:
+                raise BadValue(f"unimotion.{name}", value, f"it is always {number}, as of the drawn characters")
         if self.system in DRAWN and self.unimotion.size != self.size:
             return replace(self, unimotion=replace(self.unimotion, size=self.size)).checked()
         return self

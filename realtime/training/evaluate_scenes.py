@@ -29,6 +29,7 @@ from realtime.training.data.puppets import (
     RIGHT_HAND,
     Pose,
     draw_pose,
+    feet,
     render,
     skeleton,
 )
@@ -115,8 +116,10 @@ def _measure(
     true, true_numbers = _figures(judge, scene.target, scene)
     body.rows.append(("the true pictures", count, true))
     size = config.size
+    copied = scene.driver_joints
     for name, joints in (
-        ("copying the driver's joints", scene.driver_joints),
+        ("copying the driver's joints", copied),
+        ("the same, on the reference's feet", copied - _feet(copied) + _feet(scene.reference_joints)),
         ("the mean pose", _mean_pose(casts, count)),
     ):
         body.rows.append((name, count, dict.fromkeys(BODY_COLUMNS, float("nan")) | {
@@ -184,6 +187,10 @@ def _figures(
 def _apart(joints: Tensor, true: Tensor, size: int) -> float:
     """Mean distance in pixels."""
     return float((joints - true).norm(dim=2).mean()) * size
+
+
+def _feet(joints: Tensor) -> Tensor:
+    return torch.from_numpy(feet(joints.numpy()))
 
 
 def _alike(read: Tensor, true: Tensor, n: int) -> float:

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from realtime.training.config import PuppetConfig  # noqa: E402
 from realtime.training.data import puppets  # noqa: E402
-from realtime.training.data.puppets import BODY, HAND, JOINTS, Place, Pose, render, skeleton  # noqa: E402
+from realtime.training.data.puppets import BODY, HAND, JOINTS, Place, Pose, feet, render, skeleton  # noqa: E402
 from realtime.training.data.scenes import UNSEEN, SceneSet, augment, character, crops_of  # noqa: E402
 
 PLACE = Place(0.85, 0.5, 0.95, 3)
@@ -76,6 +76,38 @@ def test_height_place_and_lean_move_the_joints_as_they_say():
     hips = [JOINTS.index(f"{side} knee") for side in ("right", "left")]
     assert leaning[JOINTS.index("head"), 0] < upright[JOINTS.index("head"), 0] - 0.02
     assert np.abs(leaning[hips] - upright[hips]).max() < 0.03
+
+
+def test_everybody_stands_on_the_floor_whatever_the_pose():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        place = puppets.draw_place(rng)
+        joints = skeleton(puppets.draw_character(rng), puppets.draw_pose(rng), place)
+        ankles = joints[[JOINTS.index("right ankle"), JOINTS.index("left ankle")]]
+        np.testing.assert_allclose([ankles[:, 0].mean(), ankles[:, 1].max()], [place.x, place.floor], atol=1e-6)
+
+
+def turned(points, angle):
+    return points @ np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def test_a_pose_can_be_seen_in_a_picture_of_it():
+    """The directions of the driver's bones, put on the reference's lengths and feet, are the target."""
+    rng = np.random.default_rng(1)
+    trunk = [JOINTS.index(n) for n in ("neck", "right shoulder", "left shoulder", "right hip", "left hip")]
+    limbs = [(1, 0)] + [(a, a + 1) for a in (2, 3, 4, 6, 7, 8, 10, 11, 13, 14)]
+    for _ in range(20):
+        who, other = puppets.draw_character(rng), puppets.draw_character(rng)
+        rest, pose = puppets.draw_pose(rng), puppets.draw_pose(rng)
+        here, there = puppets.draw_place(rng), puppets.draw_place(rng)
+        reference, target, driver = skeleton(who, rest, here), skeleton(who, pose, here), skeleton(other, pose, there)
+        up = [joints[1] - joints[[10, 13]].mean(0) for joints in (driver, reference)]
+        made = np.zeros_like(target)
+        made[trunk] = turned(reference[trunk] - reference[1], np.subtract(*(np.arctan2(*v) for v in up)))
+        for a, b in limbs:
+            way, length = driver[b] - driver[a], np.linalg.norm(reference[b] - reference[a])
+            made[b] = made[a] + way / np.linalg.norm(way) * length
+        np.testing.assert_allclose(made - feet(made) + feet(reference), target, atol=1e-4)
 
 
 def test_all_characters_take_a_pose_alike_and_have_bodies_of_their_own():

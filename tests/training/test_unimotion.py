@@ -12,12 +12,14 @@ from torch.utils.data import default_collate  # noqa: E402
 
 from realtime.cli import run as avatar  # noqa: E402
 from realtime.engines.unimotion.moved import BONES, JOINTS, Moved  # noqa: E402
+from realtime.engines.unimotion.network import FIXED, UniMotion  # noqa: E402
 from realtime.engines.unimotion.weights import load_unimotion  # noqa: E402
 from realtime.errors import BadValue  # noqa: E402
 from realtime.training.config import TrainConfig, preset  # noqa: E402
+from realtime.training.data import puppets  # noqa: E402
 from realtime.training.data.puppets import draw_character, draw_place, draw_pose, render  # noqa: E402
 from realtime.training.data.scenes import SceneSet, picture_tensor  # noqa: E402
-from realtime.training.evaluate_scenes import _apart, _elsewhere, _mean_pose, _retrieval, measure_run  # noqa: E402
+from realtime.training.evaluate_scenes import _apart, _elsewhere, _feet, _mean_pose, _retrieval, measure_run  # noqa: E402
 from realtime.training.run import Run  # noqa: E402
 from realtime.training.scene_watch import EXAMPLE, unseen_scenes  # noqa: E402
 from realtime.training.systems import make_system  # noqa: E402
@@ -139,8 +141,16 @@ def test_what_cannot_be_trained_is_said(tmp_path, capsys):
         make_system(micro_tokens(batch=1), torch.nn.Identity())
     with pytest.raises(BadValue, match="multiple of 4"):
         make_system(micro_tokens(**{"unimotion.patch": 6}), torch.nn.Identity())
-    with pytest.raises(BadValue, match="there must be 16"):
-        make_system(micro_tokens(**{"unimotion.joints": 17}), torch.nn.Identity())
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_what_the_drawn_characters_fix_cannot_be_set(name):
+    drawn = {"joints": puppets.JOINTS, "hand_numbers": puppets.HAND, "face_numbers": puppets.FACE}
+    number = len(drawn[name])
+    with pytest.raises(BadValue, match=rf"unimotion\.{name} cannot be {number + 1}: it is always {number}"):
+        micro_tokens(**{f"unimotion.{name}": number + 1})
+    with pytest.raises(ValueError, match=f"{name}={number + 1}: there must be {number}"):
+        UniMotion(replace(micro_tokens().unimotion, **{name: number + 1}))
 
 
 @pytest.mark.parametrize("name", ["paper", "small", "tiny"])
@@ -217,6 +227,8 @@ def test_baselines_are_what_they_say():
     mean = _apart(_mean_pose(casts, 60), scene.joints, 64)
     assert 3.5 < copying < 5.5  # a driver of another build, at another place
     assert copying < mean < 8
+    standing = scene.driver_joints - _feet(scene.driver_joints) + _feet(scene.reference_joints)
+    assert 2.5 < _apart(standing, scene.joints, 64) < copying  # what is left is the build
     own = unseen_scenes(replace(config, size=64), 4, cross=False)
     assert _apart(own.driver_joints, own.joints, 64) == 0
 

@@ -17,7 +17,10 @@ from realtime.engines.unimotion.hand import HandEncoder
 from realtime.engines.unimotion.joint_head import JointHead
 from realtime.engines.unimotion.moved import JOINTS, Moved
 from realtime.engines.unimotion.normal_head import NormalHead
-from realtime.engines.unimotion.reader import Reader
+from realtime.engines.unimotion.reader import FACE_NUMBERS, HAND_NUMBERS, Reader
+
+FIXED = {"joints": JOINTS, "hand_numbers": HAND_NUMBERS, "face_numbers": FACE_NUMBERS}
+"""Sizes that follow from what the characters are drawn by (`realtime.training.data.puppets`)."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class UniMotionConfig:
     face: lengths of the tokens. eye, free: channels of the eye, and how many maps it has beside the joints'. width,
     heads, decoder: of encoders and D, and D's layers. marks: maps that the tokens of hands and face are made to.
     dit_width, dit_layers, detail: of the diffusion transformer; detail: channels of its last convolutions. joints:
-    how many joints there are, always 16. hand_numbers, face_numbers: that the reader gives.
+    how many joints there are, always 16. hand_numbers, face_numbers: that the reader gives, always 5 and 6.
     """
 
     size: int = 64
@@ -46,9 +49,9 @@ class UniMotionConfig:
     dit_width: int = 96
     dit_layers: int = 2
     detail: int = 32
-    joints: int = 16
-    hand_numbers: int = 5
-    face_numbers: int = 6
+    joints: int = JOINTS
+    hand_numbers: int = HAND_NUMBERS
+    face_numbers: int = FACE_NUMBERS
 
     @property
     def tokens(self) -> int:
@@ -72,8 +75,9 @@ class UniMotion(nn.Module):
     def __init__(self, config: UniMotionConfig) -> None:
         super().__init__()
         self.config = c = config
-        if c.joints != JOINTS:
-            raise ValueError(f"{c.joints} joints: there must be {JOINTS}, which the bones lie between")
+        for name, number in FIXED.items():
+            if getattr(c, name) != number:
+                raise ValueError(f"{name}={getattr(c, name)}: there must be {number}, as of the drawn characters")
         lengths = (c.body, c.hand, c.face)
         maps = c.joints + c.free
         self.eye = Eye(c.eye, maps)

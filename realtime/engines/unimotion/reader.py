@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from realtime.engines.unimotion.eye import Eye, convolution
 from realtime.engines.unimotion.joint_head import joints_of
 
+HAND_NUMBERS, FACE_NUMBERS = 5, 6
+"""How many numbers describe a hand and a face of the drawn characters."""
 SIDES = (0.19, 0.19, 0.30)
 """Sides of what is looked at around a hand (twice) and a face, in sides of the picture."""
 LOOK = 16

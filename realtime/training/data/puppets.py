@@ -20,6 +20,7 @@ JOINTS = (
 )  # fmt: skip
 """The order of the joints everywhere. "head": the middle of the face; "hand": the middle of the open hand."""
 HEAD, RIGHT_HAND, LEFT_HAND = 0, 5, 9
+ANKLES = [12, 15]
 HAND = ("index", "fingers", "spread", "thumb", "roll")
 """What a hand does: curl of the index finger and of the three others, spread, the thumb's distance, all 0 to 1; roll:
 0 shows the palm, 1 the back."""
@@ -27,10 +28,11 @@ FACE = ("open", "smile", "eyes", "gaze", "brows", "turn")
 """What a face does: mouth, eyes and brows 0 to 1; smile, gaze and turn of the head -1 to 1."""
 BODY = (
     "lean", "tilt", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist",
-    "right hip", "right knee", "left hip", "left knee", "sway", "bob",
+    "right hip", "right knee", "left hip", "left knee", "sway",
 )  # fmt: skip
-_LOWEST = np.array([-0.25, -0.3, -0.15, -0.5, -0.5, -0.15, -0.5, -0.5, -0.12, -0.05, -0.12, -0.05, -0.1, -0.04])
-_HIGHEST = np.array([0.25, 0.3, 2.5, 2.1, 0.5, 2.5, 2.1, 0.5, 0.55, 0.7, 0.55, 0.7, 0.1, 0.04])
+"""The angles of a body. lean: of the trunk; sway: of both legs together, from the feet; tilt: of the head."""
+_LOWEST = np.array([-0.25, -0.3, -0.15, -0.5, -0.5, -0.15, -0.5, -0.5, -0.12, -0.05, -0.12, -0.05, -0.2])
+_HIGHEST = np.array([0.25, 0.3, 2.5, 2.1, 0.5, 2.5, 2.1, 0.5, 0.55, 0.7, 0.55, 0.7, 0.2])
 _FACE_LOWEST = np.array([0.0, -1.0, 0.0, -1.0, 0.0, -1.0])
 FINEST = 4
 """Bits behind the point of the coordinates that are drawn."""
@@ -71,8 +73,8 @@ class Character:
 
 @dataclass(frozen=True)
 class Pose:
-    """What is done. body: float64 in the order of `BODY`, angles in radians, sway and bob in body heights. hands:
-    (2, 5), right then left, in the order of `HAND`. face: (6,), in the order of `FACE`."""
+    """What is done. body: (13,) float64 in the order of `BODY`, angles in radians. hands: (2, 5), right then left, in
+    the order of `HAND`. face: (6,), in the order of `FACE`."""
 
     body: np.ndarray
     hands: np.ndarray
@@ -81,8 +83,8 @@ class Pose:
 
 @dataclass(frozen=True)
 class Place:
-    """Where it is done. height: of the body, in sides of the picture. x, floor: of the point between the feet, in
-    sides. scene: seed of the background."""
+    """Where it is done. height: of the body, in sides of the picture. x: of the middle between the ankles; floor: of
+    the lower ankle; both in sides. scene: seed of the background."""
 
     height: float
     x: float
@@ -251,7 +253,10 @@ def _dark(colour: Colour, share: float) -> Colour:
 
 
 def skeleton(who: Character, pose: Pose, place: Place) -> np.ndarray:
-    """float32 (16, 2): where the joints lie, in sides of the picture."""
+    """float32 (16, 2): where the joints lie, in sides of the picture.
+
+    The character stands: its ankles are at the place, whatever it does, and the rest follows from angles and lengths.
+    So a pose moves nothing that cannot be seen in a picture of it."""
     b = dict(zip(BODY, pose.body.tolist(), strict=True))
     joints: dict[str, Point] = {}
 
@@ -259,7 +264,7 @@ def skeleton(who: Character, pose: Pose, place: Place) -> np.ndarray:
         """From `start`, `angle` from straight down, positive to the picture's right."""
         return start[0] + math.sin(angle) * length, start[1] + math.cos(angle) * length
 
-    pelvis = (b["sway"], -(who.thigh + who.shin) + b["bob"])
+    pelvis = (0.0, 0.0)
     along, across = b["lean"], b["lean"] + math.pi / 2
     neck = go(pelvis, along + math.pi, who.torso)
     joints["neck"] = neck
@@ -272,13 +277,19 @@ def skeleton(who: Character, pose: Pose, place: Place) -> np.ndarray:
         elbow = go(shoulder, upper, who.upper)
         wrist = go(elbow, fore, who.fore)
         hip = go(pelvis, across, sign * who.hips)
-        thigh = sign * b[f"{side} hip"]
+        thigh = b["sway"] + sign * b[f"{side} hip"]
         knee = go(hip, thigh, who.thigh)
         joints |= {f"{side} shoulder": shoulder, f"{side} elbow": elbow, f"{side} wrist": wrist}
         joints |= {f"{side} hand": go(wrist, hand, 0.5 * who.hand), f"{side} hip": hip, f"{side} knee": knee}
         joints[f"{side} ankle"] = go(knee, thigh - sign * b[f"{side} knee"], who.shin)
     points = np.array([joints[name] for name in JOINTS])
-    return (points * place.height + [place.x, place.floor]).astype(np.float32)
+    return ((points - feet(points)) * place.height + [place.x, place.floor]).astype(np.float32)
+
+
+def feet(joints: np.ndarray) -> np.ndarray:
+    """Where somebody stands, (..., 1, 2) of joints (..., 16, 2): between the ankles, as low as the lower."""
+    x, y = np.moveaxis(joints[..., ANKLES, :], -1, 0)
+    return np.stack([x.mean(-1), y.max(-1)], -1)[..., None, :]
 
 
 def _figure(sheet: _Sheet, who: Character, pose: Pose, place: Place) -> np.ndarray:
