@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from realtime.engines.unimotion.decoder import feet
 from realtime.engines.unimotion.driving import read_frames
 from realtime.engines.unimotion.joint_head import joints_of
 from realtime.engines.unimotion.network import UniMotion
@@ -29,7 +30,6 @@ from realtime.training.data.puppets import (
     RIGHT_HAND,
     Pose,
     draw_pose,
-    feet,
     render,
     skeleton,
 )
@@ -119,7 +119,7 @@ def _measure(
     copied = scene.driver_joints
     for name, joints in (
         ("copying the driver's joints", copied),
-        ("the same, on the reference's feet", copied - _feet(copied) + _feet(scene.reference_joints)),
+        ("the same, on the reference's feet", copied - feet(copied) + feet(scene.reference_joints)),
         ("the mean pose", _mean_pose(casts, count)),
     ):
         body.rows.append((name, count, dict.fromkeys(BODY_COLUMNS, float("nan")) | {
@@ -187,10 +187,6 @@ def _figures(
 def _apart(joints: Tensor, true: Tensor, size: int) -> float:
     """Mean distance in pixels."""
     return float((joints - true).norm(dim=2).mean()) * size
-
-
-def _feet(joints: Tensor) -> Tensor:
-    return torch.from_numpy(feet(joints.numpy()))
 
 
 def _alike(read: Tensor, true: Tensor, n: int) -> float:

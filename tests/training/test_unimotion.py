@@ -2,24 +2,27 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from safetensors.torch import load_file, save_file  # noqa: E402
 from torch.utils.data import default_collate  # noqa: E402
 
 from realtime.cli import run as avatar  # noqa: E402
+from realtime.engines.unimotion import METADATA  # noqa: E402
+from realtime.engines.unimotion.decoder import PARENTS, STRAIGHT, feet  # noqa: E402
 from realtime.engines.unimotion.moved import BONES, JOINTS, Moved  # noqa: E402
 from realtime.engines.unimotion.network import FIXED, UniMotion  # noqa: E402
-from realtime.engines.unimotion.weights import load_unimotion  # noqa: E402
+from realtime.engines.unimotion.weights import load_unimotion, save_unimotion  # noqa: E402
 from realtime.errors import BadValue  # noqa: E402
 from realtime.training.config import TrainConfig, preset  # noqa: E402
 from realtime.training.data import puppets  # noqa: E402
 from realtime.training.data.puppets import draw_character, draw_place, draw_pose, render  # noqa: E402
 from realtime.training.data.scenes import SceneSet, picture_tensor  # noqa: E402
-from realtime.training.evaluate_scenes import _apart, _elsewhere, _feet, _mean_pose, _retrieval, measure_run  # noqa: E402
+from realtime.training.evaluate_scenes import _apart, _elsewhere, _mean_pose, _retrieval, measure_run  # noqa: E402
 from realtime.training.run import Run  # noqa: E402
 from realtime.training.scene_watch import EXAMPLE, unseen_scenes  # noqa: E402
 from realtime.training.systems import make_system  # noqa: E402
@@ -227,7 +230,7 @@ def test_baselines_are_what_they_say():
     mean = _apart(_mean_pose(casts, 60), scene.joints, 64)
     assert 3.5 < copying < 5.5  # a driver of another build, at another place
     assert copying < mean < 8
-    standing = scene.driver_joints - _feet(scene.driver_joints) + _feet(scene.reference_joints)
+    standing = scene.driver_joints - feet(scene.driver_joints) + feet(scene.reference_joints)
     assert 2.5 < _apart(standing, scene.joints, 64) < copying  # what is left is the build
     own = unseen_scenes(replace(config, size=64), 4, cross=False)
     assert _apart(own.driver_joints, own.joints, 64) == 0
@@ -310,6 +313,37 @@ def test_pictures_are_drawn_at_the_true_joints_where_joints_are_taught():
         scene = scenes_of(config)
         system(*scene)
         assert torch.equal(seen[0], scene.joints[: len(seen[0])]) is taught
+
+
+def test_bones_keep_the_length_and_the_feet_the_place_of_the_reference():
+    config = micro_tokens()
+    scene, decoder = scenes_of(config), make_system(config, torch.nn.Identity()).network.decoder
+    at = torch.cat([scene.reference_joints, torch.rand(4, config.unimotion.free, 2)], 1)
+    with torch.no_grad():
+        made = decoder.place(at, torch.randn(4, config.unimotion.body))
+        there = decoder.place(at + 0.1, torch.zeros(4, config.unimotion.body))
+
+    def lengths(joints):
+        return (joints - joints[:, PARENTS]).norm(dim=2)
+
+    assert torch.allclose(lengths(made), lengths(scene.reference_joints), atol=1e-5)
+    assert (feet(made) - feet(scene.reference_joints)).abs().max() < 0.1  # the layers' own
+    assert (feet(there) - feet(scene.reference_joints) - 0.1).abs().max() < 0.1
+    assert (made - scene.reference_joints).abs().max() > 0.1
+
+
+def test_weights_of_before_put_their_joints_as_they_did(run):
+    network = load_unimotion(run / "weights.safetensors")
+    old = UniMotion(replace(network.config, placing=STRAIGHT)).eval()
+    old.load_state_dict(network.state_dict())
+    save_unimotion(old, run / "old.safetensors")
+    tensors, sizes = load_file(run / "old.safetensors"), asdict(old.config)
+    del sizes["placing"]
+    save_file(tensors, run / "old.safetensors", {METADATA: json.dumps(sizes)})
+    read = load_unimotion(run / "old.safetensors")
+    at, body = torch.rand(2, 24, 2), torch.randn(2, network.config.body)
+    assert torch.equal(read.decoder.place(at, body), old.decoder.place(at, body))
+    assert not torch.allclose(read.decoder.place(at, body), network.decoder.place(at, body))
 
 
 def test_joints_come_first_then_pictures():

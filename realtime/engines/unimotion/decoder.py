@@ -13,6 +13,13 @@ from realtime.engines.unimotion.joint_head import target_maps
 from realtime.engines.unimotion.layers import Layer
 from realtime.engines.unimotion.moved import JOINTS
 
+NECK = 1
+PARENTS = (1, 1, 1, 2, 3, 4, 1, 6, 7, 8, 1, 10, 11, 1, 13, 14)
+"""The joint that each hangs on, as `realtime.training.data.puppets` numbers them; the neck on itself."""
+ANKLES = [12, 15]
+STRAIGHT, TURNED = 1, 2
+"""Ways to put the joints: each by itself, or along the bones of the reference."""
+
 
 class Guidance(NamedTuple):
     """What D gives. features: (B, width, S / patch, S / patch), normalised per place. rest, joints: (B, 16, 2), where
@@ -30,18 +37,25 @@ class RetargetingDecoder(nn.Module):
     guidance. What is where in its features is left to training: the auxiliary heads read it, the diffusion
     transformer is given it. Two choices make it learn within half an hour of one core: the joints are put first, by a
     few layers, from the body token and where the reference's joints are; and the patches are given maps of them.
-    eye, maps: sizes of a sight, whose first maps are the joints'. lengths: of body, hand and face token.
+    eye, maps: sizes of a sight, whose first maps are the joints'. lengths: of body, hand and face token. way:
+    `STRAIGHT` or `TURNED`.
     """
+
+    chains: Tensor
 
     def __init__(
         self, size: int, patch: int, eye: int, maps: int, width: int, layers: int, heads: int,
-        lengths: tuple[int, int, int],
+        lengths: tuple[int, int, int], way: int = TURNED,
     ) -> None:  # fmt: skip
         super().__init__()
         if patch % STRIDE or size % patch:
             raise ValueError(f"a patch of {patch} pixels: a multiple of {STRIDE} that divides the size {size}")
         if maps < JOINTS:
             raise ValueError(f"{maps} maps: there must be {JOINTS} for the joints")
+        if way not in (STRAIGHT, TURNED):
+            raise ValueError(f"placing={way}: it may be {STRAIGHT} or {TURNED}")
+        self.way = way
+        self.register_buffer("chains", chains(), persistent=False)
         self.side, self.fold = size // patch, patch // STRIDE
         self.patches = nn.Conv2d((eye + maps + JOINTS) * self.fold**2, width, 1)
         self.position = nn.Parameter(0.02 * torch.randn(1, self.side**2, width))
@@ -59,10 +73,20 @@ class RetargetingDecoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def place(self, at: Tensor, body: Tensor) -> Tensor:
-        """Where the reference's joints go, (B, 16, 2). at: where its maps lie, (B, maps, 2)."""
+        """Where the reference's joints go, (B, 16, 2). at: where its maps lie, (B, maps, 2).
+
+        Turned: the layers say which way each bone points and by how much the feet move; how long a bone is, and where
+        the feet are, the reference says. Straight: they say where each joint is, from the middle of the reference's.
+        """
         known = torch.cat([body, at.flatten(1) * 4 - 2], 1)
-        way = (self.straight(known) + self.joints(known)).float().unflatten(1, (JOINTS, 2))
-        return at[:, :JOINTS].mean(1, keepdim=True) + way / 4
+        ways = (self.straight(known) + self.joints(known)).float().unflatten(1, (JOINTS, 2))
+        rest = at[:, :JOINTS]
+        if self.way == STRAIGHT:
+            return rest.mean(1, keepdim=True) + ways / 4
+        bones = rest - rest[:, PARENTS]
+        turned = F.normalize(ways, dim=2, eps=1e-3) * bones.norm(dim=2, keepdim=True)
+        joints = (self.chains[..., None] * turned[:, None]).sum(2)
+        return joints - feet(joints) + feet(rest) + ways[:, [NECK]] / 20
 
     def forward(self, reference: Sight, body: Tensor, right: Tensor, left: Tensor, face: Tensor) -> Guidance:
         at = reference.places()
@@ -74,3 +98,20 @@ class RetargetingDecoder(nn.Module):
         tokens = self.layers(torch.cat([motion, patches], 1))[:, motion.shape[1] :]
         features = self.norm(tokens).transpose(1, 2).unflatten(2, (self.side, self.side))
         return Guidance(features, at[:, :JOINTS], joints)
+
+
+def chains() -> Tensor:
+    """(16, 16): which bones lead from the neck to a joint; a bone is numbered as the joint at its end."""
+    lead = torch.zeros(JOINTS, JOINTS)
+    for joint in range(JOINTS):
+        on = joint
+        while on != NECK:
+            lead[joint, on] = 1
+            on = PARENTS[on]
+    return lead
+
+
+def feet(joints: Tensor) -> Tensor:
+    """Where somebody stands, (B, 1, 2) of joints (B, 16, 2): between the ankles, as low as the lower."""
+    x, y = joints[:, ANKLES].unbind(2)
+    return torch.stack([x.mean(1), y.amax(1)], 1)[:, None]

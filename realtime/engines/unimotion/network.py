@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from realtime.engines.unimotion.body import BodyEncoder
-from realtime.engines.unimotion.decoder import Guidance, RetargetingDecoder
+from realtime.engines.unimotion.decoder import TURNED, Guidance, RetargetingDecoder
 from realtime.engines.unimotion.dit import DiffusionTransformer, sample
 from realtime.engines.unimotion.eye import Eye, Sight
 from realtime.engines.unimotion.face import FaceEncoder
@@ -30,6 +30,7 @@ class UniMotionConfig:
     size, patch: side of the pictures and of a patch, pixels. crop: side of the crops of hands and face. body, hand,
     face: lengths of the tokens. eye, free: channels of the eye, and how many maps it has beside the joints'. width,
     heads, decoder: of encoders and D, and D's layers. marks: maps that the tokens of hands and face are made to.
+    placing: how D puts the joints: 2 along the bones of the reference, 1 each by itself (weights of before).
     dit_width, dit_layers, detail: of the diffusion transformer; detail: channels of its last convolutions. joints:
     how many joints there are, always 16. hand_numbers, face_numbers: that the reader gives, always 5 and 6.
     """
@@ -45,6 +46,7 @@ class UniMotionConfig:
     width: int = 96
     heads: int = 4
     decoder: int = 2
+    placing: int = TURNED
     marks: int = 6
     dit_width: int = 96
     dit_layers: int = 2
@@ -84,7 +86,9 @@ class UniMotion(nn.Module):
         self.body = BodyEncoder(c.eye, maps, c.width, c.body)
         self.hand = HandEncoder(c.crop, c.width, c.hand)
         self.face = FaceEncoder(c.crop, c.width, c.face)
-        self.decoder = RetargetingDecoder(c.size, c.patch, c.eye, maps, c.width, c.decoder, c.heads, lengths)
+        self.decoder = RetargetingDecoder(
+            c.size, c.patch, c.eye, maps, c.width, c.decoder, c.heads, lengths, c.placing
+        )
         self.moved = Moved(c.hand, c.face, c.marks)
         self.joint_head = JointHead(c.width, c.joints)
         self.normal_head = NormalHead(c.width, c.patch, self.moved.channels)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from realtime.engines.unimotion import METADATA
+from realtime.engines.unimotion.decoder import STRAIGHT
 from realtime.engines.unimotion.network import UniMotion, UniMotionConfig
 from realtime.engines.weights.reader import PICKLED, check_finite, check_names, is_pickled, read_described
 from realtime.engines.weights.writer import write_tensors
@@ -35,7 +36,7 @@ def load_unimotion(path: str | Path) -> UniMotion:
     if METADATA not in metadata:
         raise BadFile(path, "holds other networks than unimotion's; avatar train --system unimotion makes them")
     try:
-        network = UniMotion(UniMotionConfig(**_sizes(metadata[METADATA])))
+        network = UniMotion(UniMotionConfig(**{"placing": STRAIGHT, **_sizes(metadata[METADATA])}))
     except (ValueError, TypeError, RuntimeError) as error:
         raise BadFile(path, f"its sizes cannot be ({first_line(error)})") from error
     check_names(path, state, network, "unimotion's networks")
