@@ -37,8 +37,8 @@ class RetargetingDecoder(nn.Module):
     guidance. What is where in its features is left to training: the auxiliary heads read it, the diffusion
     transformer is given it. Two choices make it learn within half an hour of one core: the joints are put first, by a
     few layers, from the body token and where the reference's joints are (see `place`); and the patches are given maps
-    of them. eye, maps: sizes of a sight, whose first maps are the joints'. lengths: of body, hand and face token. way:
-    `STRAIGHT` or `TURNED`.
+    of them. eye, maps: sizes of a sight, whose first maps are the joints'. lengths: of body, hand and face token.
+    way: `STRAIGHT` or `TURNED`.
     """
 
     chains: Tensor
