@@ -1,82 +1,105 @@
 """What lies beyond the edges of the picture that was given: guessed once, for when the head moves away from there.
 
 A mirror image would show collars and locks of hair twice, and the last pixels drawn out would make stripes. So the
-person's outline is continued, and the person and what is behind are each continued in their own colours: smoothly,
-with a little of their grain.
+person's outline is continued (`silhouette`), and the person and what is behind are each continued in their own
+colours: smoothly, with a little of their grain. Below the lower edge clothes go on as `garment` says, farther than
+the canvas: a body that rises needs more than a head that turns.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from realtime.engines.mesh.framing import FramedPortrait
+from realtime.engines.mesh.garment import BAND, clothes_below, like
 from realtime.engines.mesh.inpaint import fill_textured
+from realtime.engines.mesh.silhouette import Silhouette, continue_mask
+from realtime.engines.mesh.throat import JAW
+from realtime.engines.mesh.topology import smoothstep
+from realtime.face.face_model import LANDMARKS, OVAL
 
 HEAD_RADIUS = 0.62
 """Radius of a head with its hair, in face heights."""
-FALL = 0.6
-"""Shoulders and hair that a side of the picture cuts off go on outwards, falling by so much for each pixel."""
-SHOULDERS, WIDENS = 0.95, 1.5
-"""Half the width of a person's shoulders in face heights; up to it a body that is cut off below widens, by so much
-for each pixel."""
+BELOW_JAW, NECK_HUE, NECK_LIGHT = 0.08, 0.45, 0.6
+"""So far below the jaw (face heights) a neck is looked at; how far its colour may be from the face's (see `like`),
+and how dark it may be, as a share of the face's."""
 REACH = 0.25
 """How far the grain goes on, in face heights (see `fill_textured`)."""
-CLOTHES = 0.15
-"""What goes on below has the colours of this much above the picture's bottom edge, face heights."""
+UNDER = 0.4
+"""So much below the window clothes are known, face heights."""
+NECK = 0.9
+"""How far below the face's middle (face heights) the neck lies that a body is taken to be symmetric about, where its
+shoulders are unknown."""
 SURELY, SURELY_NOT = 0.9, 0.05
 """Colours of the person and of the background are taken from where the mask is above, and below."""
 APART = 0.04
 """And background no nearer to the person than this, in face heights."""
 
 
-def continue_beyond(framed: FramedPortrait, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The person's mask on the canvas, float32 (H, W), and the canvas complete, uint8 (H, W, 3).
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """A portrait's canvas, complete. mask: float32 (H, W), of the person. canvas: uint8 (H, W, 3). under: float32
+    (n, W, 4), the person in the rows below it, 0 to 255: colours times the mask, and the mask. ends: whether the
+    person ends before the canvas's left and right edge."""
 
-    mask: float32, of the part of the canvas that the picture covers (`framed.real`).
-    """
+    mask: np.ndarray
+    canvas: np.ndarray
+    under: np.ndarray
+    ends: tuple[bool, bool]
+
+
+def continue_beyond(framed: FramedPortrait, mask: np.ndarray, shoulders: np.ndarray | None = None) -> Beyond:
+    """mask: float32, of the part of the canvas that the picture covers (`framed.real`). shoulders: (2, 2), the right
+    and the left one in pixels of the window, where they are known."""
     x0, y0, x1, y1 = framed.real
     height, width = framed.canvas.shape[:2]
-    if (x0, y0, x1, y1) == (0, 0, width, height):
-        return mask, framed.canvas
     fh = framed.pose.scale
-    whole = _outline_beyond(mask, framed.real, (width, height), fh)
+    middle = framed.margin + (_neck(framed) if shoulders is None else float(shoulders[:, 0].mean()))
+    body = Silhouette.find(mask, framed.real, fh, middle)
+    more = max(0, round(UNDER * fh) - framed.margin)
+    whole = continue_mask(mask, framed.real, (width, height + more), body)
+    ends = (bool(whole[:height, 0].max() < SURELY_NOT), bool(whole[:height, -1].max() < SURELY_NOT))
     if y0 > 0:
         whole[:y0] = np.maximum(whole[:y0], _crown(whole[y0 : y0 + 2].min(axis=0), y0, fh))
+    canvas = framed.canvas
+    if (x0, y0, x1, y1) != (0, 0, width, height):
+        canvas = _filled(framed, whole[:height], fh)
+    clothes = np.zeros((height + more - y1, width, 3), np.float32)
+    if body is not None and len(clothes):
+        above = slice(max(y0, y1 - round(BAND * fh)), y1)
+        band = canvas[above].astype(np.float32)
+        clothes = clothes_below(
+            band, whole[above] > SURELY, _skin_colours(framed), len(clothes), fh, body.run, body.middle
+        )
+    if y1 < height:
+        share = whole[y1:height, :, None]
+        shown = canvas[y1:] * (1.0 - share) + clothes[: height - y1] * share
+        canvas[y1:] = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
+    share = smoothstep(0.25, 0.95, whole[height:, :, None]).astype(np.float32)
+    under = np.dstack([np.clip(clothes[height - y1 :], 0.0, 255.0) * share, 255.0 * share])
+    return Beyond(whole[:height], canvas, under, ends)
+
+
+def _filled(framed: FramedPortrait, whole: np.ndarray, fh: float) -> np.ndarray:
+    """The canvas, uint8 (H, W, 3), filled beyond the picture: above and beside it all, below it the background."""
+    x0, y0, x1, y1 = framed.real
+    height, width = whole.shape
     inside = np.zeros((height, width), bool)
     inside[y0:y1, x0:x1] = True
     reach = 2 * max(1, round(APART * fh)) + 1
     near = cv2.dilate((whole > SURELY_NOT).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
     image = framed.canvas.astype(np.float32)
-    under = (np.arange(height) >= y1)[:, None]  # what goes on there is clothes, whatever the face's colour
-    clothes = (np.arange(height) >= y1 - CLOTHES * fh)[:, None]
-    person = inside & (whole > SURELY)
-    kinds = [(person & clothes, whole * under), (person, whole * ~under), (inside & ~near, 1.0 - whole)]
+    kinds = [(inside & ~near, 1.0 - whole)]
+    if x0 > 0 or y0 > 0 or x1 < width:
+        kinds.append((inside & (whole > SURELY), whole))
     kinds = [(known, share) for known, share in kinds if known.any()] or [(inside, np.ones_like(whole))]
     total = np.sum([share for _, share in kinds], axis=0) + 1e-6
     filled = sum(fill_textured(image, known, REACH * fh) * (share / total)[..., None] for known, share in kinds)
     canvas = np.where(inside[..., None], framed.canvas, np.clip(filled + 0.5, 0, 255).astype(np.uint8))
-    return whole, np.ascontiguousarray(canvas)
-
-
-def _outline_beyond(
-    mask: np.ndarray, real: tuple[int, int, int, int], size: tuple[int, int], fh: float
-) -> np.ndarray:
-    """`mask` of the part `real` of a canvas of `size` (width, height), continued to the sides and below.
-
-    At the sides it falls as shoulders do, below it goes straight on, or widens where the picture ends above the
-    shoulders; above there is nothing. fh: height of the face in pixels.
-    """
-    x0, y0, _, y1 = real
-    y, x = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
-    ends = np.flatnonzero(mask[-1] > 0.5)
-    if len(ends):
-        middle, half = x0 + (ends[0] + ends[-1]) / 2, max((ends[-1] - ends[0]) / 2, 1.0)
-        wider = np.clip(half + WIDENS * (y - y1 + 1), half, max(half, SHOULDERS * fh))
-        x = (middle + (x - middle) * (half / wider)).astype(np.float32)
-    at_x = np.clip(x - x0, 0, mask.shape[1] - 1)
-    at_y = np.minimum(y - y0 - FALL * np.abs(x - x0 - at_x), mask.shape[0] - 1)
-    return cv2.remap(mask, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.ascontiguousarray(canvas)
 
 
 def _crown(edge: np.ndarray, rows: int, fh: float) -> np.ndarray:
@@ -95,3 +118,21 @@ def _crown(edge: np.ndarray, rows: int, fh: float) -> np.ndarray:
         height = np.sqrt(np.maximum(radius**2 - offset**2, 0.0)) - np.sqrt(radius**2 - half**2)
         result = np.maximum(result, np.clip(height - above + 0.5, 0.0, 1.0))
     return result
+
+
+def _neck(framed: FramedPortrait) -> float:
+    """Its column in the window."""
+    down = framed.pose.rotation[:2, 1]
+    return float(framed.landmarks[list(OVAL), 0].mean() + NECK * framed.pose.scale * down[0] / np.linalg.norm(down))
+
+
+def _skin_colours(framed: FramedPortrait) -> np.ndarray:
+    """The usual colours of the face, and of the neck where that is bare: (1 or 2, 3)."""
+    height, width = framed.canvas.shape[:2]
+    down = np.array([0.0, BELOW_JAW * framed.pose.scale])
+    colours = []
+    for points in (framed.landmarks[:LANDMARKS, :2], framed.landmarks[list(JAW), :2] + down):
+        x, y = (points + framed.margin).round().astype(int).T
+        colours.append(np.median(framed.canvas[y.clip(0, height - 1), x.clip(0, width - 1)], axis=0))
+    face, neck = colours
+    return np.array(colours if like(neck, face, NECK_HUE) and neck.mean() > NECK_LIGHT * face.mean() else [face])

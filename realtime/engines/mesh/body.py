@@ -39,8 +39,8 @@ class BodyLayer:
     which: indices (k,) of its points; weight: (k,), how much each belongs to it. rest: (k, 2), pixels. middle: (2,),
     between the shoulders; unit: pixels to a face height. depth: (k,), before (negative) the shoulders, pixels.
     right, left: (k,), how much each goes along with either shoulder; chest: (k,), with a breath.
-    free: (3, k), at the picture's left, right and bottom: 0 on the edge of what is known, 1 well inside. room: pixels
-    that may be moved in from beyond each.
+    free: (3, k), at the picture's left, right and bottom: 0 on the edge of what is known, 1 well inside. room: (3,),
+    pixels that may be moved in from beyond each.
     """
 
     which: np.ndarray
@@ -53,7 +53,7 @@ class BodyLayer:
     left: np.ndarray
     chest: np.ndarray
     free: np.ndarray
-    room: float
+    room: np.ndarray
 
     def move(self, points: np.ndarray, motion: BodyMotion) -> np.ndarray:
         """The outer mesh's points (n, 2), as they go with the head, with the body moved: (n, 2), pixels."""
@@ -80,11 +80,22 @@ class BodyLayer:
     def _held_back(self, way: np.ndarray) -> np.ndarray:
         """`way` (k, 2), less of it near an edge where it would bring into the picture what nobody knows."""
         x, y = way.T
-        for free, inwards in ((self.free[0], 1.0), (self.free[1], -1.0)):
-            limited = inwards * np.minimum(inwards * x, self.room)
+        for free, room, inwards in zip(self.free, self.room, (1.0, -1.0), strict=False):
+            limited = inwards * np.minimum(inwards * x, room)
             x = limited + free * (x - limited)
-        limited = np.maximum(y, -self.room)
+        limited = np.maximum(y, -self.room[2])
         return np.column_stack([x, limited + self.free[2] * (y - limited)])
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """How far a portrait is known. size: of the window (width, height); margin: so much more on each side, and under:
+    farther still below; pixels. ends: whether the person ends before the left and the right edge of that."""
+
+    size: tuple[int, int]
+    margin: int
+    under: int = 0
+    ends: tuple[bool, bool] = (False, False)
 
 
 def build_body(
@@ -92,10 +103,9 @@ def build_body(
     below: np.ndarray,
     shoulders: np.ndarray | None,
     face: tuple[np.ndarray, float],
-    size: tuple[int, int],
-    margin: int,
+    edges: Edges,
 ) -> BodyLayer:
-    """The body of a portrait of `size` (width, height) pixels, with `margin` more of them known on each side.
+    """The body of a portrait that is known as far as `edges` say.
 
     points: (n, 2), pixels, of the mesh outside the face. below: (n,), how far down each lies, where the tables have
     it. shoulders: (2, 2), the right and the left one, pixels; None: not known. face: its middle and height, pixels.
@@ -108,8 +118,9 @@ def build_body(
     center = (right + left) / 2
     half = max(float(np.linalg.norm(left - right)) / 2, LEAST_HALF * unit)
     across = np.clip((rest[:, 0] - center[0]) / half, -1.0, 1.0)
-    low, high = rest - (-float(margin)), np.array(size) - 1.0 + margin - rest
-    edges = np.stack([low[:, 0], high[:, 0], high[:, 1]])
+    low, high = rest + edges.margin, np.array(edges.size) - 1.0 + edges.margin - rest
+    free = smoothstep(0.0, GIVES_WAY * unit, np.stack([low[:, 0], high[:, 0], high[:, 1] + edges.under]))
+    free[:2][list(edges.ends)] = 1.0
     return BodyLayer(
         which=which,
         weight=weight[which],
@@ -120,8 +131,8 @@ def build_body(
         right=_with_shoulder(rest, right, -1.0, unit),
         left=_with_shoulder(rest, left, 1.0, unit),
         chest=np.exp(-(((rest[:, 1] - center[1]) / (BREATH_REACH * unit)) ** 2)),
-        free=smoothstep(0.0, GIVES_WAY * unit, edges),
-        room=HIDDEN * margin,
+        free=free,
+        room=HIDDEN * (edges.margin + np.array([0.0, 0.0, edges.under])),
     )
 
 

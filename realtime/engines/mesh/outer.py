@@ -294,14 +294,15 @@ def build_outer_mesh(
     margin: int,
     shoulders: Shoulders | None = None,
     outline: Outline | None = None,
+    under: int = 0,
 ) -> OuterMesh:
     """Mesh what surrounds the face in a picture of `size` (width, height) and in the `margin` around that, pixels.
 
     landmarks: (478, 3), pixels, z away from the camera. shoulders: where the body begins, where that is seen.
-    outline: where the head with its hair ends.
+    outline: where the head with its hair ends. under: so much more than the margin is known below.
     """
     unit = float(max(size))
-    low, high = np.full(2, -float(margin)), np.array(size) - 1.0 + margin
+    low, high = np.full(2, -float(margin)), np.array(size) - 1.0 + margin + (0, under)
     fh = pose.scale
     oval = landmarks[list(OVAL), :2]
     points = _scatter(oval, low, high, unit / GRID_CELLS)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from realtime.engines.mesh.beyond import continue_beyond
-from realtime.engines.mesh.body import BodyLayer, build_body
+from realtime.engines.mesh.body import BodyLayer, Edges, build_body
 from realtime.engines.mesh.cheek import FarCheek
 from realtime.engines.mesh.creases import Creases, prepare_creases
 from realtime.engines.mesh.curves import opening
@@ -135,22 +135,27 @@ def prepare_portrait(
 
     x0, y0, x1, y1 = framed.real
     given = framed.canvas[y0:y1, x0:x1]
-    mask, canvas = continue_beyond(framed, quick_matte(given) if quick else fine_matte(given))
-    layers = split_layers(canvas, mask, _inside_face(on_canvas, canvas.shape[:2], pose.scale), pose.scale)
+    beyond = continue_beyond(framed, quick_matte(given) if quick else fine_matte(given), joints)
+    canvas = beyond.canvas
+    layers = split_layers(canvas, beyond.mask, _inside_face(on_canvas, canvas.shape[:2], pose.scale), pose.scale)
     person = _behind_openings(layers.person, canvas, on_canvas, pose.scale)
-    texture = np.dstack([person, 255.0 * layers.matte])
+    texture = np.concatenate([np.dstack([person, 255.0 * layers.matte]), beyond.under])
     texture = magnify(np.clip(texture + 0.5, 0, 255).astype(np.uint8))
 
     inner = (slice(margin, margin + height), slice(margin, margin + width))
     picture = np.ascontiguousarray(canvas[inner])
     shoulders = Shoulders.find(layers.matte[inner], landmarks[list(OVAL), :2], pose)
     outline = Outline.find(layers.matte, landmarks[list(OVAL), :2], pose, margin)
-    outer = build_outer_mesh(landmarks, pose, (width, height), margin, shoulders, outline).flattened(pose, relief)
+    under = len(beyond.under)
+    outer = build_outer_mesh(landmarks, pose, (width, height), margin, shoulders, outline, under)
+    outer = outer.flattened(pose, relief)
     landmarks[:, 2] = pose.translation[2] + relief * (landmarks[:, 2] - pose.translation[2])
     oval = landmarks[list(OVAL), :2]
     u, v = face_coordinates(outer.points, oval, pose)
     below = v if shoulders is None else shoulders.lifted(u, v)
-    body = build_body(outer.points, below, joints, (oval.mean(axis=0), pose.scale), (width, height), margin)
+    face = (oval.mean(axis=0), pose.scale)
+    edges = Edges((width, height), margin, under, beyond.ends)
+    body = build_body(outer.points, below, joints, face, edges)
     shape = pose.to_face(landmarks)
     throat = Throat.of(picture, landmarks, outer, pose.scale)
     outer = outer.with_throat(throat.skin)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from realtime.engines import load_engine
-from realtime.engines.mesh.body import HIDDEN, BodyLayer, build_body
+from realtime.engines.mesh.body import HIDDEN, BodyLayer, Edges, build_body
 from realtime.engines.mesh.motion import code as mc
 from realtime.engines.mesh.motion.body import BodyMotion, body_motion
 from realtime.engines.mesh.renderer import move_mesh
@@ -73,7 +73,7 @@ def test_a_chest_that_turns_draws_the_shoulders_together_and_moves_them_nowhere(
     joints = np.array([[230.0, 400.0], [370.0, 400.0]])
     points = np.concatenate([joints, [[300.0, 400.0]]])
     ones = np.ones(len(points))
-    made = build_body(points, ones, joints, (np.array([300.0, 200.0]), unit), size, 100)
+    made = build_body(points, ones, joints, (np.array([300.0, 200.0]), unit), Edges(size, 100))
     right, left, breastbone = made.move(points, replace(STILL, turn=20.0))
     np.testing.assert_allclose((right + left) / 2, [300, 400], atol=1e-9)
     assert left[0] - right[0] == pytest.approx(140 * np.cos(np.radians(20)))
@@ -104,8 +104,9 @@ def test_no_cut_edge_comes_into_the_picture(layer, engine, shift):
     edges = layer.free == 0.0
     inwards = np.stack([went[:, 0], -went[:, 0], -went[:, 1]])
     assert edges.any()
-    assert inwards[edges].max() <= layer.room + 1e-9
-    assert layer.room == pytest.approx(HIDDEN * 26)
+    assert (inwards - layer.room[:, None])[edges].max() <= 1e-9
+    assert layer.room[:2] == pytest.approx(HIDDEN * 26)
+    assert layer.room[2] > 0.3 * layer.unit
 
 
 def test_the_neck_neither_tears_nor_folds(engine):
@@ -134,3 +135,12 @@ def test_every_slider_of_the_body_shows(engine, direction):
     rest, moved = engine.render(own), engine.render(own.with_values(values))
     assert np.abs(rest.astype(int) - moved)[200:].max() > 40  # on the chest
     assert np.abs(rest.astype(int) - moved)[:100].mean() < 0.5  # the head stays
+
+
+def test_a_body_that_ends_in_the_picture_need_not_give_way():
+    points = np.array([[-90.0, 500.0], [690.0, 500.0]])
+    edges = Edges((600, 600), 100, ends=(True, False))
+    made = build_body(points, np.ones(2), None, (np.array([300.0, 200.0]), 100.0), edges)
+    left, right = made.move(points, replace(STILL, share=1.0, grow=0.7))
+    assert left[0] - points[0, 0] > 100
+    assert points[1, 0] - right[0] < 100

@@ -93,7 +93,8 @@ def test_nothing_appears_twice_at_the_picture_s_edge():
     mask[180:, :220] = 1
     picture[mask > 0] = (60, 60, 70)
     picture[220:240, 8:28] = (230, 30, 30)
-    whole, canvas = continue_beyond(framed(picture, 40), mask)
+    beyond = continue_beyond(framed(picture, 40), mask)
+    whole, canvas = beyond.mask, beyond.canvas
     assert (canvas[40:340, 40:340] == picture).all()
     outside = canvas.astype(int)[:, :40]
     assert (outside[..., 0] - outside[..., 2]).max() < 120, "a second brooch, of 200"
@@ -103,12 +104,26 @@ def test_nothing_appears_twice_at_the_picture_s_edge():
     assert np.abs(canvas[60:150, 345:].astype(int) - WALL).max() < 8, "and so does the wall"
 
 
+def test_a_body_goes_on_farther_below_than_the_canvas():
+    picture = np.full((300, 300, 3), WALL, np.uint8)
+    mask = np.zeros((300, 300), np.float32)
+    mask[180:, 100:200] = 1
+    picture[mask > 0] = (60, 60, 70)
+    beyond = continue_beyond(framed(picture, 10), mask)
+    assert beyond.under.shape == (30, 320, 4)  # two fifths of a face height below the picture
+    assert np.abs(beyond.under[-1, 150] - (60, 60, 70, 255)).max() < 1
+    assert beyond.ends == (True, True)
+    cut = continue_beyond(framed(picture[:, :195], 5), mask[:, :195])
+    assert cut.ends == (True, False), "an arm that a narrow margin does not hold"
+
+
 def test_a_head_cut_by_the_top_ends_round():
     picture = np.full((300, 300, 3), WALL, np.uint8)
     mask = np.zeros((300, 300), np.float32)
     mask[:200, 100:200] = 1
     picture[mask > 0] = (90, 60, 40)
-    whole, canvas = continue_beyond(framed(picture, 40), mask)
+    beyond = continue_beyond(framed(picture, 40), mask)
+    whole, canvas = beyond.mask, beyond.canvas
     assert whole[32, 190] > 0.9
     assert whole[:10].max() < 0.1
     assert whole[:40, :130].max() < 0.1

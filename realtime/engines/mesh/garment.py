@@ -1,0 +1,209 @@
+"""Clothes below the picture's lower edge: what is seen above it goes on downwards.
+
+Straight below each point lies its own colour, ever more like its neighbours' farther down, as folds end. The weave,
+stripes and grain on it are those of the cloth above the edge, there and back again, so that nothing begins at the
+edge. Bare skin (a neckline, a hand) does not go on, but closes in a curve.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from realtime.engines.mesh.inpaint import fill_smooth
+from realtime.engines.mesh.topology import smoothstep
+
+BAND = 0.35
+"""What is looked at above the edge, face heights."""
+FRESH, EDGE = 0.02, 0.03
+"""Colours at the edge are means over so much (e-fold, face heights), and the edge's own last so far down."""
+THIN, ENDS = 0.06, 0.12
+"""Seams and rims with half this width end within so much (e-fold), face heights."""
+FOLDS, CALM = (0.05, 0.15), (0.08, 0.6, 0.7)
+"""Sizes of folds; and how far down the edge's own colours end in the smaller ones with weave on them, where there is
+none, and these in the larger ones (e-fold); face heights."""
+WEAVE = 0.03
+"""What is smaller than this (face heights) is weave, and goes on for ever."""
+ODD = 4.0
+"""Weave as strong as so many times its usual strength is none, but an edge of something."""
+ENOUGH, RIM = (0.06, 0.2), 0.02
+"""From so much of one cloth above the edge its weave is taken, and in full; with less the edge's own colours are
+drawn out. The rim of it is none. Face heights."""
+OTHER = 30.0
+"""What differs from the cloth at the edge by more levels is another."""
+SKIN_HUE, SKIN_LIGHT = 0.2, (-1.6, 0.45)
+"""How far from the face's a colour is skin (logarithms of red over green and green over blue), and how much darker
+and brighter (logarithm)."""
+NECKLINE, ROUND, LEAST_SKIN = 0.6, 0.9, 0.02
+"""Skin within so much of the middle (face heights) ends below the edge, its depth over half its width; where that
+half is less than the last (face heights) it ends there."""
+DRESSED = 0.08
+"""Half of so much beside skin (face heights) has to be clothes, else it stays bare."""
+
+
+def clothes_below(
+    band: np.ndarray,
+    person: np.ndarray,
+    skin: np.ndarray,
+    rows: int,
+    fh: float,
+    run: tuple[int, int],
+    middle: float,
+) -> np.ndarray:
+    """So many `rows` of clothes: float32 (rows, W, 3).
+
+    band: float32 (b, W, 3), what is seen above them. person: bool (b, W), where that is the person. skin: (n, 3),
+    colours of the person's. fh: height of the face in pixels. run: the person's first and last column in the last
+    row. middle: the column of the body's middle.
+    """
+    width = band.shape[1]
+    rim = max(1, round(RIM * fh))
+    person = (
+        cv2.erode(person.astype(np.uint8), np.ones((1, 2 * rim + 1), np.uint8)) > 0
+    )  # the outline is half background
+    first, last = (run[0] + rim, run[1] - rim) if run[1] - run[0] > 4 * rim else run
+    band, person = np.ascontiguousarray(band[:, first : last + 1]), person[:, first : last + 1]
+    spans = _necklines(_skin(band[-rim - 1 :], skin, fh)[-1], person[-1], middle - first, fh)
+    cloth = person.copy()
+    for start, end in spans:
+        around = slice(max(0, round(start - BAND * fh)), round(end + BAND * fh))
+        dressed = cloth[:, around] & ~_skin(band[:, around], skin, fh)
+        cloth[:, around] = np.cumprod(dressed[::-1], axis=0)[::-1]  # not the skin's highlights above
+    clothes = _continued(band, cloth, rows, fh)
+    result = clothes[:, _mirrored(np.arange(width), first, last) - first]
+    if spans:
+        bare = _continued(band, person, rows, fh)
+        shown = _rounded(spans, rows, band.shape[1], fh)[..., None]
+        result[:, first : last + 1] += shown * (bare - clothes)
+    return result
+
+
+def _mirrored(at: np.ndarray, first: int | np.ndarray, last: int | np.ndarray) -> np.ndarray:
+    """Rows or columns beyond `first` and `last` mirrored into what lies between."""
+    length = np.maximum(1, last - first)
+    there = np.abs((at - first + length) % (2 * length) - length)
+    return first + np.where(last > first, there, 0)
+
+
+def _skin(band: np.ndarray, skin: np.ndarray, fh: float) -> np.ndarray:
+    """Where `band` (b, W, 3) has one of the colours `skin` (n, 3): bool (b, W)."""
+    calm = cv2.GaussianBlur(band, (0, 0), max(1.0, 0.015 * fh))
+    bare = np.logical_or.reduce([like(calm, colour, SKIN_HUE) for colour in skin])
+    reach = 2 * max(1, round(LEAST_SKIN * fh)) + 1
+    return cv2.dilate(bare.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+
+
+def like(colours: np.ndarray, skin: np.ndarray, hue: float) -> np.ndarray:
+    """Whether `colours` (..., 3) are those of `skin` (3,) in some light: bool (...). hue: see `SKIN_HUE`."""
+    logs, own = np.log(colours.astype(np.float32) + 8.0), np.log(skin.astype(np.float32) + 8.0)
+    hues = logs[..., :-1] - logs[..., 1:] - (own[:-1] - own[1:])
+    light = logs.mean(axis=-1) - own.mean()
+    return (np.abs(hues).max(axis=-1) < hue) & (light > SKIN_LIGHT[0]) & (light < SKIN_LIGHT[1])
+
+
+def _necklines(bare: np.ndarray, person: np.ndarray, middle: float, fh: float) -> list[tuple[int, int]]:
+    """Stretches of `bare` skin (W,) in the last row, near the middle, that have clothes beside them."""
+    spans = []
+    for start, end in _runs(bare).tolist():
+        beside = (
+            person[max(0, start - round(DRESSED * fh)) : start].sum() + person[end : end + round(DRESSED * fh)].sum()
+        )
+        inside = max(abs(start - middle), abs(end - middle)) < NECKLINE * fh
+        if inside and beside > DRESSED * fh / 2:
+            spans.append((start, end))
+    return spans
+
+
+def _rounded(spans: list[tuple[int, int]], rows: int, width: int, fh: float) -> np.ndarray:
+    """How far skin still shows below the edge: float32 (rows, width)."""
+    x, down = np.arange(width, dtype=np.float32), np.arange(rows, dtype=np.float32)[:, None]
+    shown = np.zeros((rows, width), np.float32)
+    for start, end in spans:
+        half = (end - start) / 2.0
+        if half < LEAST_SKIN * fh:
+            continue
+        left = np.sqrt(np.maximum(1.0 - (down / (ROUND * half)) ** 2, 0.0)) * half
+        inside = np.clip(left - np.abs(x - (start + end - 1) / 2.0) + 0.5, 0.0, 1.0) * (down < ROUND * half)
+        shown = np.maximum(shown, inside)
+    return cv2.GaussianBlur(shown, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE)
+
+
+def _continued(band: np.ndarray, known: np.ndarray, rows: int, fh: float) -> np.ndarray:
+    """`band` (b, W, 3) as it goes on below where it is `known` (b, W): float32 (rows, W, 3)."""
+    weight = known.astype(np.float32)
+    filled = np.where(known[..., None], band, fill_smooth(band, weight))
+    up = np.arange(len(band), dtype=np.float32)[::-1, None]
+    fresh = np.exp(-up / (FRESH * fh)) * (weight + 1e-3)
+    fine = (fresh[..., None] * filled).sum(axis=0) / fresh.sum(axis=0)[:, None]  # (W, 3)
+    usual = _median(fine, THIN * fh)
+    folds, broad = (_along(usual, size * fh) for size in FOLDS)
+    odd = fine - folds
+    fine = folds + _usual(odd)
+    down = np.arange(rows, dtype=np.float32)[:, None, None]
+    ended, drawn, calmed = (1.0 - np.exp(-down / (size * fh)) for size in CALM)
+    weave, enough = _weave(filled, known, rows, fh)
+    ended = drawn + enough * (ended - drawn)
+    result = fine + ended * (folds - fine + enough * weave + calmed * (broad - folds))
+    odd += folds - fine
+    result += np.exp(-down / (ENDS * fh)) * odd
+    return result + np.exp(-down / (EDGE * fh)) * (filled[-1] - result[0])
+
+
+def _median(row: np.ndarray, reach: float) -> np.ndarray:
+    """One row of colours (W, 3) without what is narrower than `reach`."""
+    size = 2 * max(1, round(reach)) + 1
+    rows = np.repeat(np.clip(row + 0.5, 0, 255).astype(np.uint8)[None], size, axis=0)
+    return cv2.medianBlur(rows, size)[size // 2].astype(np.float32)
+
+
+def _along(row: np.ndarray, sigma: float) -> np.ndarray:
+    """One row of numbers (W,) or colours (W, 3), smooth."""
+    size = 2 * max(1, round(3.0 * sigma)) + 1
+    return cv2.GaussianBlur(row[None], (size, 1), sigma, borderType=cv2.BORDER_REPLICATE)[0].reshape(row.shape)
+
+
+def _weave(filled: np.ndarray, known: np.ndarray, rows: int, fh: float) -> tuple[np.ndarray, float]:
+    """What is fine in the cloth above the edge, there and back again, float32 (rows, W, 3), and whether there is
+    enough of it to be taken for all, 0 to 1."""
+    calm = cv2.GaussianBlur(filled, (0, 0), WEAVE * fh)
+    same = known & (np.abs(calm - calm[-1]).max(axis=2) < OTHER)
+    same = np.cumprod(same[::-1], axis=0)[::-1].astype(np.float32)  # the same cloth without a gap
+    height = same.sum(axis=0)
+    turn, columns = _patches(height - RIM * fh, ENOUGH[0] * fh)
+    if not turn:
+        return np.zeros((rows, *filled.shape[1:]), np.float32), 0.0
+    fine = filled - calm
+    seen = np.flatnonzero(height)
+    strength = (np.abs(fine).sum(axis=2) * same).sum(axis=0)[seen] / height[seen]
+    strength = _along(np.interp(np.arange(len(height)), seen, strength).astype(np.float32), WEAVE * fh)
+    fine = _usual(fine, fine[known][::5])
+    weave = fine[len(fine) - 1 - _mirrored(np.arange(rows), 0, turn)[:, None], columns]
+    weave *= np.minimum(strength / np.maximum(strength[columns], 1e-3), 1.0)[:, None]
+    return weave, float(smoothstep(*ENOUGH, turn / fh))
+
+
+def _usual(fine: np.ndarray, some: np.ndarray | None = None) -> np.ndarray:
+    """`fine` structure without what is stronger than usual. some: of it, by which that is told; else all."""
+    most = ODD * float(np.median(np.abs(fine if some is None else some))) / 0.67
+    return np.clip(fine, -most, most)
+
+
+def _patches(height: np.ndarray, least: float) -> tuple[int, np.ndarray]:
+    """Where cloth is that can be taken for all: its height, and the column (W,) for each. height: (W,), of the cloth
+    there is in each column; `least` of it, and as wide, is a patch. Without any the height is 0."""
+    columns = np.arange(len(height))
+    best, chosen = 0.0, (0, columns)
+    for wanted in np.unique(np.linspace(least, max(least, height.max()), 8).astype(int)):
+        runs = _runs(height >= max(wanted, 1))
+        runs = runs[runs[:, 1] - runs[:, 0] > least]
+        area = float(wanted * (runs[:, 1] - runs[:, 0]).sum())
+        if area > best:
+            apart = np.maximum(runs[:, :1] - columns, columns - runs[:, 1:] + 1)
+            first, end = runs[apart.argmin(axis=0)].T
+            best, chosen = area, (int(wanted) - 1, _mirrored(columns, first, end - 1))
+    return chosen
+
+
+def _runs(there: np.ndarray) -> np.ndarray:
+    """First indices of the stretches in which `there` (n,) holds, and those after their last: (m, 2)."""
+    return np.flatnonzero(np.diff(np.concatenate([[0], there.astype(np.int8), [0]]))).reshape(-1, 2)

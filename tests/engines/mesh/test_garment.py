@@ -1,0 +1,113 @@
+"""A body below and beside what the picture shows: where it ends, and what it wears."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from realtime.engines.mesh.garment import clothes_below
+from realtime.engines.mesh.silhouette import Silhouette, continue_mask
+
+FH = 100.0
+SKIN, SHIRT = np.array([200.0, 150.0, 120.0]), np.array([70.0, 90.0, 160.0])
+WIDTH, ABOVE, ROWS = 300, 40, 60
+
+
+def below(mask: np.ndarray, margin: int, middle: float = 150.0, more: int = 0) -> np.ndarray:
+    """`mask` with a margin, and `more` below it."""
+    height, width = mask.shape
+    real = (margin, margin, margin + width, margin + height)
+    body = Silhouette.find(mask, real, FH, margin + middle)
+    return continue_mask(mask, real, (width + 2 * margin, height + 2 * margin + more), body)
+
+
+def widths(whole: np.ndarray) -> np.ndarray:
+    return (whole > 0.5).sum(axis=1) / FH
+
+
+def test_a_body_cut_off_at_the_collar_widens_to_shoulders_and_no_further():
+    mask = np.zeros((300, 300), np.float32)
+    mask[:, 110:190] = 1
+    wide = widths(below(mask, 50, more=150))[350:]
+    assert wide[0] == pytest.approx(0.8, abs=0.1)
+    assert 1.9 < wide[40] < 2.3
+    assert 2.1 < wide[-1] < 2.5
+    assert (np.diff(wide) >= 0).all()
+
+
+def test_an_arm_that_the_side_cuts_off_ends_in_background():
+    mask = np.zeros((300, 300), np.float32)
+    mask[150:, 60:] = 1  # the right side cuts the shoulder, the left does not
+    whole = below(mask, 50, middle=195.0)
+    assert whole[:, -1].max() == 0.0
+    assert whole[300, 352] == 1.0, "not at the very edge"
+    assert whole[:190, 352:].max() == 0.0, "and not above the shoulder"
+
+
+def test_a_wide_sleeve_ends_soon():
+    mask = np.zeros((300, 300), np.float32)
+    mask[150:] = 1
+    whole = below(mask, 50)
+    assert 3.0 < widths(whole)[300] < 3.2
+    assert whole[:, 0].max() == 0.0
+    assert whole[:, -1].max() == 0.0
+
+
+def test_locks_that_the_side_cuts_off_go_on_as_they_did():
+    mask = np.zeros((300, 300), np.float32)
+    mask[80:120, 150:] = 1
+    whole = below(mask, 50)
+    assert whole[160, 360] == 1.0
+    assert whole[300:].max() == 0.0
+
+
+def worn(pattern: np.ndarray, skin: tuple[int, int] | None = None) -> np.ndarray:
+    """What clothes of this `pattern` (b, W, 3), with skin between two columns, go on to: (ROWS, W, 3)."""
+    band = pattern.astype(np.float32)
+    if skin is not None:
+        band[:, slice(*skin)] = SKIN
+    return clothes_below(band, np.ones(band.shape[:2], bool), SKIN[None], ROWS, FH, (0, WIDTH - 1), WIDTH / 2)
+
+
+def plain() -> np.ndarray:
+    rng = np.random.default_rng(3)
+    light = np.linspace(0.8, 1.2, WIDTH)[None, :, None]
+    return np.clip(SHIRT * light + rng.normal(0, 2, (ABOVE, WIDTH, 1)), 0, 255)
+
+
+def test_cloth_goes_on_without_a_seam_or_a_fade():
+    cloth = plain()
+    made = worn(cloth)
+    assert np.abs(made[0] - cloth[-1]).mean() < 1.0
+    assert np.abs(made.mean(axis=0) - cloth.mean(axis=0)).mean() < 3.0
+    grain = [np.diff(rows, axis=1).std() for rows in (cloth, made[:20], made[-20:])]
+    assert grain[1] > 0.6 * grain[0]
+    assert grain[2] > 0.6 * grain[0]
+
+
+def test_stripes_go_straight_on():
+    stripes = np.where(np.arange(WIDTH) % 12 < 6, 1.2, 0.8)[None, :, None] * SHIRT
+    cloth = np.repeat(stripes, ABOVE, axis=0)
+    made = worn(cloth)
+    for row in (0, 20, ROWS - 1):
+        assert np.corrcoef(made[row, 20:-20, 2], cloth[-1, 20:-20, 2])[0, 1] > 0.95
+        assert made[row, 20:-20, 2].std() > 0.6 * cloth[-1, :, 2].std()
+
+
+def test_a_neckline_closes():
+    made = worn(plain(), skin=(135, 165))
+    assert np.abs(made[2, 150] - SKIN).max() < 25
+    assert np.abs(made[30:, 130:170] - SHIRT).max() < 40
+    assert np.abs(made[30:, 130:170].mean(axis=(0, 1)) - SHIRT).max() < 12
+
+
+def test_bare_shoulders_stay_bare():
+    bare = np.broadcast_to(SKIN, (ABOVE, WIDTH, 3)).copy()
+    assert np.abs(worn(bare) - SKIN).max() < 2.0
+
+
+def test_a_brooch_above_the_edge_is_worn_once():
+    cloth = plain()
+    cloth[10:25, 140:160] = (230, 30, 30)
+    made = worn(cloth)
+    assert (made[..., 0] - made[..., 2]).max() < 0
