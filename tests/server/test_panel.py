@@ -19,7 +19,7 @@ from realtime.sinks import SinkOptions, open_sink
 from realtime.sources import SourceBase, SourceOptions
 from realtime.types import Frame, Picture
 from tests.support import until
-from tests.support.server import DotEngine, offer, portrait_picture
+from tests.support.server import DotEngine, ViewEngine, offer, portrait_picture
 
 
 class Spots(SourceBase):
@@ -121,7 +121,7 @@ def test_the_panel_shows_pictures(panel):
     assert data.startswith(b"--picture\r\nContent-Type: image/jpeg")
 
 
-class Preparing(DotEngine):
+class Preparing(ViewEngine):
     """Gets portraits ready, as the mesh engine does, and counts them."""
 
     prepared = 0
@@ -147,6 +147,11 @@ async def test_a_portrait_is_prepared_once_and_a_bad_one_leaves_the_old():
             await asyncio.sleep(0.02)
     assert engine.prepared == 1
     assert "Mine" in pipeline.control.snapshot()["portraits"]  # p in the preview window finds it too
+    await player.try_view(mine.id, portrait_picture(hue=40))
+    async with asyncio.timeout(20):
+        while len(engine.shown) != 1:
+            await asyncio.sleep(0.02)
+    assert engine.prepared == 1, "the portrait was prepared again for its view"
     with pytest.raises(BadPortrait):
         await player.try_portrait(np.full((64, 64, 3), 90, np.uint8), "Plain")
     assert player.state().portrait == mine.id
