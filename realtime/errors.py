@@ -119,6 +119,7 @@ class UnknownName(UsageError):
 
     def __init__(self, kind: str, name: str, choices: Iterable[str], where: str = "") -> None:
         self.kind, self.name, self.choices, self.where = kind, name, sorted(choices), where
+        super().__init__(kind, name, self.choices, where)  # plain data: it crosses to other processes
 
     def __str__(self) -> str:
         many = len(self.choices) > MOST_LISTED and self.where

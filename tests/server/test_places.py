@@ -86,6 +86,7 @@ def test_portraits_come_and_go(http, keys):
         assert http.delete(f"{url}/{info['id']}/views/{view}").status_code == 404
     else:
         assert (brought.status_code, "takes one picture" in brought.json()["detail"]) == (400, True)
+    assert http.delete(f"{url}/nobody").status_code == 404
     assert http.delete(f"{url}/{info['id']}").status_code == 204
     assert http.get(info["image"]).status_code == 404
 
