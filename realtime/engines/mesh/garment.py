@@ -15,7 +15,7 @@ from realtime.engines.mesh.topology import smoothstep
 
 BAND = 0.35
 """What is looked at above the edge, face heights."""
-FRESH, EDGE = 0.02, 0.03
+FRESH, EDGE = 0.05, 0.03
 """Colours at the edge are means over so much (e-fold, face heights), and the edge's own last so far down."""
 THIN, ENDS = 0.06, 0.12
 """Seams and rims with half this width end within so much (e-fold), face heights."""
@@ -24,7 +24,7 @@ FOLDS, CALM = (0.05, 0.15), (0.08, 0.6, 0.7)
 none, and these in the larger ones (e-fold); face heights."""
 WEAVE = 0.03
 """What is smaller than this (face heights) is weave, and goes on for ever."""
-ODD = 4.0
+ODD = 3.0
 """Weave as strong as so many times its usual strength is none, but an edge of something."""
 ENOUGH, RIM = (0.06, 0.2), 0.02
 """From so much of one cloth above the edge its weave is taken, and in full; with less the edge's own colours are
@@ -34,7 +34,7 @@ OTHER = 30.0
 SKIN_HUE, SKIN_LIGHT = 0.2, (-1.6, 0.45)
 """How far from the face's a colour is skin (logarithms of red over green and green over blue), and how much darker
 and brighter (logarithm)."""
-NECKLINE, ROUND, LEAST_SKIN = 0.6, 0.9, 0.02
+NECKLINE, ROUND, LEAST_SKIN = 0.75, 0.9, 0.02
 """Skin within so much of the middle (face heights) ends below the edge, its depth over half its width; where that
 half is less than the last (face heights) it ends there."""
 DRESSED = 0.08
@@ -138,7 +138,8 @@ def _continued(band: np.ndarray, known: np.ndarray, rows: int, fh: float) -> np.
     usual = _median(fine, THIN * fh)
     folds, broad = (_along(usual, size * fh) for size in FOLDS)
     odd = fine - folds
-    fine = folds + _usual(odd)
+    most = ODD / 0.67 * float(np.median(np.abs(odd)))
+    fine = folds + np.clip(odd, -most, most)
     down = np.arange(rows, dtype=np.float32)[:, None, None]
     ended, drawn, calmed = (1.0 - np.exp(-down / (size * fh)) for size in CALM)
     weave, enough = _weave(filled, known, rows, fh)
@@ -176,16 +177,12 @@ def _weave(filled: np.ndarray, known: np.ndarray, rows: int, fh: float) -> tuple
     seen = np.flatnonzero(height)
     strength = (np.abs(fine).sum(axis=2) * same).sum(axis=0)[seen] / height[seen]
     strength = _along(np.interp(np.arange(len(height)), seen, strength).astype(np.float32), WEAVE * fh)
-    fine = _usual(fine, fine[known][::5])
+    shown = np.median(np.abs(fine[-turn - 1 :]).max(axis=2), axis=0)  # stray hair is no weave
+    most = ODD / 0.67 * _along(shown, WEAVE * fh)[:, None]
+    fine = np.clip(fine, -most, most)
     weave = fine[len(fine) - 1 - _mirrored(np.arange(rows), 0, turn)[:, None], columns]
     weave *= np.minimum(strength / np.maximum(strength[columns], 1e-3), 1.0)[:, None]
     return weave, float(smoothstep(*ENOUGH, turn / fh))
-
-
-def _usual(fine: np.ndarray, some: np.ndarray | None = None) -> np.ndarray:
-    """`fine` structure without what is stronger than usual. some: of it, by which that is told; else all."""
-    most = ODD * float(np.median(np.abs(fine if some is None else some))) / 0.67
-    return np.clip(fine, -most, most)
 
 
 def _patches(height: np.ndarray, least: float) -> tuple[int, np.ndarray]:

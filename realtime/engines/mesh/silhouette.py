@@ -10,12 +10,13 @@ import numpy as np
 FALL = 0.6
 """Hair and raised arms that a side of the picture cuts off go on outwards, falling by so much for each pixel."""
 DOWN = np.array([0.70, 0.78, 0.97, 1.08, 1.30, 1.80])
-HALF = np.array([0.30, 0.35, 0.79, 1.00, 1.14, 1.18])
+HALF = np.array([0.30, 0.35, 0.79, 1.00, 1.16, 1.22])
 """Half the width of a person from the neck to the upper arms (face heights, so far below the face's middle)."""
 SHARP = 0.05
 """A soft outline is sharp from so far below the edge on (face heights): drawn out it would be a veil."""
 ROUNDS, ROUNDING = 0.06, 0.15
-"""Who is as wide as that already, in wide sleeves, ends so much farther outwards, within so much (face heights)."""
+"""What a side of the picture cuts off ends so much farther outwards at least, within so much (face heights). What is
+wider than people are (a skirt, an arm on a chair) goes on: who knows where it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,10 @@ class BodySide:
     fh: float
 
     def at(self, rows: np.ndarray) -> np.ndarray:
-        """How far the side is from the middle at `rows` (n,): (n,), pixels."""
+        """How far the side is from the middle at `rows` (n,): (n,), pixels; infinite where it is not known to end."""
         start, below = self.half / self.fh, np.maximum(rows - self.row, 0.0) / self.fh
+        if self.cut and start > HALF[-1]:
+            return np.full(len(rows), np.inf)
         first = float(np.interp(start, HALF, DOWN))
         wider = np.interp(first + below, DOWN, HALF) - np.interp(first, DOWN, HALF)
         rounded = ROUNDS * (1.0 - np.exp(-below / ROUNDING))
@@ -89,7 +92,7 @@ def continue_mask(
         if not beyond.shape[1]:
             continue
         far = np.arange(1, beyond.shape[1] + 1, dtype=np.float32)
-        if side is not None and side.cut:
+        if side is not None and side.cut and np.isfinite(side.at(rows[:1])).all():
             top = int(side.row) - y0
             edge[top - int(np.argmin(np.append(edge[:top][::-1] > 0.0, False))) :] = 0.0
             beyond[top:] = np.clip(side.at(rows[top:])[:, None] - (side.half + far) + 0.5, 0.0, 1.0)
