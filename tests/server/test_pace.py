@@ -67,6 +67,14 @@ def test_where_far_too_many_come_the_right_rate_is_found_at_once():
     assert Machine(92, 4).run(3) == [30.0, 30.0, 30.0]  # what is left out may be enough
 
 
+def test_a_slow_camera_is_measured_by_what_it_asks_for():
+    for cameras in ([Asked(20, 3)] * 3, [Asked(16, 3)] * 2 + [Asked(30, 2)], [Asked(24, 4)] * 2):
+        pace = Pace(30.0)
+        for now in range(3):
+            pace.look(float(now), cameras)
+        assert (pace.sparing, pace.held_to) == (True, None)
+
+
 def test_the_best_of_the_seconds_that_were_short_decides():
     pace = Pace(30.0)
     for now, missed in enumerate([29, 7, 25]):  # the engine warms up

@@ -93,7 +93,8 @@ class Pace:
             self._good_since = None
             if self._short_since is None:
                 self._short_since, self._best = now, 0.0
-            self._best = max(self._best, median(each.asked - each.missed for each in busy) / self.full)
+            served = median((each.asked - each.missed) / min(each.asked, rate) for each in busy)
+            self._best = max(self._best, served * rate / self.full)
             if now - self._short_since >= PATIENCE_S - 0.5 and self._step < len(STEPS) - 1:
                 early = now - self._raised < 2 * BACK_S
                 self._back = min(MOST_BACK_S, 2 * self._back) if early else BACK_S
