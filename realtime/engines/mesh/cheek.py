@@ -14,7 +14,7 @@ import numpy as np
 
 from realtime.engines.mesh.motion.limits import FRONTAL
 from realtime.engines.mesh.outer import OuterMesh
-from realtime.engines.mesh.paint import lay_over, painted
+from realtime.engines.mesh.paint import CoarseBox
 from realtime.engines.mesh.raster import rasterise
 from realtime.engines.mesh.topology import face_triangles, smoothstep
 from realtime.face.face_model import (
@@ -109,10 +109,9 @@ class FarCheek:
         share = self.share(pose)
         if share <= 0.0:
             return
-        there = painted(points, depth, self.paint, self.triangles, (out.shape[1], out.shape[0]), share)
-        if there is not None:
-            rows, columns, paint = there
-            lay_over(paint, out[rows, columns], GRAIN)
+        box = CoarseBox.around(points[self.paint[:, 3] > 0.0], (out.shape[1], out.shape[0]))
+        if box is not None:
+            box.lay_over(box.painted(points, depth, self.paint, self.triangles), out, share, GRAIN)
 
 
 def _covered(points: np.ndarray, size: tuple[int, ...], behind: float) -> np.ndarray:

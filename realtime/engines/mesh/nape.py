@@ -13,14 +13,13 @@ import cv2
 import numpy as np
 
 from realtime.engines.mesh.outer import picture_axes
-from realtime.engines.mesh.paint import lay_over, painted
-from realtime.engines.mesh.raster import rasterise
+from realtime.engines.mesh.paint import CoarseBox
 from realtime.engines.mesh.throat import BLACK, HUES, JAW, colours_at, hue
 from realtime.engines.mesh.topology import smoothstep
 from realtime.face.face_model import OVAL
 from realtime.face.pose import HeadPose, angles
 
-TURNED = (6.0, 18.0)
+TURNED = (8.0, 20.0)
 """Degrees of turn from which it is painted, and from which in full."""
 TOP = 0.1
 """It ends behind the ear (v), face coordinates."""
@@ -36,7 +35,7 @@ LOBE = 0.95
 HIDDEN = (1.0 - smoothstep(0.5 * 255, 0.95 * 255, np.arange(256))).astype(np.float32)
 """How much of it is seen through a person's matte (0 to 255). At its edge the matte still has light of the
 background, which would trace the outline; hence also what lies so near to it."""
-RIM = np.ones((5, 5), np.uint8)
+RIM = np.ones((3, 3), np.uint8)
 AXIS = 0.16
 """So far behind the ears lies the neck's axis, face heights."""
 AROUND = (40.0, 60.0, 80.0, 100.0, 120.0, 140.0, 160.0)
@@ -53,7 +52,7 @@ SHADED, SHADE = (70.0, 150.0), 0.35
 """Degrees round the neck from which it gets darker, and to which, and by what share."""
 BELOW_EAR = 0.2
 """It is darker by this share behind the ear."""
-REACH, ASIDE = 1.0, 0.4
+REACH, ASIDE = 1.0, 0.2
 """What lies before it is sought so far above and below the face's middle, and to its other side, face heights."""
 
 
@@ -65,8 +64,8 @@ class Nape:
     (n, 3), its points in the face frame. body: (n,), how much each goes with the mesh around it, not with the head.
     rest: (n + 1, 2), its points in pixels of the portrait, and where the ear's lobe, or the hair, ends. held: indices
     (n + 1, HELD_BY) into the mesh's points; by: (n + 1, HELD_BY), how much each of these holds it; at:
-    (n + 1, HELD_BY, 2), where they are at rest. paint, triangles: see `painted`. before: int32 (k, 3), the mesh's
-    triangles that may lie before it.
+    (n + 1, HELD_BY, 2), where they are at rest. paint, triangles: see `CoarseBox`. before: int32 (k, 3),
+    the mesh's triangles that may lie before it; matte: uint8 (h, w), and uv: float32 (m, 2), what they show of it.
     """
 
     side: int
@@ -80,6 +79,8 @@ class Nape:
     paint: np.ndarray
     triangles: np.ndarray
     before: np.ndarray
+    matte: np.ndarray
+    uv: np.ndarray
 
     @classmethod
     def both(
@@ -93,8 +94,8 @@ class Nape:
     ) -> tuple[Nape, ...]:
         """The sides on which the picture (uint8 (H, W, 3)) shows where the neck ends.
 
-        matte: (H, W), 0 to 1. landmarks: (478, 3), pixels. at: (m, 2), the mesh's points, these landmarks first,
-        and triangles: (k, 3), where it shows the person.
+        matte: (h, w), 0 to 1, of the picture and as much around it on all sides. landmarks: (478, 3), pixels. at:
+        (m, 2), the mesh's points, these landmarks first, and triangles: (k, 3), where it shows the person.
         """
         found = (cls._of(side, picture, matte, landmarks, pose, at, triangles) for side in (-1, 1))
         return tuple(nape for nape in found if nape is not None)
@@ -112,7 +113,8 @@ class Nape:
     ) -> Nape | None:
         middle, fh = landmarks[list(OVAL), :2].mean(axis=0), pose.scale
         across, down = picture_axes(pose)
-        ends = _outline(matte, middle, side * across * fh, down * fh)
+        margin = (matte.shape[0] - picture.shape[0]) // 2
+        ends = _outline(matte, middle + margin, side * across * fh, down * fh)
         narrow = np.flatnonzero(ends <= ends[FIRST:].min() + EVEN)
         low, wide = ROWS[narrow[-1]], ends[narrow[-1]]
         if not WIDTHS[0] < wide < WIDTHS[1]:
@@ -141,23 +143,17 @@ class Nape:
             paint=paint,
             triangles=_grid(LEVELS, len(around)),
             before=triangles[beside[triangles].any(axis=1)],
+            matte=np.clip(255.0 * matte + 0.5, 0, 255).astype(np.uint8),
+            uv=(at + margin).astype(np.float32),
         )
 
     def share(self, pose: HeadPose) -> float:
         """How much of it is painted where the head is in `pose`, 0 to 1."""
         return float(smoothstep(*TURNED, self.side * (self.own - angles(pose.rotation)[0])))
 
-    def draw(
-        self,
-        out: np.ndarray,
-        points: np.ndarray,
-        depth: np.ndarray,
-        uv: np.ndarray,
-        texture: np.ndarray,
-        pose: HeadPose,
-    ) -> None:
+    def draw(self, out: np.ndarray, points: np.ndarray, depth: np.ndarray, pose: HeadPose) -> None:
         """Paint it on `out` (uint8 (H, W, 3)) behind the person, who is in `pose`, the mesh's points at `points`
-        (m, 2; pixels) and `depth` (m,) with coordinates `uv` (m, 2) in the `texture` (uint8 (h, w, 4))."""
+        (m, 2; pixels) and `depth` (m,), both float32."""
         share = self.share(pose)
         if share <= 0.0:
             return
@@ -168,18 +164,19 @@ class Nape:
         outwards = self.side * picture_axes(pose)[0]
         farther = np.maximum((ends - carried[-1]) @ outwards, 0.0)
         ends -= ((1.0 - self.body) * farther)[:, None] * outwards
-        size = (out.shape[1], out.shape[0])
-        there = painted(ends, head[:, 2].astype(np.float32), self.paint, self.triangles, size, share)
-        if there is None:
+        box = CoarseBox.around(ends, (out.shape[1], out.shape[0]))
+        if box is None:
             return
-        rows, columns, paint = there
-        box = out[rows, columns]
-        corner = np.array([columns.start, rows.start], np.float32)
-        map_x, map_y, near = (np.empty(box.shape[:2], np.float32) for _ in range(3))
-        rasterise(np.ascontiguousarray(points - corner), depth, uv, self.before, 0, map_x, map_y, near)
-        person = cv2.remap(texture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)[..., 3]
-        paint[: box.shape[0], : box.shape[1]] *= HIDDEN[cv2.erode(person, RIM)][..., None]
-        lay_over(paint, box)
+        x, y = box.map(points, depth, self.uv, self.before)
+        person = cv2.remap(self.matte, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        shows = HIDDEN[cv2.erode(person, RIM)]
+        left, top, width, height = cv2.boundingRect((shows > 0.0).view(np.uint8))
+        if min(width, height) < 2:
+            return
+        box = box.part(left, top, width, height)
+        paint = box.painted(ends, head[:, 2].astype(np.float32), self.paint, self.triangles)
+        paint *= shows[top : top + height, left : left + width, None]
+        box.lay_over(paint, out, share)
 
 
 def _outline(matte: np.ndarray, middle: np.ndarray, across: np.ndarray, down: np.ndarray) -> np.ndarray:

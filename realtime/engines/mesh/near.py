@@ -26,13 +26,16 @@ INWARDS = 0.2
 @dataclass(frozen=True, slots=True, eq=False)
 class NearCheek:
     """One side. side: -1 on the picture's left of the face, 1 on its right. which: indices (k,) of the landmarks that
-    give way. ear: float64 (k, 478), where on the oval their rows end. apart: (k,), face heights from there in the
-    portrait.
+    give way. upper, lower: (k,), the landmarks of the oval between which their rows end, and between: (k,), how far
+    from the upper one. own: the portrait's yaw, degrees. apart: (k,), face heights to the row's end in the portrait.
     """
 
     side: int
+    own: float
     which: np.ndarray
-    ear: np.ndarray
+    upper: np.ndarray
+    lower: np.ndarray
+    between: np.ndarray
     apart: np.ndarray
 
     @classmethod
@@ -43,31 +46,31 @@ class NearCheek:
 
     @classmethod
     def _of(cls, side: int, landmarks: np.ndarray, pose: HeadPose) -> NearCheek:
-        which, ear = _rows(side)
+        which, upper, lower, between = _rows(side)
         x = side * (landmarks[:, :2] @ picture_axes(pose)[0]) / pose.scale
-        return cls(side, which, ear, np.maximum(ear @ x - x[which], 0.0))
+        ear = x[upper] + between * (x[lower] - x[upper])
+        return cls(side, angles(pose.rotation)[0], which, upper, lower, between, np.maximum(ear - x[which], 0.0))
 
     def give_way(self, points: np.ndarray, pose: HeadPose) -> None:
         """Move what gives way among the face's `points` (478, 2; pixels) with the head in `pose`."""
+        if self.side * (self.own - angles(pose.rotation)[0]) <= 0.0:
+            return
         outwards = self.side * picture_axes(pose)[0]
         x = points @ outwards
-        way = self.ear @ x - MOST * pose.scale * self.apart - x[self.which]
-        points[self.which] += np.maximum(way, 0.0)[:, None] * outwards
+        ear = x[self.upper] + self.between * (x[self.lower] - x[self.upper])
+        way = np.maximum(ear - MOST * pose.scale * self.apart - x[self.which], 0.0)
+        points[self.which] += way[:, None] * outwards
 
 
 @lru_cache(maxsize=2)
-def _rows(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The landmarks (k,) of a side that can give way, and where on the oval their rows end, as weights (k, 478) of
-    landmarks."""
+def _rows(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The landmarks (k,) of a side that can give way, and where on the oval their rows end: the landmarks above and
+    below, and how far that is from the upper one to the lower (0 to 1)."""
     x, y, _ = (load_face_model().mean * (side, 1.0, 1.0)).T
     oval = np.array([k for k in OVAL if x[k] > 0.05])
     oval = oval[np.argsort(y[oval])]
     inside = ~np.isin(np.arange(LANDMARKS), OVAL) & (np.arange(LANDMARKS) < SKIN)
     which = np.flatnonzero(inside & (x > INWARDS) & (y > y[oval[0]]) & (y < y[oval[-1]]))
-    ear = np.zeros((len(which), LANDMARKS))
-    for row, k in enumerate(which):
-        below = int(np.searchsorted(y[oval], y[k]))
-        upper, lower = oval[below - 1], oval[below]
-        share = (y[k] - y[upper]) / (y[lower] - y[upper])
-        ear[row, [upper, lower]] = 1.0 - share, share
-    return which, ear
+    below = np.searchsorted(y[oval], y[which])
+    upper, lower = oval[below - 1], oval[below]
+    return which, upper, lower, (y[which] - y[upper]) / (y[lower] - y[upper])

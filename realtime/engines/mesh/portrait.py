@@ -181,7 +181,7 @@ def prepare_portrait(
         creases=prepare_creases(picture, landmarks, pose.scale),
         cheek=FarCheek.of(picture, landmarks, pose, shade.normals, outer) if relief == 1.0 else None,
         near=NearCheek.both(landmarks, pose),
-        napes=Nape.both(picture, layers.matte[inner], landmarks, pose, points, triangles) if relief == 1.0 else (),
+        napes=Nape.both(picture, layers.matte, landmarks, pose, points, triangles) if relief == 1.0 else (),
         warnings=framed.warnings,
     )
 

@@ -34,7 +34,7 @@ class MeshRenderer:
         points, depth = move_mesh(portrait, shape, pose, hair, body)
         out = self._warp.draw(portrait, points, depth)
         for nape in portrait.napes:
-            nape.draw(out, points, depth, portrait.uv, portrait.texture, pose)
+            nape.draw(out, points, depth, pose)
         if not face:
             return out
         if portrait.cheek is not None:

@@ -44,20 +44,19 @@ def prepared(matte: np.ndarray):
     outer = build_outer_mesh(FACE, OWN, (400, 400), 40)
     at = np.concatenate([FACE[:, :2], outer.points])
     triangles = np.concatenate([face_triangles(), outer.triangles])
-    return Nape.both(picture, matte, FACE, OWN, at, triangles), outer, at
+    return Nape.both(picture, matte, FACE, OWN, at, triangles), outer
 
 
 def drawn(matte: np.ndarray, yaw: float) -> np.ndarray:
     """What is painted on a black picture with the head turned."""
-    napes, outer, at = prepared(matte)
+    napes, outer = prepared(matte)
     pose = HeadPose(160.0, rotation_matrix(yaw, 0.0, 0.0), OWN.translation)
     face, (ends, far) = pose.to_picture(SHAPE), outer.move(STILL, OWN, pose)
     points = np.concatenate([face[:, :2], ends]).astype(np.float32)
     depth = np.concatenate([face[:, 2], far]).astype(np.float32)
-    texture = np.ascontiguousarray(np.repeat((255 * matte).astype(np.uint8)[..., None], 4, axis=2))
     out = np.zeros((400, 400, 3), np.uint8)
     for nape in napes:
-        nape.draw(out, points, depth, at.astype(np.float32), texture, pose)
+        nape.draw(out, points, depth, pose)
     return out
 
 

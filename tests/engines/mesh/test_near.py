@@ -55,7 +55,8 @@ def test_it_goes_no_farther_than_it_must():
         after = points.copy()
         cheek.give_way(after, posed(-40.0 * cheek.side))
         x = cheek.side * after[:, 0]
-        drawn_out = (cheek.ear @ x - x[cheek.which]) / 160.0
+        ear = x[cheek.upper] + cheek.between * (x[cheek.lower] - x[cheek.upper])
+        drawn_out = (ear - x[cheek.which]) / 160.0
         went = np.abs(after - points)[cheek.which, 0] > 1e-6
         assert 10 < went.sum() < len(went)
         np.testing.assert_allclose(drawn_out[went], MOST * cheek.apart[went], atol=1e-9)
