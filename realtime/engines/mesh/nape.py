@@ -94,10 +94,12 @@ class Nape:
     ) -> tuple[Nape, ...]:
         """The sides on which the picture (uint8 (H, W, 3)) shows where the neck ends.
 
-        matte: (h, w), 0 to 1, of the picture and as much around it on all sides. landmarks: (478, 3), pixels. at:
-        (m, 2), the mesh's points, these landmarks first, and triangles: (k, 3), where it shows the person.
+        matte: float32 (h, w), 0 to 1, of the picture and as much around it on all sides. landmarks: (478, 3), pixels.
+        at: (m, 2), the mesh's points, these landmarks first, and triangles: (k, 3), where it shows the person.
         """
-        found = (cls._of(side, picture, matte, landmarks, pose, at, triangles) for side in (-1, 1))
+        calm = 2 * max(1, round(0.03 * pose.scale)) + 1
+        even, shown = cv2.blur(picture, (calm, calm)), cv2.convertScaleAbs(matte, alpha=255.0)
+        found = (cls._of(side, even, shown, landmarks, pose, at, triangles) for side in (-1, 1))
         return tuple(nape for nape in found if nape is not None)
 
     @classmethod
@@ -143,7 +145,7 @@ class Nape:
             paint=paint,
             triangles=_grid(LEVELS, len(around)),
             before=triangles[beside[triangles].any(axis=1)],
-            matte=np.clip(255.0 * matte + 0.5, 0, 255).astype(np.uint8),
+            matte=matte,
             uv=(at + margin).astype(np.float32),
         )
 
@@ -189,16 +191,15 @@ def _outline(matte: np.ndarray, middle: np.ndarray, across: np.ndarray, down: np
     x, y = np.round(at).astype(int).transpose(2, 0, 1)
     height, width = matte.shape
     inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    person = ~inside | (matte[y.clip(0, height - 1), x.clip(0, width - 1)] > 0.5)
+    person = ~inside | (matte[y.clip(0, height - 1), x.clip(0, width - 1)] > 127)
     return np.where(person.all(axis=1), np.inf, u[np.argmin(person, axis=1)])
 
 
 def _skin(picture: np.ndarray, landmarks: np.ndarray, neck: np.ndarray, fh: float) -> np.ndarray:
     """Colour (3,) of the neck's skin: between the picture's at `neck` (2,) and a darker chin's, or, where a collar
     is, the chin's alone."""
-    calm = cv2.GaussianBlur(picture, (0, 0), max(1.0, 0.02 * fh))
-    chin = np.median(colours_at(calm, landmarks[list(JAW), :2]), axis=0)
-    seen = colours_at(calm, neck[None])[0]
+    chin = np.median(colours_at(picture, landmarks[list(JAW), :2]), axis=0)
+    seen = colours_at(picture, neck[None])[0]
     skin = 1.0 - smoothstep(*HUES, np.abs(hue(seen) - hue(chin)).max())
     skin *= smoothstep(*BLACK, seen.mean() / max(float(chin.mean()), 1.0))
     return OTHERWISE * chin + 0.5 * skin * (seen - OTHERWISE * chin)
