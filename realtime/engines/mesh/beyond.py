@@ -69,7 +69,7 @@ def continue_beyond(framed: FramedPortrait, mask: np.ndarray, shoulders: np.ndar
         canvas = _filled(framed, whole[:height], fh)
     clothes = np.zeros((height + more - y1, width, 3), np.float32)
     if body is not None and len(clothes):
-        above = slice(max(y0, y1 - round(BAND * fh)), y1)
+        above = slice(max(y0, y1 - max(2, round(BAND * fh))), y1)
         band = canvas[above].astype(np.float32)
         clothes = clothes_below(
             band, whole[above] > SURELY, _skin_colours(framed), len(clothes), fh, body.run, body.middle
