@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from realtime.engines.mesh.framing import FramedPortrait
-from realtime.engines.mesh.garment import BAND, clothes_below, like
+from realtime.engines.mesh.garment import BAND, SURELY, clothes_below, like
 from realtime.engines.mesh.inpaint import fill_textured
 from realtime.engines.mesh.silhouette import Silhouette, continue_mask
 from realtime.engines.mesh.throat import JAW
@@ -33,8 +33,8 @@ UNDER = 0.4
 NECK = 0.9
 """How far below the face's middle (face heights) the neck lies that a body is taken to be symmetric about, where its
 shoulders are unknown."""
-SURELY, SURELY_NOT = 0.9, 0.05
-"""Colours of the person and of the background are taken from where the mask is above, and below."""
+SURELY_NOT = 0.05
+"""Colours of the background are taken from where the mask is below."""
 APART = 0.04
 """And background no nearer to the person than this, in face heights."""
 
@@ -71,9 +71,7 @@ def continue_beyond(framed: FramedPortrait, mask: np.ndarray, shoulders: np.ndar
     if body is not None and len(clothes):
         above = slice(max(y0, y1 - max(2, round(BAND * fh))), y1)
         band = canvas[above].astype(np.float32)
-        clothes = clothes_below(
-            band, whole[above] > SURELY, _skin_colours(framed), len(clothes), fh, body.run, body.middle
-        )
+        clothes = clothes_below(band, whole[above], _skin_colours(framed), len(clothes), fh, body.run, body.middle)
     if y1 < height:
         share = whole[y1:height, :, None]
         shown = canvas[y1:] * (1.0 - share) + clothes[: height - y1] * share

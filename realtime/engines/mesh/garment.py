@@ -15,6 +15,8 @@ from realtime.engines.mesh.topology import smoothstep
 
 BAND = 0.35
 """What is looked at above the edge, face heights."""
+SURELY, MAYBE = 0.9, 0.5
+"""Colours are taken from where the mask is above; where that is less than half of a body, above the second."""
 FRESH, EDGE = 0.05, 0.03
 """Colours at the edge are means over so much (e-fold, face heights), and the edge's own last so far down."""
 THIN, ENDS = 0.06, 0.12
@@ -43,7 +45,7 @@ DRESSED = 0.08
 
 def clothes_below(
     band: np.ndarray,
-    person: np.ndarray,
+    mask: np.ndarray,
     skin: np.ndarray,
     rows: int,
     fh: float,
@@ -52,16 +54,14 @@ def clothes_below(
 ) -> np.ndarray:
     """So many `rows` of clothes: float32 (rows, W, 3).
 
-    band: float32 (b, W, 3), what is seen above them. person: bool (b, W), where that is the person. skin: (n, 3),
-    colours of the person's. fh: height of the face in pixels. run: the person's first and last column in the last
-    row. middle: the column of the body's middle.
+    band: float32 (b, W, 3), what is seen above them. mask: float32 (b, W), of the person. skin: (n, 3), colours of
+    the person's. fh: height of the face in pixels. run: the person's first and last column in the last row. middle:
+    the column of the body's middle.
     """
     width = band.shape[1]
     rim = max(1, round(RIM * fh))
-    person = (
-        cv2.erode(person.astype(np.uint8), np.ones((1, 2 * rim + 1), np.uint8)) > 0
-    )  # the outline is half background
-    first, last = (run[0] + rim, run[1] - rim) if run[1] - run[0] > 4 * rim else run
+    person, inset = _surely(mask, run, rim)
+    first, last = run[0] + inset, run[1] - inset
     band, person = np.ascontiguousarray(band[:, first : last + 1]), person[:, first : last + 1]
     spans = _necklines(_skin(band[-rim - 1 :], skin, fh)[-1], person[-1], middle - first, fh)
     cloth = person.copy()
@@ -76,6 +76,20 @@ def clothes_below(
         shown = _rounded(spans, rows, band.shape[1], fh)[..., None]
         result[:, first : last + 1] += shown * (bare - clothes)
     return result
+
+
+def _surely(mask: np.ndarray, run: tuple[int, int], rim: int) -> tuple[np.ndarray, int]:
+    """Where `mask` (b, W) is the person, bool (b, W), never nowhere in the columns of `run`; and so many of these at
+    either end are left out. The outline is half background: where there is enough, `rim` columns of it are none."""
+    wide = run[1] - run[0] > 4 * rim
+    columns = slice(run[0], run[1] + 1)
+    for least in (SURELY, MAYBE):
+        person = mask > least
+        if wide:
+            person = cv2.erode(person.astype(np.uint8), np.ones((1, 2 * rim + 1), np.uint8)) > 0
+        if person[:, columns].any(axis=0).mean() > 0.5:
+            return person, rim if wide else 0
+    return np.ones_like(person), 0
 
 
 def _mirrored(at: np.ndarray, first: int | np.ndarray, last: int | np.ndarray) -> np.ndarray:

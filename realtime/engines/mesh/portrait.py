@@ -49,8 +49,8 @@ class PreparedPortrait:
 
     picture: uint8 (H, W, 3), the portrait as framed. landmarks: float64 (478, 3) in it. pose, shape: the head's pose
     and the face in the face frame, `pose.to_picture(shape) == landmarks`. values: its motion code in the picture as
-    given. texture: uint8 (h, w, 4), the person times
-    the matte and the matte, also beyond the window. uv: float32 (n, 2), texture coordinates of the face's 478
+    given. texture: uint8 (h, w, 4), `ZOOM` times as large, the person times the matte and the matte: the window, a
+    margin around it, and more below that (`Beyond.under`). uv: float32 (n, 2), texture coordinates of the face's 478
     landmarks and the outer points. triangles: int32 (m, 3), where the person is. background: uint8 (H, W, 3).
     """
 

@@ -67,7 +67,7 @@ def observe(clip: Path) -> np.ndarray:
     grid = grid.reshape(-1, 2)
     oval = portrait.landmarks[list(OVAL), :2]
     alpha = portrait.texture[::ZOOM, ::ZOOM, 3]  # the matte at picture resolution
-    margin = (alpha.shape[0] - portrait.height) // 2
+    margin = (alpha.shape[1] - portrait.width) // 2  # below there is more
     solid = alpha[grid[:, 1] + margin, grid[:, 0] + margin] > 230
     points = grid[solid & (signed_distance(grid.astype(float), oval) > 2.0)].astype(np.float64)
     u, v = face_coordinates(points, oval, portrait.pose)

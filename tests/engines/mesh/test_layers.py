@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 
 from realtime.engines.mesh.beyond import continue_beyond
 from realtime.engines.mesh.framing import FramedPortrait
@@ -115,6 +116,21 @@ def test_a_body_goes_on_farther_below_than_the_canvas():
     assert beyond.ends == (True, True)
     cut = continue_beyond(framed(picture[:, :195], 5), mask[:, :195])
     assert cut.ends == (True, False), "an arm that a narrow margin does not hold"
+
+
+@pytest.mark.parametrize(
+    ("share", "columns"),
+    [(0.8, (100, 200)), (0.6, (100, 200)), (1.0, (150, 151)), (1.0, (150, 153)), (0.8, (150, 152))],
+)
+def test_a_soft_or_thin_body_keeps_its_colour_below(share, columns):
+    """Where the matte was sure of nothing, or of less than its rim, the clothes were black."""
+    picture = np.full((300, 300, 3), 128, np.uint8)
+    mask = np.zeros((300, 300), np.float32)
+    mask[180:, slice(*columns)] = share
+    beyond = continue_beyond(framed(picture, 20), mask)
+    assert np.abs(beyond.canvas.astype(int) - 128).max() < 8
+    shown = beyond.under[..., 3] > 20
+    assert np.abs(beyond.under[shown][:, :3] / beyond.under[shown][:, 3:] * 255 - 128).max() < 8
 
 
 def test_a_head_cut_by_the_top_ends_round():
