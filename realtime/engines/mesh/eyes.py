@@ -1,9 +1,10 @@
 """Eyes: a whole eyeball behind the lids.
 
 The portrait shows only the part of an eyeball between its lids. At preparation the rest is made, in two layers: the
-white goes on behind the iris, and the iris is completed by its own mirror image. In motion the white is rigid with
-the head, the iris lies on it, shifted by the gaze, and the smooth opening between the lids is the window through
-which both are seen.
+white goes on behind the iris, and the iris is completed by its own mirror image; both without the shadow of the upper
+lid, as far as that is known. In motion the white is rigid with the head, the iris lies on it, shifted by the gaze;
+the smooth opening between the lids is the window through which both are seen, in the shadow of the lid where that is
+now.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ EYE_RINGS = (RIGHT_EYE, (LEFT_EYE[8], *LEFT_EYE[7:0:-1], LEFT_EYE[0], *LEFT_EYE[
 IRISES = (RIGHT_IRIS, LEFT_IRIS)
 UPPER_INSET, LOWER_INSET = 0.10, 0.04
 """How far the lashes reach into the opening, as a share of its height."""
+LIFTED = 0.25
+"""Eyes that open by so much more than in the portrait are seen up to the edges of their lids: lashes point away."""
+LID_SHADE, LID_SHADE_REACH = 0.32, 0.07
+"""How much of the light the upper lid takes from the eyeball below it, and how far down (e-fold, eye widths)."""
+SHADE_CHANGES, DARKEST = 0.5, 0.6
+"""How much more it takes for each opening by which an eye closes, and less as it opens wider; and at most."""
 MIN_OPENING = 0.008
 """Eyes that open less than this (face heights) are taken as closed: there is no eyeball to show."""
 LASHES = 0.20
@@ -36,6 +43,8 @@ SKIN_LIGHT = (30.0, 60.0)
 WHITE_FROM, WHITE_FULLY = 0.5, 0.85
 """Of the way from the iris's colour to the white's: what is nearer the iris than the first belongs to it, its shadow
 or the lashes, what is past the second is white."""
+LIGHTEST = 90.0
+"""Percentile of the light between the lids that no part of the eyeball exceeds out of the lid's shadow."""
 CORNER_SHADE, CORNER_REACH = 0.4, 0.15
 """How much of the light an eye's corner takes from the white that is made there, and how far (e-fold, eye widths)."""
 LIMBUS = 8.0
@@ -182,6 +191,10 @@ def _eyeball(
     xx, yy = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     distance = np.hypot(xx - centre[0], yy - centre[1])
     white = _whiteness(crop, inside, distance, radius)
+    if white.min() < 1.0:  # else nothing tells the ball from what is painted or carved on it
+        lightest = np.percentile(image.mean(axis=2)[inside], LIGHTEST)
+        image /= _lid_shade(lids, height, (h, w))[..., None]
+        image *= np.minimum(1.0, lightest / np.maximum(image.mean(axis=2), 1.0))[..., None]
     radius = _iris_radius(white, inside, centre, radius)
     beside = inside & (distance > 1.2 * radius)
     if beside.sum() < 4:
@@ -205,6 +218,16 @@ def _eyeball(
         disc = np.where(iris[..., None], disc, fill_smooth(disc, iris.astype(np.float32)))
     ball, disc = (np.clip(layer + 0.5, 0, 255).astype(np.uint8) for layer in (ball, disc))
     return ball, disc, radius
+
+
+def _lid_shade(lids: np.ndarray, height: float, shape: tuple[int, int]) -> np.ndarray:
+    """float32 `shape`: how much light the shadow of the upper lid leaves the eye in the portrait."""
+    window = opening(lids, UPPER_INSET * height, LOWER_INSET * height)
+    x, y, across, down, length = window.frame
+    xx, yy = np.meshgrid(np.arange(shape[1]) - x, np.arange(shape[0]) - y)
+    u, v = (xx * across + yy * down) / length, yy * across - xx * down
+    below = np.maximum(v - window.upper[(u.clip(0.0, 1.0) * (SAMPLES - 1)).astype(int)], 0.0)
+    return (1.0 - LID_SHADE * np.exp(-below / (LID_SHADE_REACH * length))).astype(np.float32)
 
 
 def _lid_skin(crop: np.ndarray, lids: np.ndarray, width: float) -> np.ndarray:
@@ -361,13 +384,15 @@ def _draw_eye(
     look: np.ndarray,
 ) -> None:
     """opened: the upper curve of the open eye. back: affine map target to texel, row by row. iris: x, y, shift x,
-    shift y, radius; texels. look: width of the soft edge in pixels, nearness to rest 0..1, how closed 0..1."""
+    shift y, radius; texels. look: width of the soft edge in pixels, nearness to rest 0..1, how closed 0..1, how much
+    light the upper lid takes 0..1."""
     soft = look[0]
     rest = look[1]
     closed = look[2]
     lash = LASHES * frame[4]
     line = max(0.8, LASH_LINE * frame[4])
-    shade_reach = 0.07 * frame[4]
+    shade = look[3]
+    shade_reach = LID_SHADE_REACH * frame[4]
     for y in range(box[1], box[3]):
         for x in range(box[0], box[2]):
             sx = back[0] * x + back[1] * y + back[2]
@@ -397,9 +422,8 @@ def _draw_eye(
             dy = sy - iris[3]
             away = np.sqrt((dx - iris[0]) ** 2 + (dy - iris[1]) ** 2) / iris[4]
             on = min(1.0, max(0.0, (1.06 - away) / LIMBUS_WIDTH))
-            # the upper lid's shadow on the ball, where the picture's own shadow has moved away with the lid
             below = max(0.0, v - upper[min(SAMPLES - 1, max(0, int(u * (SAMPLES - 1))))])
-            light = 1.0 - (1.0 - rest) * 0.32 * np.exp(-below / shade_reach)
+            light = 1.0 - shade * np.exp(-below / shade_reach)
             made = colour(white, sx, sy)
             if on > 0.0:
                 r, g, b = colour(disc, dx, dy)
@@ -500,16 +524,21 @@ def _place_and_draw(
     nearness = np.exp(-((lid_change / 0.06) ** 2) - (gaze_change / 0.08) ** 2)
     frame, upper, lower = np.empty(5), np.empty(SAMPLES), np.empty(SAMPLES)
     tall = height * growth
-    build_opening(lids, UPPER_INSET * tall, LOWER_INSET * tall, frame, upper, lower)
     opened_frame, opened_upper, opened_lower = np.empty(5), np.empty(SAMPLES), np.empty(SAMPLES)
     build_opening(opened_lids, 0.0, 0.0, opened_frame, opened_upper, opened_lower)
+    whole_gap = max(1e-6, (opened_lower - opened_upper).max())
+    build_opening(lids, 0.0, 0.0, frame, upper, lower)
+    wider = (lower - upper).max() / whole_gap - 1.0
+    lashes = tall * min(1.0, max(0.0, 1.0 - wider / LIFTED))
+    build_opening(lids, UPPER_INSET * lashes, LOWER_INSET * lashes, frame, upper, lower)
     margin = 2.0 + LASHES * width * growth
     box = np.array([out.shape[1], out.shape[0], 0, 0])
     seen = _reach(frame, upper, lower, margin, out.shape[1], out.shape[0], box)
     if not (_reach(opened_frame, opened_upper, opened_lower, margin, out.shape[1], out.shape[0], box) or seen):
         return
-    closing = 1.0 - (lower - upper).max() / max(1e-6, (opened_lower - opened_upper).max())
+    closing = 1.0 - (lower - upper).max() / whole_gap
     closed = min(1.0, max(0.0, 2.0 * (closing - 0.25)))
+    shade = min(DARKEST, max(0.0, LID_SHADE - SHADE_CHANGES * wider))
     back[2], back[5] = back[2] - corner_x, back[5] - corner_y
     _draw_eye(
         out,
@@ -524,5 +553,5 @@ def _place_and_draw(
         opened_upper,
         back * ZOOM,
         np.array([centre_x - corner_x, centre_y - corner_y, shift[0], shift[1], radius]) * ZOOM,
-        np.array([max(0.7, 0.016 * width * growth), nearness, closed * closed * (3.0 - 2.0 * closed)]),
+        np.array([max(0.7, 0.016 * width * growth), nearness, closed * closed * (3.0 - 2.0 * closed), shade]),
     )

@@ -132,23 +132,24 @@ def test_lid_share(share, expected):
 def test_lid_share_is_monotone_and_bounded():
     shares = lid_share(np.linspace(0, 5, 500))
     assert (np.diff(shares) >= 0).all()
-    assert shares.max() <= 1.4
+    assert shares.max() <= 1.5
 
 
 def test_large_eyes_do_not_widen_as_far_as_small_ones():
-    """An eye that is large already looks frightened when it is made a third larger."""
+    """Those of a drawing look frightened when they are made a third larger; a person's large eyes look surprised."""
     wide = driver()
     wide[mc.EYE_OPEN] *= 1.35
     opened = []
-    for factor in (1.0, 1.35):
+    for factor in (1.0, 1.35, 1.7):
         face = MEAN.copy()
         for upper, lower in zip(fm.UPPER_LIDS, fm.LOWER_LIDS, strict=True):
             face[list(upper), 1] -= (factor - 1.0) * (face[list(lower), 1] - face[list(upper), 1])
         own = portrait(face)
         moved = Retargeter(own).target(wide, driver()).face
         opened.append((mc.lid_gaps(moved).mean(axis=1) / mc.eye_widths(moved) / own.values[mc.EYE_OPEN]).mean())
-    assert opened[0] > 1.28
-    assert 1.05 < opened[1] < 1.22
+    assert opened[0] > 1.3
+    assert 1.22 < opened[1] < 1.3
+    assert 1.05 < opened[2] < 1.12
 
 
 def test_lids_close_in_proportion():
@@ -174,7 +175,7 @@ def test_a_reference_in_mid_blink_does_not_tear_the_eyes_open():
     reference = driver()
     reference[mc.EYE_OPEN] = 0.03
     wide = mc.lid_gaps(Retargeter(portrait()).target(driver(), reference).face).mean()
-    assert wide <= 1.41 * mc.lid_gaps(MEAN).mean()
+    assert wide <= 1.51 * mc.lid_gaps(MEAN).mean()
 
 
 def test_gaze_is_absolute():

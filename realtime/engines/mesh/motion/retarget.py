@@ -26,10 +26,10 @@ CLOSED_LIDS = 0.11
 """Lid gap over open gap at which an eye is closed: the tracker never reports less of a closed one."""
 PROPORTIONAL_LIDS = 0.45
 """Lid gap over open gap above which the lids are carried over one to one."""
-WIDEST_EYE = 1.4
-LARGEST_EYE, LEAST_WIDER = 0.34, 1.1
-"""In eye widths: no portrait's eyes open wider than so, beyond their own openings times the second. Large eyes made
-larger still look frightened."""
+WIDEST_EYE = 1.5
+LARGEST_EYE, LEAST_WIDER = 0.38, 1.1
+"""In eye widths: no portrait's eyes open wider than so, beyond their own openings times the second. The large eyes of
+a drawing, made larger still, look frightened."""
 WINK = (0.15, 0.6)
 """Differences of the two eyes' openings, as shares of the open eye, up to which they are one and from which they
 stay as they are."""
