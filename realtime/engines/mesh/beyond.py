@@ -17,12 +17,18 @@ from realtime.engines.mesh.framing import FramedPortrait
 from realtime.engines.mesh.garment import BAND, SURELY, clothes_below, like
 from realtime.engines.mesh.inpaint import fill_textured
 from realtime.engines.mesh.silhouette import Silhouette, continue_mask
-from realtime.engines.mesh.throat import JAW
+from realtime.engines.mesh.throat import JAW, hue
 from realtime.engines.mesh.topology import smoothstep
 from realtime.face.face_model import LANDMARKS, OVAL
 
 HEAD_RADIUS = 0.62
 """Radius of a head with its hair, in face heights."""
+COLLAR = 0.75
+"""So far below the face's middle (face heights) collars are."""
+GREY, ONE_HUE, OTHERS = 0.05, 0.1, 0.2
+"""A face's hue (logarithms of red over green and green over blue) up to which it is grey; how far from it a colour
+is another; and the share of those in a picture that is no monochrome: 0.07 at most of three that are, 0.77 at least
+of 14 in colour."""
 BELOW_JAW, NECK_HUE, NECK_LIGHT = 0.08, 0.45, 0.6
 """So far below the jaw (face heights) a neck is looked at; how far its colour may be from the face's (see `like`),
 and how dark it may be, as a share of the face's."""
@@ -71,7 +77,16 @@ def continue_beyond(framed: FramedPortrait, mask: np.ndarray, shoulders: np.ndar
     if body is not None and len(clothes):
         above = slice(max(y0, y1 - max(2, round(BAND * fh))), y1)
         band = canvas[above].astype(np.float32)
-        clothes = clothes_below(band, whole[above], _skin_colours(framed), len(clothes), fh, body.run, body.middle)
+        clothes = clothes_below(
+            band,
+            whole[above],
+            _skin_colours(framed),
+            len(clothes),
+            fh,
+            body.run,
+            body.middle,
+            bare_neck=y1 - framed.margin < framed.landmarks[list(OVAL), 1].mean() + COLLAR * fh,
+        )
     if y1 < height:
         share = whole[y1:height, :, None]
         shown = canvas[y1:] * (1.0 - share) + clothes[: height - y1] * share
@@ -125,7 +140,8 @@ def _neck(framed: FramedPortrait) -> float:
 
 
 def _skin_colours(framed: FramedPortrait) -> np.ndarray:
-    """The usual colours of the face, and of the neck where that is bare: (1 or 2, 3)."""
+    """The usual colours of the face, and of the neck where that is bare: (1 or 2, 3); none, (0, 3), where colours do
+    not tell skin, as in black-and-white, brown and dim pictures."""
     height, width = framed.canvas.shape[:2]
     down = np.array([0.0, BELOW_JAW * framed.pose.scale])
     colours = []
@@ -133,4 +149,9 @@ def _skin_colours(framed: FramedPortrait) -> np.ndarray:
         x, y = (points + framed.margin).round().astype(int).T
         colours.append(np.median(framed.canvas[y.clip(0, height - 1), x.clip(0, width - 1)], axis=0))
     face, neck = colours
+    x0, y0, x1, y1 = framed.real
+    seen = framed.canvas[y0:y1:3, x0:x1:3].astype(np.float32)
+    other = np.abs(hue(seen) - hue(face)).max(axis=-1) > ONE_HUE
+    if np.abs(hue(face)).max() < GREY or other.mean() < OTHERS:
+        return np.zeros((0, 3))
     return np.array(colours if like(neck, face, NECK_HUE) and neck.mean() > NECK_LIGHT * face.mean() else [face])

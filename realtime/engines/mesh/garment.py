@@ -39,6 +39,13 @@ and brighter (logarithm)."""
 NECKLINE, ROUND, LEAST_SKIN = 0.75, 0.9, 0.02
 """Skin within so much of the middle (face heights) ends below the edge, its depth over half its width; where that
 half is less than the last (face heights) it ends there."""
+NECK, BESIDE_NECK, SETTLES = 0.28, 0.5, 0.08
+"""Half the width of a neck; from so far beside it on clothes are believed to be clothes where hardly any are seen;
+and how far down the edge's own colours end in those (e-fold); face heights."""
+LEAST_CLOTH = 0.05
+"""With less of it above the edge than this on average (face heights) clothes are of one colour."""
+UNKNOWN = 0.35
+"""Light of clothes of which nothing is seen, as a share of the skin's."""
 DRESSED = 0.08
 """Half of so much beside skin (face heights) has to be clothes, else it stays bare."""
 
@@ -51,31 +58,67 @@ def clothes_below(
     fh: float,
     run: tuple[int, int],
     middle: float,
+    bare_neck: bool = False,
 ) -> np.ndarray:
     """So many `rows` of clothes: float32 (rows, W, 3).
 
     band: float32 (b, W, 3), what is seen above them. mask: float32 (b, W), of the person. skin: (n, 3), colours of
     the person's. fh: height of the face in pixels. run: the person's first and last column in the last row. middle:
-    the column of the body's middle.
+    the column of the body's middle. bare_neck: whether the picture ends above where collars are.
     """
     width = band.shape[1]
     rim = max(1, round(RIM * fh))
     person, inset = _surely(mask, run, rim)
     first, last = run[0] + inset, run[1] - inset
     band, person = np.ascontiguousarray(band[:, first : last + 1]), person[:, first : last + 1]
-    spans = _necklines(_skin(band[-rim - 1 :], skin, fh)[-1], person[-1], middle - first, fh)
+    middle -= first
+    columns = _mirrored(np.arange(width), first, last) - first
+    bare = _skin(band[-rim - 1 :], skin, fh)[-1]
+    if bare_neck:
+        neck = np.abs(np.arange(band.shape[1]) - middle) < NECK * fh
+        spans = [(start, end) for start, end in _runs(bare & person[-1] & neck).tolist()]
+    else:
+        spans = _necklines(bare, person[-1], middle, fh)
     cloth = person.copy()
     for start, end in spans:
         around = slice(max(0, round(start - BAND * fh)), round(end + BAND * fh))
         dressed = cloth[:, around] & ~_skin(band[:, around], skin, fh)
         cloth[:, around] = np.cumprod(dressed[::-1], axis=0)[::-1]  # not the skin's highlights above
-    clothes = _continued(band, cloth, rows, fh)
-    result = clothes[:, _mirrored(np.arange(width), first, last) - first]
+    if bare_neck or cloth.sum() < LEAST_CLOTH * fh * band.shape[1]:
+        clothes = _plain(band, person, skin, rows, fh, middle)
+    else:
+        clothes = _continued(band, cloth, rows, fh)
+    result = clothes[:, columns]
     if spans:
-        bare = _continued(band, person, rows, fh)
+        bared = _continued(band, person, rows, fh)
         shown = _rounded(spans, rows, band.shape[1], fh)[..., None]
-        result[:, first : last + 1] += shown * (bare - clothes)
+        result[:, first : last + 1] += shown * (bared - clothes)
     return result
+
+
+def _plain(band: np.ndarray, person: np.ndarray, skin: np.ndarray, rows: int, fh: float, middle: float) -> np.ndarray:
+    """Clothes of one colour, float32 (rows, W, 3): the usual one in `band` (b, W, 3) of what is surely not skin, best
+    beside the neck and near the edge."""
+    up = np.arange(len(band), dtype=np.float32)[::-1, None]
+    aside = np.abs(np.arange(band.shape[1], dtype=np.float32) - middle) / fh
+    sure = np.exp(-up / (ENDS * fh)) * smoothstep(NECK / 2, BESIDE_NECK, aside)
+    sure = np.where(person & ~_skin(band, skin, fh), sure, 0.0)
+    if sure.max() > 0.0:
+        colour = _usual(band.reshape(-1, 3), sure.ravel())
+    else:
+        colour = UNKNOWN * np.median(band[person], axis=0)
+    near = np.exp(-up / (FRESH * fh)) * (person + 1e-3)
+    edge = _along((near[..., None] * band).sum(axis=0) / near.sum(axis=0)[:, None], FOLDS[0] * fh)
+    down = np.arange(rows, dtype=np.float32)[:, None, None]
+    result = colour + np.exp(-down / (SETTLES * fh)) * (edge - colour)
+    return (result + np.exp(-down / (EDGE * fh)) * (band[-1] - result[0])).astype(np.float32)
+
+
+def _usual(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The weighed median of `colours` (n, 3): (3,). weight: (n,)."""
+    order = colours.argsort(axis=0)
+    half = np.cumsum(weight[order], axis=0) < weight.sum() / 2
+    return np.take_along_axis(colours, order, axis=0)[half.sum(axis=0), range(3)]
 
 
 def _surely(mask: np.ndarray, run: tuple[int, int], rim: int) -> tuple[np.ndarray, int]:
@@ -100,9 +143,11 @@ def _mirrored(at: np.ndarray, first: int | np.ndarray, last: int | np.ndarray) -
 
 
 def _skin(band: np.ndarray, skin: np.ndarray, fh: float) -> np.ndarray:
-    """Where `band` (b, W, 3) has one of the colours `skin` (n, 3): bool (b, W)."""
+    """Where `band` (b, W, 3) has one of the colours `skin` (n, 3), of which there may be none: bool (b, W)."""
     calm = cv2.GaussianBlur(band, (0, 0), max(1.0, 0.015 * fh))
-    bare = np.logical_or.reduce([like(calm, colour, SKIN_HUE) for colour in skin])
+    bare = np.zeros(band.shape[:2], bool)
+    for colour in skin:
+        bare |= like(calm, colour, SKIN_HUE)
     reach = 2 * max(1, round(LEAST_SKIN * fh)) + 1
     return cv2.dilate(bare.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
 

@@ -112,3 +112,31 @@ def test_a_brooch_above_the_edge_is_worn_once():
     cloth[10:25, 140:160] = (230, 30, 30)
     made = worn(cloth)
     assert (made[..., 0] - made[..., 2]).max() < 0
+
+
+def cut_at_the_chin(rows_of_cloth: int) -> np.ndarray:
+    """What is worn below a face that ends above its collar: bare in the middle, dark and light cloth beside."""
+    band = np.full((ABOVE, WIDTH, 3), SKIN, np.float32)
+    band[-rows_of_cloth:, :90] = band[-rows_of_cloth:, 210:] = SHIRT
+    band[-rows_of_cloth:, 90:110] = band[-rows_of_cloth:, 200:210] = (240, 240, 245)
+    made = clothes_below(
+        band, np.ones(band.shape[:2]), SKIN[None], ROWS, FH, (0, WIDTH - 1), WIDTH / 2, bare_neck=True
+    )
+    return np.concatenate([band[-1:], made])
+
+
+@pytest.mark.parametrize("rows", [2, 30])
+def test_below_a_chin_that_the_edge_cuts_clothes_have_one_colour(rows):
+    made = cut_at_the_chin(rows)
+    assert np.abs(made[-1] - SHIRT).max() < 12
+    skin = made[..., 0] - made[..., 2] > 0
+    assert skin[5].any(), "there is a neck"
+    assert skin[10:].any(axis=0).sum() < 0.6 * FH, "no wider than that"
+    assert np.abs(np.diff(made[30:], axis=1)).max() < 6, "and no border but the neck's"
+
+
+def test_below_nothing_but_skin_clothes_are_darker_than_that():
+    band = np.full((ABOVE, WIDTH, 3), SKIN, np.float32)
+    person = np.ones(band.shape[:2])
+    made = clothes_below(band, person, SKIN[None], ROWS, FH, (0, WIDTH - 1), WIDTH / 2, bare_neck=True)
+    assert made[-1].max() < 0.5 * SKIN.max()

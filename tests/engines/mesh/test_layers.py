@@ -133,6 +133,18 @@ def test_a_soft_or_thin_body_keeps_its_colour_below(share, columns):
     assert np.abs(beyond.under[shown][:, :3] / beyond.under[shown][:, 3:] * 255 - 128).max() < 8
 
 
+@pytest.mark.parametrize("tone", [(1.0, 1.0, 1.0), (1.0, 0.87, 0.7)])
+def test_where_all_is_grey_or_brown_no_cloth_is_taken_for_skin(tone):
+    """The light front of a black jacket closed in a curve, as a neckline does, in a black-and-white picture."""
+    light = np.full((300, 300), 150.0)
+    light[180:, 60:240] = 4
+    light[180:, 130:170] = 128
+    mask = np.zeros((300, 300), np.float32)
+    mask[180:, 60:240] = 1
+    beyond = continue_beyond(framed((light[..., None] * tone).astype(np.uint8), 36), mask)
+    assert beyond.canvas[-1, 186, 0] > 90
+
+
 def test_a_head_cut_by_the_top_ends_round():
     picture = np.full((300, 300, 3), WALL, np.uint8)
     mask = np.zeros((300, 300), np.float32)
