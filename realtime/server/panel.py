@@ -193,14 +193,15 @@ class PanelPlayer:
         return await self.choice.bring(image, title)
 
     async def try_view(self, portrait: str, image: np.ndarray) -> GalleryPortrait:
-        """Take one more view of a portrait that the client brought. Raises UnknownName, BadPortrait, PortraitLate."""
+        """Take one more view of a portrait that the client brought. Raises UnknownName, TooManyViews,
+        BadPortrait, PortraitLate, GalleryFull."""
         _ = self._running
         return await self.choice.bring_view(portrait, image)
 
-    async def forget_view(self, portrait: str, view: str) -> None:
-        """Forget a view of a portrait that the client brought. Raises UnknownName, PortraitLate."""
+    def forget_view(self, portrait: str, view: str) -> None:
+        """Forget a view of a portrait that the client brought. Raises UnknownName."""
         _ = self._running
-        await self.choice.forget_view(portrait, view)
+        self.choice.forget_view(portrait, view)
 
     async def try_background(self, own: Backdrop) -> None:
         """Show what the client brought behind the portrait, and keep it. Raises PortraitLate."""

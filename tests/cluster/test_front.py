@@ -18,6 +18,7 @@ from realtime.errors import BadValue, UnknownName
 from realtime.motion.wire import Packet, pack
 from realtime.server import places
 from realtime.server.common.sessions import Behind, End, ServerFull
+from realtime.server.hosting.gallery import GalleryFull, NotHere, TooManyViews
 from realtime.server.places import Busy, LineOver, NotAllowed, Offered, Place, UnknownSession, Wish
 from realtime.server.rtc.sdp import BadOffer
 from tests.support.cluster import KEY, VERSION, Cluster
@@ -375,7 +376,9 @@ async def test_pages_learn_the_ice_servers_from_the_nodes(front):
         UnknownName("portrait", "x", {"one": 1}),
         UnknownName("direction", "x", (name for name in ("yaw", "roll"))),
         places.OneView("lia"),
-        places.TooManyViews(4),
+        TooManyViews(4),
+        NotHere("view", "view-x", []),
+        GalleryFull(12),
         cards.NodeLost("a"),
         cards.TenantFull(4),
         cards.DirectoryLost(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -40,3 +42,24 @@ def test_a_background_that_cannot_be_made_leaves_the_sessions_own(fault, monkeyp
     engine.reference = drive.reference
     same = np.array_equal(shown, engine.render(drive.code))
     assert same is (fault is not None)
+
+
+def test_nothing_is_kept_of_a_portrait_that_is_shown_no_more() -> None:
+    """Another one is shown while the first is still made ready for a view, and nobody asks for a background again."""
+    engine, waiting = DotEngine(), []
+    pool = SimpleNamespace(aside=SimpleNamespace(submit=lambda work, *arguments: waiting.append((work, arguments))))
+    looks, drive = Looks(engine, pool), Drive(engine.portrait_code, engine.portrait_code)
+    one, other = (GalleryPortrait(id, id, portrait_picture()) for id in "ab")
+    engine.set_portrait(one.image)
+    gone = weakref.ref(one)
+    for background in ("green", "blur"):
+        assert looks.render(one, background, drive, one.image) is None
+    work, arguments = waiting.pop(0)
+    work(*arguments)
+    assert looks.render(one, "green", drive, one.image) is not None
+    looks.follow(other, "")
+    work, arguments = waiting.pop(0)
+    work(*arguments)
+    del one, work, arguments
+    gc.collect()
+    assert gone() is None

@@ -54,7 +54,7 @@ class Limits:
     uploads: int = 8
     """Portraits that are received, decoded or prepared at once; one more is answered 503 with Retry-After."""
     uploads_each: int = 4
-    """Of these, from one address; one at a time in one session."""
+    """Of these, from one address; one at a time in one session, and in all sessions of a panel."""
     upload_cpu_s: int = 4
     """Processor time of decoding one portrait."""
     upload_s: float = 10.0
@@ -66,7 +66,8 @@ class Limits:
     upload_memory_bytes: int = 1 << 30
     """Memory of decoding one portrait."""
     portraits: int = 12
-    """Uploaded pictures that one session keeps, portraits and views of them; the oldest portrait leaves."""
+    """Uploaded pictures that one session keeps, portraits and views of them; the oldest portrait leaves
+    that is not shown; where none can, one more is refused."""
     views: int = 4
     """Further pictures of the person of one uploaded portrait."""
     message_bytes: int = 8 * 1024

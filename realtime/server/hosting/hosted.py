@@ -284,12 +284,13 @@ class Performer:
         return await self.choice.bring(image, title)
 
     async def try_view(self, portrait: str, image: np.ndarray) -> GalleryPortrait:
-        """Take one more view of a portrait that the client brought. Raises UnknownName, BadPortrait, PortraitLate."""
+        """Take one more view of a portrait that the client brought. Raises UnknownName, TooManyViews,
+        BadPortrait, PortraitLate, GalleryFull."""
         return await self.choice.bring_view(portrait, image)
 
-    async def forget_view(self, portrait: str, view: str) -> None:
-        """Forget a view of a portrait that the client brought. Raises UnknownName, PortraitLate."""
-        await self.choice.forget_view(portrait, view)
+    def forget_view(self, portrait: str, view: str) -> None:
+        """Forget a view of a portrait that the client brought. Raises UnknownName."""
+        self.choice.forget_view(portrait, view)
 
     async def try_background(self, own: Backdrop) -> None:
         """Show what the client brought behind the portrait, and keep it. Raises PortraitLate."""
@@ -329,6 +330,8 @@ class Performer:
         changed = bool(self._changes)
         while self._changes:
             self._changes.popleft()()
+        if changed:
+            self._looks.follow(self.choice.shown.portrait, self.choice.shown.shape)
         with self._lock:
             driven = self._slot.take()
         before = self.face, self.calibration >= 1.0

@@ -37,8 +37,9 @@ class Looks:
     def __init__(self, engine: Engine, pool: Pool) -> None:
         self._engine, self._pool = engine, pool
         self._lock = threading.Lock()
-        self._ready: dict[tuple[GalleryPortrait, str, Background], Any] = {}
-        self._asked: set[tuple[GalleryPortrait, str, Background]] = set()
+        self._of: tuple[GalleryPortrait, str] | None = None
+        self._ready: dict[Background, Any] = {}
+        self._asked: set[Background] = set()
 
     def check(self) -> None:
         """Raises OneBackground."""
@@ -62,12 +63,21 @@ class Looks:
             self._engine.set_portrait(back)
             self._engine.reference = drive.reference
 
-    def _get(self, portrait: GalleryPortrait, background: Background, shape: str) -> Any:
-        key = (portrait, shape, background)
+    def follow(self, portrait: GalleryPortrait, shape: str) -> None:
+        """This is shown from now on: what was made ready of any other is dropped."""
         with self._lock:
-            if key in self._asked:
-                return self._ready.get(key)
-            self._asked.add(key)
+            self._turn_to(portrait, shape)
+
+    def _turn_to(self, portrait: GalleryPortrait, shape: str) -> None:
+        if self._of != (portrait, shape):
+            self._of, self._ready, self._asked = (portrait, shape), {}, set()
+
+    def _get(self, portrait: GalleryPortrait, background: Background, shape: str) -> Any:
+        with self._lock:
+            self._turn_to(portrait, shape)
+            if background in self._asked:
+                return self._ready.get(background)
+            self._asked.add(background)
         self._pool.aside.submit(self._prepare, portrait, background, shape)
         return None
 
@@ -79,6 +89,5 @@ class Looks:
             said = str(error) if isinstance(error, AvatarError) else type(error).__name__
             log.warning("a view has its session's own background, as %s could not be made: %s", background, said)
         with self._lock:
-            self._ready = {key: kept for key, kept in self._ready.items() if key[:2] == (portrait, shape)}
-            self._asked = {key for key in self._asked if key[:2] == (portrait, shape)}
-            self._ready[portrait, shape, background] = ready
+            if self._of == (portrait, shape):
+                self._ready[background] = ready

@@ -77,10 +77,11 @@ class Player(Counts, Protocol):
         """Show a picture that the client brought. Raises BadPortrait, PortraitLate."""
 
     async def try_view(self, portrait: str, image: np.ndarray) -> GalleryPortrait:
-        """Take one more view of a portrait that the client brought. Raises UnknownName, BadPortrait, PortraitLate."""
+        """Take one more view of a portrait that the client brought. Raises UnknownName, TooManyViews,
+        BadPortrait, PortraitLate, GalleryFull."""
 
-    async def forget_view(self, portrait: str, view: str) -> None:
-        """Forget such a view. Raises UnknownName, PortraitLate."""
+    def forget_view(self, portrait: str, view: str) -> None:
+        """Forget such a view. Raises UnknownName."""
 
     async def try_background(self, own: Backdrop) -> None:
         """Show what the client brought behind the portrait, and keep it. Raises PortraitLate."""

@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 Scope = dict[str, Any]
 OPEN_PATHS = frozenset({"/api/health"})
 """Answered without a token: they say nothing about anyone."""
-
-
 BRINGING = ("/portraits", "/views", "/background", "/look", "/presets")
 """How the addresses below /api/ end that take files; the bodies of all others are small."""
 

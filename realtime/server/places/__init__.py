@@ -134,16 +134,6 @@ class OneView(UsageError):
         return f"The engine {self.engine} takes one picture of a person, and no other views"
 
 
-class TooManyViews(UsageError):
-    """A portrait has as many views as allowed."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-
-    def __str__(self) -> str:
-        return f"A portrait takes {self.most} other views: remove one of them first"
-
-
 class Busy(AvatarError):
     """Too much of this kind is under way; the next try makes sense in `retry_after` seconds."""
 
@@ -230,10 +220,10 @@ class Place(Protocol):
 
     async def add_view(self, key: str, portrait: str, data: bytes) -> messages.PortraitInfo:
         """Decode and keep another picture of the person of a portrait that was brought. Raises UnknownName, OneView,
-        TooManyViews, BadPortrait, Busy."""
+        TooManyViews, BadPortrait, GalleryFull, Busy."""
 
     async def remove_view(self, key: str, portrait: str, view: str) -> None:
-        """Forget such a picture. Raises UnknownName, Busy."""
+        """Forget such a picture. Raises UnknownName."""
 
     async def picture(self, key: str, portrait: str) -> bytes:
         """The gallery's small picture, JPEG. Raises UnknownName."""

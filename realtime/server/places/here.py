@@ -165,7 +165,7 @@ class Studio:
         return Opened(keys=session.entry.keys, answer=answer)
 
     async def _begin(self, wish: Wish) -> Session:
-        gallery = Gallery(self.portraits, self.settings.limits.portraits)
+        gallery = Gallery(self.portraits, self.settings.limits.portraits, self.settings.limits.views)
         chosen = gallery.get(wish.portrait) if wish.portrait and self._panel is None else None
         await self._replace(wish.profile)
         entry = self.book.admit(self._clock(), wish.profile, wish.client)
@@ -318,12 +318,12 @@ class Studio:
 
     async def add_view(self, key: str, portrait: str, data: bytes) -> messages.PortraitInfo:
         """Another picture of a portrait's person. Raises UnknownName, OneView, TooManyViews, BadPortrait,
-        PortraitLate, Busy."""
+        PortraitLate, GalleryFull, Busy."""
         return await self._portraits.add_view(key, portrait, data)
 
     async def remove_view(self, key: str, portrait: str, view: str) -> None:
-        """Forget such a picture. Raises UnknownName, PortraitLate, Busy."""
-        await self._portraits.remove_view(key, portrait, view)
+        """Forget such a picture. Raises UnknownName."""
+        self._portraits.remove_view(key, portrait, view)
 
     async def picture(self, key: str, portrait: str) -> bytes:
         """The gallery's small picture, JPEG. Raises UnknownName."""

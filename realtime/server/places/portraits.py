@@ -19,7 +19,7 @@ from realtime.media.uploads import decode_portrait, encode_jpeg
 from realtime.server.common import messages
 from realtime.server.common.limits import Places
 from realtime.server.common.sessions import Right
-from realtime.server.places import Busy, OneView, TooManyViews
+from realtime.server.places import Busy, OneView
 from realtime.server.places.house import House
 from realtime.server.places.session import Session
 
@@ -36,7 +36,7 @@ class Portraits:
         self._backdrops = Decoder(decode_backdrop, clips)
 
     async def add(self, key: str, data: bytes, title: str) -> messages.PortraitInfo:
-        """Decode, show and keep a picture. Raises BadPortrait, PortraitLate, Busy."""
+        """Decode, show and keep a picture. Raises BadPortrait, PortraitLate, GalleryFull, Busy."""
         session = self._house.get(key, Right.CONTROL)
         with self._upload(session):
             portrait = await session.performer.try_portrait(await self._whole_face(data), title)
@@ -44,22 +44,20 @@ class Portraits:
 
     async def add_view(self, key: str, portrait: str, data: bytes) -> messages.PortraitInfo:
         """Decode and keep another picture of the person of a portrait that was brought. Raises UnknownName, OneView,
-        TooManyViews, BadPortrait, PortraitLate, Busy."""
+        TooManyViews, BadPortrait, PortraitLate, GalleryFull, Busy."""
         session = self._house.get(key, Right.CONTROL)
-        engine, most = session.performer.engine, self._house.limits.views
+        engine = session.performer.engine
         if not isinstance(engine, TakesViews):
             raise OneView(engine.name)
         with self._upload(session):
-            if len(session.performer.gallery.own(portrait).views) >= most:
-                raise TooManyViews(most)
+            session.performer.gallery.one_more(portrait)  # before it is decoded
             await session.performer.try_view(portrait, await self._whole_face(data))
         return _info(session, portrait)
 
-    async def remove_view(self, key: str, portrait: str, view: str) -> None:
-        """Forget such a picture. Raises UnknownName, PortraitLate, Busy."""
+    def remove_view(self, key: str, portrait: str, view: str) -> None:
+        """Forget such a picture. Raises UnknownName."""
         session = self._house.get(key, Right.CONTROL)
-        with self._upload(session):  # what is shown is put together anew, by one at a time
-            await session.performer.forget_view(portrait, view)
+        session.performer.forget_view(portrait, view)
         session.tell_portraits()
 
     async def _whole_face(self, data: bytes) -> np.ndarray:
@@ -102,13 +100,14 @@ class Portraits:
 
     @contextlib.contextmanager
     def _upload(self, session: Session) -> Iterator[None]:
-        """One of the few pictures that are worked on at once. Raises Busy."""
-        if not self._uploads.take(session.id):
+        """One of the few pictures that are worked on at once, one in each gallery. Raises Busy."""
+        gallery = "of all" if session.shared else session.id
+        if not self._uploads.take(gallery):
             raise Busy("Other portraits are being prepared")
         try:
             yield
         finally:
-            self._uploads.leave(session.id)
+            self._uploads.leave(gallery)
 
     def remove(self, key: str, portrait: str) -> None:
         """Forget a picture. Raises UnknownName."""
