@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from realtime.engines.mesh.framing import FramedPortrait
-from realtime.engines.mesh.garment import BAND, SURELY, clothes_below, like
+from realtime.engines.mesh.garment import BAND, SURELY, clothes_below, like, others_below
 from realtime.engines.mesh.inpaint import fill_textured
 from realtime.engines.mesh.silhouette import Silhouette, continue_mask
 from realtime.engines.mesh.throat import JAW, hue
@@ -87,6 +87,7 @@ def continue_beyond(framed: FramedPortrait, mask: np.ndarray, shoulders: np.ndar
             body.middle,
             bare_neck=y1 - framed.margin < framed.landmarks[list(OVAL), 1].mean() + COLLAR * fh,
         )
+        others_below(clothes, band, whole[above], fh, body.others)
     if y1 < height:
         share = whole[y1:height, :, None]
         shown = canvas[y1:] * (1.0 - share) + clothes[: height - y1] * share

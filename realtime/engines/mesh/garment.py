@@ -96,6 +96,17 @@ def clothes_below(
     return result
 
 
+def others_below(
+    clothes: np.ndarray, band: np.ndarray, mask: np.ndarray, fh: float, runs: tuple[tuple[int, int], ...]
+) -> None:
+    """Write below what else is cut off, in the columns `runs`, its own colours into `clothes` (rows, W, 3)."""
+    for run in runs:
+        columns = slice(run[0], run[1] + 1)
+        known = _surely(mask, run, max(1, round(RIM * fh)))[0]
+        own = np.ascontiguousarray(band[:, columns])
+        clothes[:, columns] = _continued(own, known[:, columns], len(clothes), fh)
+
+
 def _plain(band: np.ndarray, person: np.ndarray, skin: np.ndarray, rows: int, fh: float, middle: float) -> np.ndarray:
     """Clothes of one colour, float32 (rows, W, 3): the usual one in `band` (b, W, 3) of what is surely not skin, best
     beside the neck and near the edge."""

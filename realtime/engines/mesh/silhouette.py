@@ -12,11 +12,18 @@ FALL = 0.6
 DOWN = np.array([0.70, 0.78, 0.97, 1.08, 1.30, 1.80])
 HALF = np.array([0.30, 0.35, 0.79, 1.00, 1.16, 1.22])
 """Half the width of a person from the neck to the upper arms (face heights, so far below the face's middle)."""
+SOFT = 3
+"""So many columns beside what else is cut off belong to its outline."""
 SHARP = 0.05
 """A soft outline is sharp from so far below the edge on (face heights): drawn out it would be a veil."""
 ROUNDS, ROUNDING = 0.06, 0.15
 """What a side of the picture cuts off ends so much farther outwards at least, within so much (face heights). What is
 wider than people are (a skirt, an arm on a chair) goes on: who knows where it ends."""
+
+
+GAP = 0.4
+"""Between an arm and the trunk there may be so much background, face heights; what is farther off is somebody or
+something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +50,13 @@ class BodySide:
 @dataclass(frozen=True, slots=True)
 class Silhouette:
     """A body that the picture's lower edge cuts off, on the canvas. middle: column between its sides. run: its first
-    and last column in the last row that is known."""
+    and last column in the last row that is known. others: those of what else is cut off there."""
 
     middle: float
     run: tuple[int, int]
     left: BodySide
     right: BodySide
+    others: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def find(cls, mask: np.ndarray, real: tuple[int, int, int, int], fh: float, middle: float) -> Silhouette | None:
@@ -57,11 +65,13 @@ class Silhouette:
         middle: column of the neck or between the shoulders, for a body that a side of the picture cuts off.
         """
         x0, _, x1, y1 = real
-        there = np.flatnonzero(mask[-1] > 0.5)
+        there = x0 + np.flatnonzero(mask[-1] > 0.5)
         if not len(there):
             return None
-        run = (x0 + int(there[0]), x0 + int(there[-1]))
-        cuts = (there[0] == 0, there[-1] == x1 - x0 - 1)
+        parts = np.split(there, np.flatnonzero(np.diff(there) > GAP * fh) + 1)
+        runs = [(int(part[0]), int(part[-1])) for part in parts]
+        run = min(runs, key=lambda run: max(run[0] - middle, middle - run[1], 0.0))
+        cuts = (run[0] == x0, run[1] == x1 - 1)
         if not any(cuts):
             middle = (run[0] + run[1]) / 2
         middle = float(np.clip(middle, run[0] + 1, max(run[0] + 1, run[1] - 1)))
@@ -69,7 +79,7 @@ class Silhouette:
         for end, cut, column in ((run[0], cuts[0], 0), (run[1], cuts[1], -1)):
             up = int(np.argmin(np.append(mask[::-1, column] > 0.5, False))) if cut else 1
             sides.append(BodySide(float(y1 - up), abs(end - middle), bool(cut), fh))
-        return cls(middle, run, *sides)
+        return cls(middle, run, sides[0], sides[1], tuple(other for other in runs if other != run))
 
 
 def continue_mask(
@@ -96,7 +106,7 @@ def continue_mask(
             top = int(side.row) - y0
             edge[top - int(np.argmin(np.append(edge[:top][::-1] > 0.0, False))) :] = 0.0
             beyond[top:] = np.clip(side.at(rows[top:])[:, None] - (side.half + far) + 0.5, 0.0, 1.0)
-        fallen = np.minimum(rows[:, None] - y0 - FALL * far, len(edge) - 1.0)
+        fallen = rows[:, None] - y0 - FALL * far
         higher = cv2.remap(edge[:, None], np.zeros_like(fallen), fallen, cv2.INTER_LINEAR, borderValue=0)
         np.maximum(beyond, higher, out=beyond)
     if body is not None and y1 < height:
@@ -105,8 +115,14 @@ def continue_mask(
 
 
 def _below(whole: np.ndarray, last: np.ndarray, x0: int, y1: int, body: Silhouette) -> None:
-    """Write the rows from y1 on: what the `last` row of the mask, which begins at column x0, goes on to."""
+    """Write the rows from y1 on: what the `last` row of the mask, which begins at column x0, goes on to. Beside the
+    picture what falls there stays."""
     height, width = whole.shape
+    last, beside = last.copy(), last
+    for first, end in body.others:
+        around = slice(max(0, first - x0 - SOFT), end - x0 + 1 + SOFT)
+        whole[y1:, x0 : x0 + len(last)][:, around] = beside[around]  # straight on
+        last[around] = 0.0
     rows = np.arange(y1, height, dtype=np.float32)
     offset = np.arange(width, dtype=np.float32) - body.middle
     at = np.empty((height - y1, width), np.float32)
@@ -122,4 +138,4 @@ def _below(whole: np.ndarray, last: np.ndarray, x0: int, y1: int, body: Silhouet
     sharp = cv2.GaussianBlur((last[None] > 0.5).astype(np.float32), (5, 1), 0.8, borderType=cv2.BORDER_REPLICATE)
     sharper = np.broadcast_to(np.minimum((rows[:, None] - y1) / (SHARP * body.left.fh), 1.0), at.shape)
     shown = cv2.remap(np.vstack([last, sharp]), at, np.ascontiguousarray(sharper, np.float32), cv2.INTER_LINEAR)
-    whole[y1:] = ends * shown
+    whole[y1:] = np.maximum(whole[y1:], ends * shown)

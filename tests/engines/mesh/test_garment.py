@@ -62,6 +62,36 @@ def test_locks_that_the_side_cuts_off_go_on_as_they_did():
     assert whole[300:].max() == 0.0
 
 
+def test_an_arm_that_falls_beside_the_picture_goes_on_below_its_edge():
+    mask = np.zeros((300, 300), np.float32)
+    mask[240:285, 200:] = 1
+    mask[250:, 110:190] = 1
+    whole = below(mask, 50)
+    assert whole[330:350, 390].max() == 1.0
+    assert whole[350:360, 390].max() == 1.0, "it ended in a straight line there"
+    assert whole[-1, 350:].max() == 0.0
+
+
+def test_somebody_else_at_the_edge_is_no_part_of_the_body():
+    mask = np.zeros((300, 300), np.float32)
+    mask[:, 110:190] = 1
+    mask[200:, 270:] = 1
+    body = Silhouette.find(mask, (50, 50, 350, 350), FH, 200.0)
+    assert body.run == (160, 239)
+    assert body.others == ((320, 349),)
+    assert body.middle == pytest.approx(199.5)
+    alone = mask.copy()
+    alone[:, 250:] = 0
+    assert (below(mask, 50)[350:, :250] == below(alone, 50)[350:, :250]).all()
+    assert below(mask, 50)[350:, 325:345].min() == 1.0, "nor does that end at the edge"
+
+
+def test_an_arm_beside_the_trunk_is_part_of_the_body():
+    mask = np.zeros((300, 300), np.float32)
+    mask[:, 110:190] = mask[:, 60:80] = 1
+    assert Silhouette.find(mask, (0, 0, 300, 300), FH, 150.0).run == (60, 189)
+
+
 def worn(pattern: np.ndarray, skin: tuple[int, int] | None = None) -> np.ndarray:
     """What clothes of this `pattern` (b, W, 3), with skin between two columns, go on to: (ROWS, W, 3)."""
     band = pattern.astype(np.float32)

@@ -145,6 +145,17 @@ def test_where_all_is_grey_or_brown_no_cloth_is_taken_for_skin(tone):
     assert beyond.canvas[-1, 186, 0] > 90
 
 
+def test_somebody_else_s_clothes_stay_theirs():
+    picture = np.full((300, 300, 3), WALL, np.uint8)
+    mask = np.zeros((300, 300), np.float32)
+    mask[180:, 100:180] = mask[180:, 250:290] = 1
+    picture[180:, 100:180] = (200, 40, 40)
+    picture[180:, 250:290] = (40, 40, 200)
+    canvas = continue_beyond(framed(picture, 30), mask).canvas.astype(int)
+    assert np.abs(canvas[330:, 130:210] - (200, 40, 40)).max() < 12
+    assert np.abs(canvas[330:, 285:315] - (40, 40, 200)).max() < 12
+
+
 def test_a_head_cut_by_the_top_ends_round():
     picture = np.full((300, 300, 3), WALL, np.uint8)
     mask = np.zeros((300, 300), np.float32)
