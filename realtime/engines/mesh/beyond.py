@@ -87,9 +87,12 @@ def continue_beyond(framed: FramedPortrait, mask: np.ndarray, shoulders: np.ndar
             body.middle,
             bare_neck=y1 - framed.margin < framed.landmarks[list(OVAL), 1].mean() + COLLAR * fh,
         )
-        others_below(clothes, band, whole[above], fh, body.others)
+        others_below(clothes, band, whole[above], fh, body.middle, body.others)
     if y1 < height:
-        share = whole[y1:height, :, None]
+        share = whole[y1:height, :, None].copy()
+        if body is not None:  # a lock or an arm that falls beside the picture has its own colours there
+            beside = np.r_[:x0, x1:width]
+            share[:, beside, 0] *= body.reaches(np.arange(y1, height), beside)
         shown = canvas[y1:] * (1.0 - share) + clothes[: height - y1] * share
         canvas[y1:] = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
     share = smoothstep(0.25, 0.95, whole[height:, :, None]).astype(np.float32)

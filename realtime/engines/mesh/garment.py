@@ -97,14 +97,22 @@ def clothes_below(
 
 
 def others_below(
-    clothes: np.ndarray, band: np.ndarray, mask: np.ndarray, fh: float, runs: tuple[tuple[int, int], ...]
+    clothes: np.ndarray,
+    band: np.ndarray,
+    mask: np.ndarray,
+    fh: float,
+    middle: float,
+    runs: tuple[tuple[int, int], ...],
 ) -> None:
-    """Write below what else is cut off, in the columns `runs`, its own colours into `clothes` (rows, W, 3)."""
-    for run in runs:
-        columns = slice(run[0], run[1] + 1)
-        known = _surely(mask, run, max(1, round(RIM * fh)))[0]
-        own = np.ascontiguousarray(band[:, columns])
-        clothes[:, columns] = _continued(own, known[:, columns], len(clothes), fh)
+    """Write below what else is cut off, in the columns `runs` and farther out, its own colours into `clothes`
+    (rows, W, 3). band, mask, fh, middle: see `clothes_below`."""
+    all_columns = np.arange(clothes.shape[1])
+    for first, last in sorted(runs, key=lambda run: abs(run[0] - middle)):
+        columns = slice(first, last + 1)
+        known = _surely(mask, (first, last), max(1, round(RIM * fh)))[0]
+        made = _continued(np.ascontiguousarray(band[:, columns]), known[:, columns], len(clothes), fh)
+        outwards = all_columns[: last + 1] if last < middle else all_columns[first:]
+        clothes[:, outwards] = made[:, _mirrored(outwards, first, last) - first]
 
 
 def _plain(band: np.ndarray, person: np.ndarray, skin: np.ndarray, rows: int, fh: float, middle: float) -> np.ndarray:

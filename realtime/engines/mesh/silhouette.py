@@ -12,6 +12,9 @@ FALL = 0.6
 DOWN = np.array([0.70, 0.78, 0.97, 1.08, 1.30, 1.80])
 HALF = np.array([0.30, 0.35, 0.79, 1.00, 1.16, 1.22])
 """Half the width of a person from the neck to the upper arms (face heights, so far below the face's middle)."""
+GAP = 0.4
+"""Between an arm and the trunk there may be so much background, face heights; what is farther off is somebody or
+something else."""
 SOFT = 3
 """So many columns beside what else is cut off belong to its outline."""
 SHARP = 0.05
@@ -19,11 +22,6 @@ SHARP = 0.05
 ROUNDS, ROUNDING = 0.06, 0.15
 """What a side of the picture cuts off ends so much farther outwards at least, within so much (face heights). What is
 wider than people are (a skirt, an arm on a chair) goes on: who knows where it ends."""
-
-
-GAP = 0.4
-"""Between an arm and the trunk there may be so much background, face heights; what is farther off is somebody or
-something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,16 @@ class Silhouette:
     left: BodySide
     right: BodySide
     others: tuple[tuple[int, int], ...] = ()
+
+    def reaches(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Whether the body, or what else is cut off, and no lock that falls, is at `rows` (n,) in the
+        `columns` (m,): float32 (n, m), 0 to 1."""
+        offset = columns - self.middle
+        far = np.where(offset < 0, self.left.at(rows)[:, None], self.right.at(rows)[:, None])
+        there = np.clip(far - np.abs(offset) + 0.5, 0.0, 1.0).astype(np.float32)
+        for first, last in self.others:
+            there[:, columns <= last if last < self.run[0] else columns >= first] = 1.0
+        return there
 
     @classmethod
     def find(cls, mask: np.ndarray, real: tuple[int, int, int, int], fh: float, middle: float) -> Silhouette | None:
@@ -123,6 +131,9 @@ def _below(whole: np.ndarray, last: np.ndarray, x0: int, y1: int, body: Silhouet
         around = slice(max(0, first - x0 - SOFT), end - x0 + 1 + SOFT)
         whole[y1:, x0 : x0 + len(last)][:, around] = beside[around]  # straight on
         last[around] = 0.0
+        for touches, outer in ((first == x0, np.s_[:x0]), (end == x0 + len(last) - 1, np.s_[x0 + len(last) :])):
+            if touches:
+                whole[y1:, outer] = np.maximum(whole[y1:, outer], whole[y1 - 1, outer])
     rows = np.arange(y1, height, dtype=np.float32)
     offset = np.arange(width, dtype=np.float32) - body.middle
     at = np.empty((height - y1, width), np.float32)

@@ -145,6 +145,17 @@ def test_where_all_is_grey_or_brown_no_cloth_is_taken_for_skin(tone):
     assert beyond.canvas[-1, 186, 0] > 90
 
 
+def test_an_arm_that_falls_beside_the_picture_keeps_its_colour_there():
+    picture = np.full((300, 300, 3), WALL, np.uint8)
+    mask = np.zeros((300, 300), np.float32)
+    mask[250:, 110:190] = mask[240:290, 200:] = 1
+    picture[250:, 110:190] = (40, 40, 200)
+    picture[240:290, 200:] = (200, 40, 40)
+    beyond = continue_beyond(framed(picture, 30), mask)
+    assert beyond.mask[333, 357] > 0.9
+    assert beyond.canvas[333, 357, 0] > 150
+
+
 def test_somebody_else_s_clothes_stay_theirs():
     picture = np.full((300, 300, 3), WALL, np.uint8)
     mask = np.zeros((300, 300), np.float32)
