@@ -17,9 +17,11 @@ from typing import Any, Literal
 from realtime.engines.neural.crop import MARGIN
 from realtime.engines.parts.animator import AnimatorConfig, GeneratorConfig, HourglassConfig, config_from
 from realtime.engines.parts.motion_transformer import MotionTransformerConfig
+from realtime.engines.unimotion.decoder import STRAIGHT
 from realtime.engines.unimotion.network import FIXED, UniMotionConfig
 from realtime.errors import BadFile, BadValue
 from realtime.families import trained
+from realtime.training.data.puppets import DRAWING
 
 PRESETS = ("paper", "small", "tiny")
 DRAWN = ("unimotion",)
@@ -129,7 +131,8 @@ class PuppetConfig:
     transformer, the bones and the normal head learn from that alone. Of the whole batch learn the reader, the eye
     (losses.seen) and, by where the joints are (losses.joints), the encoders, D and the joint head: what hands and
     face do is taught by what is drawn. joints_first: share of the run in which a quarter of that is drawn, as a
-    picture without a pose teaches little; of no use without losses.joints.
+    picture without a pose teaches little; of no use without losses.joints. drawing: version of what is drawn, no
+    setting: a run goes on only where scenes are drawn as it began.
     """
 
     characters: int = 100_000
@@ -139,6 +142,7 @@ class PuppetConfig:
     spatial: float = 0.15
     shown: float = 1.0
     joints_first: float = 0.0
+    drawing: int = DRAWING
 
 
 @dataclass(frozen=True)
@@ -212,7 +216,9 @@ class TrainConfig:
 
     @staticmethod
     def read(path: str | Path) -> TrainConfig:
-        """Raises BadFile, BadValue."""
+        """The configuration that a file holds; what a table did not name yet when it was written is as it was then.
+
+        Raises BadFile, BadValue."""
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
@@ -221,7 +227,7 @@ class TrainConfig:
             raise BadFile(path, f"is no JSON ({error})") from error
         if not isinstance(values, dict):
             raise BadFile(path, "holds no table of values")
-        return TrainConfig.from_dict(values)
+        return TrainConfig.from_dict(_as_written(values))
 
     def with_settings(self, settings: Sequence[str]) -> TrainConfig:
         """With NAME=VALUE settings of dotted names, e.g. "losses.features=gradients". Raises BadValue."""
@@ -276,6 +282,15 @@ class TrainConfig:
         if self.system in DRAWN and self.unimotion.size != self.size:
             return replace(self, unimotion=replace(self.unimotion, size=self.size)).checked()
         return self
+
+
+def _as_written(values: dict[str, Any]) -> dict[str, Any]:
+    """Values of a file; where the tables, all of which a run writes, do not say it, what held as it was written."""
+    tokens, drawn = values.get("unimotion"), values.get("puppets")
+    if not (isinstance(tokens, dict) and isinstance(drawn, dict)):
+        return values
+    drawing = 2 if "placing" in tokens else 1  # drawings were numbered last
+    return values | {"unimotion": {"placing": STRAIGHT} | tokens, "puppets": {"drawing": drawing} | drawn}
 
 
 def _parsed(text: str) -> Any:

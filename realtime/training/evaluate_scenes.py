@@ -23,6 +23,7 @@ from realtime.engines.unimotion.weights import load_unimotion
 from realtime.training.config import TrainConfig
 from realtime.training.data.pairs import draw
 from realtime.training.data.puppets import (
+    DRAWING,
     FACE,
     HAND,
     HEAD,
@@ -87,6 +88,11 @@ def _measure(
         )
     if not config.losses.joints:
         body.notes.append("d_joints is left out: D's joint head was not trained (losses.joints=0)")
+    if config.puppets.drawing != DRAWING:
+        body.notes.append(
+            f"the run was trained on scenes drawn by version {config.puppets.drawing}, and is measured on those of "
+            f"version {DRAWING}: the figures do not say how well it does what it was trained to do"
+        )
     details = Table("what hands and face do, correlation", ("true", "self", "cross"))
     made: dict[str, Tensor] = {}
     numbers: dict[str, tuple[Tensor, Tensor]] = {}

@@ -19,6 +19,7 @@ from realtime.training import watch
 from realtime.training.config import TrainConfig
 from realtime.training.data.clips import read_index
 from realtime.training.data.pairs import PairSet, StepSampler, StreamedPairs
+from realtime.training.data.puppets import DRAWING
 from realtime.training.data.scenes import SceneSet
 from realtime.training.features import HRNET_REPOSITORIES, cached, make_features
 from realtime.training.run_folder import RunFolder
@@ -81,6 +82,7 @@ class Run:
         if data is None:
             if not config.steps:
                 raise BadValue("steps", 0, "drawn data have no end: say how many steps to take")
+            self._check_drawing(resume)
             self.pairs = SceneSet(config.puppets, config.size, config.unimotion.crop, config.seed)
         elif self.stream is None:
             index = read_index(str(data))
@@ -102,6 +104,23 @@ class Run:
                 write_example(self.folder.example, config.seed)
         self.held = self._held_out()
         self.board = self._board()
+
+    def _check_drawing(self, resume: bool) -> None:
+        """Raises BadFile, BadValue where the scenes of the run were drawn in another way than they are now."""
+        drawing = self.config.puppets.drawing
+        if drawing == DRAWING:
+            return
+        if resume:
+            raise BadFile(
+                self.folder.config,
+                f"is of a run whose scenes were drawn by version {drawing}, and this release draws others (version "
+                f"{DRAWING}): go on with the release that began it, or train anew into another folder",
+            )
+        raise BadValue(
+            "puppets.drawing", drawing,
+            f"this release draws by version {DRAWING}: repeat such a run with the release that made it, or train on "
+            f"today's scenes by --set puppets.drawing={DRAWING}",
+        )  # fmt: skip
 
     def _held_out(self) -> watch.HeldOut | UnseenScenes | None:
         if self.pairs is None or not self.place.first:

@@ -40,6 +40,17 @@ def test_a_picture_follows_from_its_seed_alone():
         assert not torch.equal(first.target, other.target)
 
 
+def test_scenes_are_those_of_the_drawing_s_version():
+    """Where this fails, a resumed run sees other scenes than before: raise `DRAWING`, then mend the figures."""
+    scene = SceneSet(PuppetConfig(), 64, 32, 0)[0]
+    assert puppets.DRAWING == 2
+    known = [[0.4729, 0.3480], [0.1136, 0.6084], [0.8041, 0.5723], [0.4909, 0.9579]]
+    np.testing.assert_allclose(scene.joints[[0, 5, 9, 12]], known, atol=1e-4)
+    np.testing.assert_allclose(scene.driver_joints[0], [0.5169, 0.3554], atol=1e-4)
+    means = [float(picture.mean()) for picture in (scene.target, scene.driver, scene.crops)]
+    np.testing.assert_allclose(means, [0.4730, 0.5239, 0.5470], atol=2e-3)  # OpenCV may draw an edge otherwise
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("size", [64, 256])
 def test_the_joints_are_where_the_drawing_has_them(seed, size):

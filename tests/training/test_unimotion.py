@@ -13,11 +13,11 @@ from torch.utils.data import default_collate  # noqa: E402
 
 from realtime.cli import run as avatar  # noqa: E402
 from realtime.engines.unimotion import METADATA  # noqa: E402
-from realtime.engines.unimotion.decoder import PARENTS, STRAIGHT, feet  # noqa: E402
+from realtime.engines.unimotion.decoder import PARENTS, STRAIGHT, TURNED, feet  # noqa: E402
 from realtime.engines.unimotion.moved import BONES, JOINTS, Moved  # noqa: E402
 from realtime.engines.unimotion.network import FIXED, UniMotion  # noqa: E402
 from realtime.engines.unimotion.weights import load_unimotion, save_unimotion  # noqa: E402
-from realtime.errors import BadValue  # noqa: E402
+from realtime.errors import BadFile, BadValue  # noqa: E402
 from realtime.training.config import TrainConfig, preset  # noqa: E402
 from realtime.training.data import puppets  # noqa: E402
 from realtime.training.data.puppets import draw_character, draw_place, draw_pose, render  # noqa: E402
@@ -344,6 +344,55 @@ def test_weights_of_before_put_their_joints_as_they_did(run):
     at, body = torch.rand(2, 24, 2), torch.randn(2, network.config.body)
     assert torch.equal(read.decoder.place(at, body), old.decoder.place(at, body))
     assert not torch.allclose(read.decoder.place(at, body), network.decoder.place(at, body))
+
+
+def resumed(folder):
+    return Run(TrainConfig.read(folder / "config.json"), folder, None, CPU, resume=True, say=silent)
+
+
+def rewrite(folder, *without, **drawn):
+    """Take fields out of a run's stored tables, as if it were older, and put others."""
+    values = json.loads((folder / "config.json").read_text())
+    for name in without:
+        table, _, field = name.partition(".")
+        del values[table][field]
+    values["puppets"] |= drawn
+    (folder / "config.json").write_text(json.dumps(values))
+
+
+def test_a_run_of_before_goes_on_with_the_network_that_it_had(run):
+    assert resumed(run).trainer.system.network.decoder.way == TURNED
+    rewrite(run, "unimotion.placing")
+    assert resumed(run).trainer.system.network.decoder.way == STRAIGHT
+
+
+def test_a_run_of_other_scenes_does_not_go_on(run, tmp_path, capsys):
+    rewrite(run, "puppets.drawing")
+    resumed(run)  # the placing was named by runs that drew as now, before drawings were numbered
+    rewrite(run, "puppets.drawing", "unimotion.placing")
+    before = (run / "config.json").read_text()
+    with pytest.raises(BadFile, match=r"config\.json: .*version 1, .*\(version 2\): .*train anew"):
+        resumed(run)
+    assert avatar(["train", "--resume", "-o", str(run), "--steps", "3", "--device", "cpu"]) == 2
+    assert "version 1" in capsys.readouterr().err
+    assert (run / "config.json").read_text() == before
+    with pytest.raises(BadValue, match=r"--set puppets\.drawing=2"):
+        Run(TrainConfig.read(run / "config.json"), tmp_path / "again", None, CPU, say=silent)
+
+
+def test_a_run_of_other_scenes_is_measured_and_says_so(run):
+    def notes():
+        (body, _, _), _ = measure_run(run, 2, lambda: None, steps=1)
+        return [note for note in body.notes if "version" in note]
+
+    assert not notes()
+    rewrite(run, drawing=1)
+    assert ["drawn by version 1" in note for note in notes()] == [True]
+
+
+def test_feet_of_tensors_are_those_of_the_drawing():
+    joints = np.random.default_rng(3).random((4, JOINTS, 2))
+    np.testing.assert_array_equal(feet(torch.from_numpy(joints)).numpy(), puppets.feet(joints))
 
 
 def test_joints_come_first_then_pictures():

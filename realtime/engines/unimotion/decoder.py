@@ -112,6 +112,6 @@ def chains() -> Tensor:
 
 
 def feet(joints: Tensor) -> Tensor:
-    """Where somebody stands, (B, 1, 2) of joints (B, 16, 2): between the ankles, as low as the lower."""
+    """Where bodies stand, (B, 1, 2) of joints (B, 16, 2), as the drawing says it (`puppets.feet`), for tensors."""
     x, y = joints[:, ANKLES].unbind(2)
     return torch.stack([x.mean(1), y.amax(1)], 1)[:, None]

@@ -31,8 +31,10 @@ class UniMotionConfig:
     face: lengths of the tokens. eye, free: channels of the eye, and how many maps it has beside the joints'. width,
     heads, decoder: of encoders and D, and D's layers. marks: maps that the tokens of hands and face are made to.
     placing: how D puts the joints: 2 along the bones of the reference, 1 each by itself (weights of before).
-    dit_width, dit_layers, detail: of the diffusion transformer; detail: channels of its last convolutions. joints:
-    how many joints there are, always 16. hand_numbers, face_numbers: that the reader gives, always 5 and 6.
+    dit_width, dit_layers, detail: of the diffusion transformer; detail: channels of its last convolutions.
+
+    joints, hand_numbers, face_numbers are no settings: they follow from the drawn characters (`FIXED`). They are
+    fields because files of weights and runs name them; any other value is refused.
     """
 
     size: int = 64

@@ -21,6 +21,9 @@ JOINTS = (
 """The order of the joints everywhere. "head": the middle of the face; "hand": the middle of the open hand."""
 HEAD, RIGHT_HAND, LEFT_HAND = 0, 5, 9
 ANKLES = [12, 15]
+DRAWING = 2
+"""Version of what is drawn: raised with every change by which scene n of a seed becomes another. 1: bodies that
+sway and bob above their feet; 2: bodies that stand."""
 HAND = ("index", "fingers", "spread", "thumb", "roll")
 """What a hand does: curl of the index finger and of the three others, spread, the thumb's distance, all 0 to 1; roll:
 0 shows the palm, 1 the back."""
@@ -287,7 +290,9 @@ def skeleton(who: Character, pose: Pose, place: Place) -> np.ndarray:
 
 
 def feet(joints: np.ndarray) -> np.ndarray:
-    """Where somebody stands, (..., 1, 2) of joints (..., 16, 2): between the ankles, as low as the lower."""
+    """Where a character stands, (..., 1, 2) of joints (..., 16, 2): between the ankles, as low as the lower.
+
+    D has the same of tensors, as gradients go through it (`realtime.engines.unimotion.decoder.feet`)."""
     x, y = np.moveaxis(joints[..., ANKLES, :], -1, 0)
     return np.stack([x.mean(-1), y.max(-1)], -1)[..., None, :]
 
