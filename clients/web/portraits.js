@@ -4,9 +4,9 @@
 import { Refused } from "./ask.js";
 import { edit } from "./editor.js";
 import { Gallery } from "./gallery.js";
-import { forget, keep, kept } from "./keep.js";
+import { forget, keep, kept, update } from "./keep.js";
 import { cover, say } from "./notices.js";
-import { decoded, forgetView, look, upload, uploadView } from "./uploads.js";
+import { decoded, forgetPortrait, forgetView, look, only, upload, uploadView } from "./uploads.js";
 import { ViewsRow } from "./views.js";
 
 /** @typedef {import("./types.js").Portrait} Portrait */
@@ -15,7 +15,14 @@ import { ViewsRow } from "./views.js";
 /** @typedef {import("./keep.js").KeptView & {image: string}} View */
 /** @typedef {Omit<import("./keep.js").Kept, "views"> & {image: string, views: View[]}} Own  image: where the browser has it */
 
+/** @typedef {"taken" | "refused" | "unreached" | "lost"} Outcome  lost: the session or the portrait is not there any more */
+
 const PATIENCE_MS = 20000;
+/** Before what a busy server refused is tried again, seconds. */
+const [SOON_S, LATEST_S] = [1, 30];
+
+const LOST_ADDING = "The connection was lost meanwhile: add the view again.";
+const BACK = "But this browser could not store that: after a reload it is back, unless you remove it again.";
 
 /** @param {Own} own @returns {import("./keep.js").Kept} */
 function stored({ key, title, picture, at, views }) {
@@ -37,6 +44,9 @@ export class Portraits extends EventTarget {
   #loaded;
   /** @type {Map<string, string>} key of a view: its id in this session */ #servedViews = new Map();
   /** @type {Set<string>} keys of views that are on their way */ #bringing = new Set();
+  /** @type {Map<string, View>} new ones, which no session has taken yet, by their portrait's key */ #coming = new Map();
+  /** @type {Map<string, string>} key of a view: why the session does not have it */ #lacking = new Map();
+  /** @type {Set<string>} keys of pictures that were deleted on this page: what is under way does not bring them back */ #gone = new Set();
   /** How many views the server takes of a portrait. */ #mostViews = 0;
   #row = new ViewsRow();
 
@@ -51,14 +61,16 @@ export class Portraits extends EventTarget {
     this.gallery = new Gallery(root);
     this.gallery.addEventListener("choose", (event) => void this.#choose(/** @type {CustomEvent<string>} */ (event).detail));
     this.#row.addEventListener("remove", (event) => void this.#removeView(/** @type {CustomEvent<string>} */ (event).detail));
+    this.#row.addEventListener("left", () => this.gallery.focus());
     this.#loaded = this.#load();
   }
 
   async #load() {
+    const all = (await kept()).filter(({ key }) => !this.#gone.has(key));
     for (const { image, views } of this.#own) for (const address of [image, ...views.map((view) => view.image)]) URL.revokeObjectURL(address);
     /** @template {{picture: Blob}} T @param {T} one */
     const shown = (one) => ({ ...one, image: URL.createObjectURL(one.picture) });
-    this.#own = (await kept()).map((own) => ({ ...shown(own), views: (own.views ?? []).map(shown) }));
+    this.#own = all.map((own) => ({ ...shown(own), views: (own.views ?? []).map(shown) }));
     this.#list();
   }
 
@@ -81,10 +93,12 @@ export class Portraits extends EventTarget {
 
   /** A new session: it has to be brought what was chosen. @param {import("./types.js").Hello} hello */
   async begin(hello) {
+    only(hello.session);
     await this.#loaded;
     this.#served.clear();
     this.#servedViews.clear();
     this.#bringing.clear();
+    this.#lacking.clear();
     this.#worn.clear();
     this.#asked = null;
     this.#mostViews = hello.views;
@@ -151,8 +165,14 @@ export class Portraits extends EventTarget {
     if (this.#asked === null) cover("portrait", "");
     this.gallery.choose(this.#asked ?? shown, this.#asked !== null || state.preparing);
     const own = this.#find(this.#asked ?? shown);
-    this.#row.show(own?.views.map(({ key, image }) => ({ key, image })) ?? null, this.#mostViews, this.#bringing);
+    this.#row.show(own ? this.#thumbs(own) : null, this.#mostViews, this.#bringing);
     this.dispatchEvent(new CustomEvent("own", { detail: own !== undefined }));
+  }
+
+  /** @param {Own} own @returns {import("./views.js").Thumb[]} */
+  #thumbs(own) {
+    const coming = this.#coming.get(own.key);
+    return [...own.views, ...(coming ? [coming] : [])].map(({ key, image }) => ({ key, image, lacking: this.#lacking.get(key) ?? "" }));
   }
 
   /** @param {string} id */
@@ -164,7 +184,7 @@ export class Portraits extends EventTarget {
     const served = this.#served.get(id);
     if (own && !this.#listed.some((portrait) => portrait.id === served)) { await this.#bring(own); return; } // where it made room for others, again
     this.connection.send({ type: "portrait", id: served ?? id });
-    if (own) await this.#bringViews(own);
+    if (own) await this.#bringViews(own.key);
   }
 
   /** Bring a picture to the session. @param {Own} own @returns {Promise<boolean>} */
@@ -174,15 +194,16 @@ export class Portraits extends EventTarget {
     try {
       const portrait = await upload(session, own.picture, own.title);
       if (session !== this.connection.session) return false;
+      if (this.#gone.has(own.key)) { await forgetPortrait(session, portrait.id).catch(() => {}); return false; }
       this.#served.set(own.key, portrait.id);
       this.#listed = [...this.#listed.filter(({ id }) => id !== portrait.id), portrait];
       for (const { key } of own.views) this.#servedViews.delete(key);
       this.#list();
       this.#settle();
-      void this.#bringViews(own);
+      void this.#bringViews(own.key);
       return true;
     } catch (error) {
-      if (session === this.connection.session) {
+      if (session === this.connection.session && !this.#gone.has(own.key)) {
         say(error instanceof Refused ? error.message : "That picture could not be used.");
         this.#giveUp();
       }
@@ -190,48 +211,85 @@ export class Portraits extends EventTarget {
     }
   }
 
-  /** Bring the views of a portrait that the session has, as long as it is chosen. @param {Own} own */
-  async #bringViews(own) {
-    for (const view of own.views.slice(0, this.#mostViews)) {
-      if (this.#servedViews.has(view.key) || this.#bringing.has(view.key)) continue;
-      if (this.wishes.portrait !== own.key || !(await this.#bringView(own, view))) return;
+  /** Bring the views of a portrait that the session has, as long as it is chosen. @param {string} key */
+  async #bringViews(key) {
+    const { session } = this.connection;
+    let unreached = "";
+    if (!this.#mostViews) return; // none is used: the row says so
+    for (const [index, { key: wanted }] of (this.#find(key)?.views ?? []).entries()) {
+      if (session !== this.connection.session || this.wishes.portrait !== key) return;
+      const view = this.#find(key)?.views.find((each) => each.key === wanted);
+      if (!view || this.#servedViews.has(wanted) || this.#bringing.has(wanted)) continue;
+      if (index >= this.#mostViews) this.#lacking.set(wanted, "This server takes no more of them.");
+      else if (unreached) this.#lacking.set(wanted, unreached);
+      else if ((await this.#bringView(key, view)) === "unreached") unreached = this.#lacking.get(wanted) ?? "";
     }
+    this.#settle();
   }
 
-  /** @param {Own} own @param {View} view @returns {Promise<boolean>} the session has it */
-  async #bringView(own, view) {
-    const [session, portrait] = [this.connection.session, this.#served.get(own.key)];
-    if (!session || !portrait) return false;
+  /** @param {string} key  of the portrait @param {View} view @returns {Promise<Outcome>} */
+  async #bringView(key, view) {
+    const { session } = this.connection;
+    const there = () => session === this.connection.session && this.#find(key) !== undefined;
     this.#bringing.add(view.key);
+    this.#lacking.delete(view.key);
     this.#settle();
     try {
-      const { views } = await uploadView(session, portrait, view.picture);
-      if (session !== this.connection.session) return false;
-      this.#servedViews.set(view.key, views.at(-1) ?? "");
-      return true;
+      const id = await this.#uploaded(key, view.picture, there);
+      if (!there() || id === null) return "lost";
+      this.#servedViews.set(view.key, id);
+      return "taken";
     } catch (error) {
-      if (session === this.connection.session) say(error instanceof Refused ? error.message : "That view could not be used.");
-      return false;
+      if (!there()) return "lost";
+      this.#lacking.set(view.key, error instanceof Refused ? error.message : "That view could not be used.");
+      return error instanceof Refused && error.status === 0 ? "unreached" : "refused";
     } finally {
       if (session === this.connection.session) this.#bringing.delete(view.key);
       this.#settle();
     }
   }
 
+  /**
+   * A view, once more where the server was busy. Throws Refused.
+   * @param {string} key  of its portrait @param {Blob} picture @param {() => boolean} there  it is still wanted
+   * @returns {Promise<string | null>} its id, null where there is no place for it any more
+   */
+  async #uploaded(key, picture, there) {
+    for (const last of [false, true]) {
+      const [session, portrait] = [this.connection.session, this.#served.get(key)];
+      if (!there() || !session || !portrait) return null;
+      try {
+        return (await uploadView(session, portrait, picture)).views.at(-1) ?? "";
+      } catch (error) {
+        if (last || !(error instanceof Refused && error.status === 503)) throw error;
+        const seconds = Math.min(LATEST_S, error.retryAfter || SOON_S);
+        await new Promise((resolve) => { setTimeout(resolve, 1000 * seconds); });
+      }
+    }
+    return null;
+  }
+
   /** Another picture of the person of the portrait that is chosen. @param {Blob} picture */
   async addView(picture) {
-    const own = this.#find(this.wishes.portrait);
+    const key = this.#find(this.wishes.portrait)?.key;
     const { session } = this.connection;
-    if (!own || !session || !this.#served.has(own.key)) { say("Wait until the portrait is shown."); return; }
+    if (!key || !session || !this.#served.has(key) || this.#coming.has(key)) { say("Wait until the portrait is shown."); return; }
     const part = await this.#edited(session, picture, false, true);
-    if (!part) return;
+    if (!part || !this.#find(key)) return;
+    if (session !== this.connection.session) { say(LOST_ADDING); return; }
     say("Preparing the view", "busy");
     const view = { key: newKey(), picture: part, image: URL.createObjectURL(part) };
-    own.views.push(view);
-    if (await this.#bringView(own, view)) {
-      await keep(stored(own));
-      say("The view is added: the head is shown from it where it comes nearest.", "note");
-    } else if (session !== this.connection.session) say("The connection was lost meanwhile: add the view again.");
+    this.#coming.set(key, view);
+    const outcome = await this.#bringView(key, view);
+    this.#coming.delete(key);
+    URL.revokeObjectURL(view.image);
+    if (outcome === "taken") {
+      const lasting = await update(key, (now) => ({ ...now, views: [...(now.views ?? []), { key: view.key, picture: part }] }));
+      if (lasting !== "absent") say("The view is added: the head is shown from it where it comes nearest.", "note");
+      else say("");
+    } else if (session !== this.connection.session) say(LOST_ADDING);
+    else say(this.#lacking.get(view.key) ?? ""); // nothing of a portrait that was deleted meanwhile
+    this.#lacking.delete(view.key);
     await this.#load();
     this.#settle();
   }
@@ -243,23 +301,27 @@ export class Portraits extends EventTarget {
     const [session, portrait, id] = [this.connection.session, this.#served.get(own.key), this.#servedViews.get(key)];
     this.#bringing.add(key);
     this.#settle();
+    /** @type {unknown} */
+    let trouble = null;
     try {
       if (session && portrait && id) await forgetView(session, portrait, id);
     } catch (error) {
-      if (!(error instanceof Refused && error.status === 404)) { // what is not there is gone
-        say(error instanceof Refused ? error.message : "The view could not be removed.");
-        return;
-      }
-    } finally {
-      this.#bringing.delete(key);
-      this.#settle();
+      if (!(error instanceof Refused && error.status === 404)) trouble = error; // what is not there is gone
+    }
+    if (session !== this.connection.session) { say("The connection was lost meanwhile: remove the view again."); return; }
+    this.#bringing.delete(key);
+    this.#settle();
+    if (trouble) {
+      if (this.#find(own.key)) say(trouble instanceof Refused ? trouble.message : "The view could not be removed.");
+      return;
     }
     this.#servedViews.delete(key);
-    own.views = own.views.filter((view) => view.key !== key);
-    await keep(stored(own));
+    this.#lacking.delete(key);
+    const lasting = await update(own.key, (now) => ({ ...now, views: (now.views ?? []).filter((view) => view.key !== key) }));
     await this.#load();
     this.#settle();
-    say("The view is removed, here and on the server.", "note");
+    if (lasting === "done") say("The view is removed, here and on the server.", "note");
+    else if (lasting === "page") say(`The view is removed. ${BACK}`);
   }
 
   /**
@@ -295,14 +357,27 @@ export class Portraits extends EventTarget {
     this.#ask(own.key);
     this.#list();
     this.#settle();
-    const brought = await this.#bring(own);
-    if (brought) {
-      await keep(stored(own));
-      if (old) await this.#forget(old);
-    } else if (this.wishes.portrait === own.key) this.wishes.set({ portrait: before });
+    const brought = await this.#bring(own) && await this.#keep(own, old);
+    if (!brought && this.wishes.portrait === own.key) this.wishes.set({ portrait: before === old?.key ? null : before });
     await this.#load();
     this.#settle();
     return brought;
+  }
+
+  /**
+   * Keep a picture that the session has taken, unless it was deleted meanwhile, on whatever page.
+   * @param {Own} own @param {Own} [old]  that it takes the place of @returns {Promise<boolean>}
+   */
+  async #keep(own, old) {
+    if (!old) await keep(stored(own));
+    else if ((await update(old.key, () => stored(own))) === "absent") {
+      await this.#forget(own);
+      say("That picture was deleted meanwhile.");
+      return false;
+    } else await this.#forget(old);
+    if (!this.#gone.has(own.key)) return true;
+    await forget(own.key); // it was deleted while it was being kept
+    return false;
   }
 
   /** The portrait that is chosen, for a preset. @param {boolean} panel  the machine keeps it, and knows it by its id @returns {PresetPortrait | null} */
@@ -354,14 +429,26 @@ export class Portraits extends EventTarget {
     if (own) await this.add(own.picture, own.title, own);
   }
 
-  /** @param {Own} own */
+  /**
+   * Forget a picture, here and on the server.
+   * @param {Own} own @returns {Promise<{lasting: import("./keep.js").Lasting, trouble: string}>} trouble: why the server has it still
+   */
   async #forget(own) {
     const [id, session] = [this.#served.get(own.key), this.connection.session];
-    await forget(own.key);
-    if (id && session) {
-      await fetch(`/api/sessions/${session}/portraits/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => {});
+    this.#gone.add(own.key);
+    this.#own = this.#own.filter(({ key }) => key !== own.key);
+    this.#list();
+    if (this.#asked === own.key) this.#giveUp();
+    const lasting = await forget(own.key);
+    let trouble = "";
+    try {
+      if (id && session) await forgetPortrait(session, id);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      if (error.status !== 404) trouble = error.message; // what is not there is forgotten
     }
     // it stays among what was served: the server's word of it may still be on its way, and it would be listed as the server's
+    return { lasting, trouble };
   }
 
   /** Forget the portrait that is chosen, here and on the server. */
@@ -369,9 +456,13 @@ export class Portraits extends EventTarget {
     const own = this.#find(this.wishes.portrait);
     if (!own) return;
     this.wishes.set({ portrait: null });
-    await this.#forget(own);
-    await this.#load();
-    say(`“${own.title}” is deleted, here and on the server.`, "note");
+    say(`Deleting “${own.title}”`, "busy");
+    const forgetting = this.#forget(own);
+    this.#settle();
     this.gallery.focus();
+    const { lasting, trouble } = await forgetting;
+    if (lasting === "page") say(`“${own.title}” is deleted. ${BACK}`);
+    else if (trouble) say(`“${own.title}” is deleted here. The server did not: ${trouble} It forgets the picture when this session ends.`);
+    else say(`“${own.title}” is deleted, here and on the server.`, "note");
   }
 }

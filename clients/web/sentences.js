@@ -47,7 +47,7 @@ export function microphoneSentence(error) {
  */
 export function serverSentence(status, detail) {
   switch (status) {
-    case 0: return "The server cannot be reached.";
+    case 0: return detail || "The server cannot be reached.";
     case 401: return "This link has no valid token. Open the link that the server printed when it started.";
     case 403: return detail || "The server refused this page.";
     case 413: return "That picture is too large.";

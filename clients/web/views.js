@@ -2,7 +2,7 @@
 // @ts-check
 import { get } from "./elements.js";
 
-/** @typedef {{key: string, image: string}} Thumb */
+/** @typedef {{key: string, image: string, lacking: string}} Thumb  lacking: why the server does not have it, "" where it does */
 
 const root = get("views", HTMLElement);
 const word = get("views-word", HTMLElement);
@@ -10,7 +10,7 @@ const list = get("views-list", HTMLElement);
 const add = get("add-view", HTMLButtonElement);
 const adding = get("views-add", HTMLElement);
 
-/** Events: "remove" with a view's key. */
+/** Events: "remove" with a view's key; "left" where the focus was in the row, which has nothing to focus any more. */
 export class ViewsRow extends EventTarget {
   #shown = "";
 
@@ -23,23 +23,32 @@ export class ViewsRow extends EventTarget {
     const now = JSON.stringify([views, most, [...busy]]);
     if (now === this.#shown) return;
     this.#shown = now;
+    const held = root.contains(document.activeElement);
+    const at = [...list.children].findIndex((child) => child.contains(document.activeElement));
     root.hidden = !views || (most === 0 && views.length === 0);
     list.hidden = !views?.length;
     adding.hidden = most === 0 || (views?.length ?? 0) >= most;
     word.textContent = most === 0 ? "The engine of this server takes one picture of a person: these are not used here."
       : "Turned left or right, smiling: the head is shown from the one that comes nearest.";
-    const at = [...list.children].findIndex((child) => child.contains(document.activeElement));
-    list.replaceChildren(...(views ?? []).map(({ key, image }, index) => this.#thumb(key, image, index, busy.has(key))));
-    if (at >= 0) /** @type {HTMLElement} */ (list.children[Math.min(at, list.children.length - 1)]?.querySelector("button") ?? add).focus();
+    list.replaceChildren(...(views ?? []).map((view, index) => this.#thumb(view, index, busy.has(view.key))));
+    if (!held) return;
+    const near = list.children[Math.min(at < 0 ? Infinity : at, list.children.length - 1)]?.querySelector("button");
+    if (root.hidden) this.dispatchEvent(new Event("left"));
+    else if (at >= 0 || adding.hidden) (near ?? add).focus();
   }
 
-  /** @param {string} key @param {string} image @param {number} index @param {boolean} busy */
-  #thumb(key, image, index, busy) {
+  /** @param {Thumb} view @param {number} index @param {boolean} busy */
+  #thumb({ key, image, lacking }, index, busy) {
     const [item, frame, picture, remove] = [document.createElement("li"), document.createElement("span"), document.createElement("img"), document.createElement("button")];
     frame.className = "face";
     frame.setAttribute("aria-busy", String(busy));
     picture.src = image;
     picture.alt = `View ${index + 1}`;
+    if (lacking) {
+      frame.dataset.lacking = "yes";
+      frame.title = `Not on the server: ${lacking}`;
+      picture.alt += `. ${frame.title}`;
+    }
     frame.append(picture);
     remove.type = "button";
     remove.className = "button";
