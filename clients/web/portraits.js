@@ -22,7 +22,7 @@ const PATIENCE_MS = 20000;
 const [SOON_S, LATEST_S] = [1, 30];
 
 const LOST_ADDING = "The connection was lost meanwhile: add the view again.";
-const BACK = "But this browser could not store that: after a reload it is back, unless you remove it again.";
+const BACK = "But this browser could not store that: after a reload it is back; remove it again then.";
 
 /** @param {Own} own @returns {import("./keep.js").Kept} */
 function stored({ key, title, picture, at, views }) {
@@ -358,7 +358,7 @@ export class Portraits extends EventTarget {
     this.#list();
     this.#settle();
     const brought = await this.#bring(own) && await this.#keep(own, old);
-    if (!brought && this.wishes.portrait === own.key) this.wishes.set({ portrait: before === old?.key ? null : before });
+    if (!brought && this.wishes.portrait === own.key) this.wishes.set({ portrait: before });
     await this.#load();
     this.#settle();
     return brought;

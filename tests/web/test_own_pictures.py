@@ -159,3 +159,12 @@ def test_one_refused_view_does_not_stop_the_others_and_is_marked(page, api):
     assert "takes no more" in marked[3]
     assert page.get_attribute("#views-list img", "alt").startswith("View 1. Not on the server")
     assert page.is_hidden("#message"), "nobody did anything"
+
+
+def test_what_the_server_did_not_delete_is_said(page, api):
+    page.evaluate(BEGIN, [])
+    page.evaluate("hello('one')")
+    api.rules.append(("DELETE one/portraits/own-1", 503, {"detail": "Too much to do"}))
+    page.evaluate("portraits.remove()")
+    assert page.evaluate(message("is deleted here. The server did not: Too much to do. It forgets"))
+    assert page.evaluate("keep.kept()") == []
