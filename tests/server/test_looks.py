@@ -63,3 +63,4 @@ def test_nothing_is_kept_of_a_portrait_that_is_shown_no_more() -> None:
     del one, work, arguments
     gc.collect()
     assert gone() is None
+    assert not looks._ready, "the face that was prepared stays in memory"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from realtime.engines import TakesViews
+from realtime.engines import ENGINES, TakesViews
 from realtime.errors import UnknownName
+from realtime.families import FAMILIES, target
 from realtime.media.backgrounds import Behind
 from realtime.server.common.limits import Limits
 from realtime.server.hosting.gallery import Gallery, GalleryPortrait, View
 from realtime.server.hosting.looks import Looks
+from realtime.server.places import Busy
 from realtime.server.places.here import StudioSettings
 from tests.server.test_api import png
 from tests.support import until
-from tests.support.server import DotEngine, ViewEngine, gallery, make_studio, portrait_picture, running
+from tests.support.server import ViewEngine, gallery, make_studio, portrait_picture, running
 
 YES = {"consent": "true"}
 PNG = {"content-type": "image/png"}
@@ -148,6 +153,24 @@ def test_a_portrait_with_another_view_is_made_ready_anew_for_views_with_their_ow
     assert shown.ready_for(engine, Behind("green")).views
 
 
-def test_which_engines_take_views():
-    assert isinstance(ViewEngine(), TakesViews)
-    assert not isinstance(DotEngine(), TakesViews)
+@pytest.mark.parametrize("name", ENGINES)
+def test_which_engines_take_views(name):
+    try:
+        engine = target(ENGINES[name])
+    except ModuleNotFoundError as error:
+        pytest.skip(f"{error.name} is not installed")
+    assert issubclass(engine, TakesViews) is FAMILIES[name].views
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_picture_is_in_work_in_each_gallery(shared):
+    """All sessions of a panel have one gallery between them."""
+    studio = make_studio()
+    one, other = (SimpleNamespace(id=id, shared=shared) for id in "ab")
+    with studio._portraits._upload(one):
+        with pytest.raises(Busy), studio._portraits._upload(one):
+            pass
+        with pytest.raises(Busy) if shared else contextlib.nullcontext(), studio._portraits._upload(other):
+            pass
+    with studio._portraits._upload(other):
+        pass

@@ -13,7 +13,7 @@ from realtime.errors import BadValue
 from realtime.server.common.limits import Limits
 from realtime.server.places import Terms
 from realtime.server.places.here import Studio, StudioSettings
-from tests.support.server import make_studio
+from tests.support.server import ViewEngine, make_studio
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class DotSetup:
             raise BadValue("--engine", "dot", "it is broken on purpose")
         if self.dies:
             os.kill(os.getpid(), signal.SIGKILL)
-        yield make_studio(StudioSettings(replace(self.limits, sessions=slots)))
+        yield make_studio(StudioSettings(replace(self.limits, sessions=slots)), ViewEngine)
 
 
 def processes(limits: Limits | None = None, count: int = 2, **setup) -> Processes:
