@@ -161,7 +161,7 @@ def test_a_portrait_is_cropped_and_turned_afterwards(page, server):
     page.click("#consent-yes")
     until(lambda: shown(server).shape[0] == round(SIDE / 1.3), what="it is as it was")
     wait_js(page, "document.querySelectorAll('#gallery [role=radio]').length === 3")
-    assert len(only_session(server).performer.gallery.infos("")) == 3
+    until(lambda: len(only_session(server).performer.gallery.infos("")) == 3, what="the server has the old one still")
 
 
 def test_the_picture_is_turned_by_hand(page, server):
