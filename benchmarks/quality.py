@@ -13,7 +13,6 @@ driver above avatar. They are named in the notes with their badness: the sum of 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -28,7 +27,7 @@ from rich.table import Table
 from benchmarks.checkout import EngineElsewhere
 from benchmarks.live.subjects import engine_options
 from benchmarks.recordings import test_data_folder
-from benchmarks.report.machine import commit
+from benchmarks.report.machine import ROOT, commit
 from benchmarks.report.page import by_group
 from benchmarks.report.result import Result
 from benchmarks.report.show import cell, show_notes, target
@@ -157,8 +156,9 @@ def run(options: argparse.Namespace) -> Result:
             extra = engine_options(options.engine_option)
             with ExitStack() as stack:
                 engines = {}
-                for name in (BEFORE, before[BEFORE]):
-                    engines[name] = _engine(options, before, name, extra)
+                for name, checkout in ((BEFORE, Path(options.before)), (before[BEFORE], ROOT)):
+                    # each in a process of its own: in this one the reader's network and threads count as well
+                    engines[name] = EngineElsewhere(checkout, before[BEFORE], size=options.size, **extra)
                     stack.callback(engines[name].close)
                 _measure_cost(
                     result, engines, clip_paths[0], portrait_paths, frames, _Tick(progress, "processor time")
@@ -175,7 +175,7 @@ def _engine(options: argparse.Namespace, before: dict[str, str], name: str, extr
 
 def _measure_cost(
     result: Result,
-    engines: dict[str, Any],
+    engines: dict[str, EngineElsewhere],
     driver: Path,
     portraits: Sequence[Path],
     frames: int,
@@ -190,10 +190,8 @@ def _measure_cost(
     codes: dict[str, Any] = {}
 
     def timed(name: str, what: str, call: Callable[[], Any]) -> Any:
-        began = time.process_time()
         out = call()
-        own = time.process_time() - began
-        spent.setdefault((name, what), []).append(1e3 * getattr(engines[name], "seconds", own))
+        spent.setdefault((name, what), []).append(1e3 * engines[name].seconds)
         return out
 
     for path in portraits:
